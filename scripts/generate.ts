@@ -1,0 +1,114 @@
+/**
+ * Unpacks third-party protos from their packages and runs `buf generate`.
+ * `--check` fails if the committed `gen/` differs from a fresh run.
+ */
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, relative } from "node:path";
+
+const root = join(import.meta.dirname, "..");
+const protos = join(root, ".cache", "protos");
+
+/** Where each third-party proto is found inside an npm package of this repo. */
+const fromNpm: Record<string, string> = {
+  "google/api/annotations.proto": "google-proto-files/google/api/annotations.proto",
+  "google/api/http.proto": "google-proto-files/google/api/http.proto",
+  "google/rpc/status.proto": "google-proto-files/google/rpc/status.proto",
+  "google/rpc/error_details.proto": "google-proto-files/google/rpc/error_details.proto",
+  "grpc/health/v1/health.proto": "grpc-health-check/proto/health/v1/health.proto",
+  "grpc/reflection/v1/reflection.proto":
+    "@grpc/reflection/build/proto/grpc/reflection/v1/reflection.proto",
+  "grpc/reflection/v1alpha/reflection.proto":
+    "@grpc/reflection/build/proto/grpc/reflection/v1alpha/reflection.proto",
+};
+
+/** `buf/validate/validate.proto` is in no npm package: Go's or Maven's has it. */
+const validate = {
+  path: "buf/validate/validate.proto",
+  goModule: "github.com/bufbuild/protovalidate@v1.2.2",
+  mavenArtifact: "build.buf:protovalidate:1.2.0",
+  sha256: "a1dc1163ebac930b3b070655b91f2bc78df8b4aea940021661fe5ec7904a7b88",
+};
+
+function unpackThirdParty(): void {
+  for (const [path, source] of Object.entries(fromNpm)) {
+    const target = join(protos, path);
+    mkdirSync(dirname(target), { recursive: true });
+    copyFileSync(join(root, "node_modules", source), target);
+  }
+  const target = join(protos, validate.path);
+  if (existsSync(target) && sha256(target) === validate.sha256) return;
+  mkdirSync(dirname(target), { recursive: true });
+  fetchValidateFromGo(target);
+  if (sha256(target) !== validate.sha256) {
+    throw new Error(`${validate.path} has SHA-256 ${sha256(target)}, wanted ${validate.sha256}`);
+  }
+}
+
+function fetchValidateFromGo(target: string): void {
+  const cwd = mkdtempSync(join(tmpdir(), "devmesh-protos-"));
+  try {
+    const answer = execFileSync("go", ["mod", "download", "-json", validate.goModule], {
+      cwd,
+      encoding: "utf8",
+    });
+    const { Dir } = JSON.parse(answer) as { Dir: string };
+    copyFileSync(join(Dir, "proto", "protovalidate", validate.path), target);
+  } finally {
+    rmSync(cwd, { recursive: true, force: true });
+  }
+}
+
+function sha256(path: string): string {
+  return createHash("sha256").update(readFileSync(path)).digest("hex");
+}
+
+/** All generated files below a folder, as relative path to content. */
+function snapshot(folder: string): Map<string, string> {
+  const files = new Map<string, string>();
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile() || !/_pb\.(js|d\.ts)$/.test(entry.name)) continue;
+    const path = join(entry.parentPath, entry.name);
+    files.set(relative(folder, path), readFileSync(path, "utf8"));
+  }
+  return files;
+}
+
+function generate(out: string): void {
+  execFileSync(join(root, "node_modules/.bin/buf"), ["generate", "--output", out], {
+    cwd: root,
+    stdio: "inherit",
+  });
+}
+
+unpackThirdParty();
+if (process.argv.includes("--check")) {
+  const fresh = mkdtempSync(join(tmpdir(), "devmesh-gen-"));
+  try {
+    generate(fresh);
+    const wanted = snapshot(join(fresh, "gen"));
+    const found = snapshot(join(root, "gen"));
+    const stale = [...new Set([...wanted.keys(), ...found.keys()])].filter(
+      (path) => wanted.get(path) !== found.get(path),
+    );
+    if (stale.length > 0) {
+      console.error(`gen/ is stale, run 'npm run generate': ${stale.join(", ")}`);
+      process.exitCode = 1;
+    }
+  } finally {
+    rmSync(fresh, { recursive: true, force: true });
+  }
+} else {
+  for (const path of snapshot(join(root, "gen")).keys()) rmSync(join(root, "gen", path));
+  generate(root);
+}

@@ -1,0 +1,1 @@
+export { type Env, EnvReader } from "./env-reader.ts";

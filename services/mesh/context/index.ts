@@ -1,0 +1,11 @@
+export {
+  anonymous,
+  inProcessPeer,
+  kLogger,
+  kPeer,
+  kPrincipal,
+  kRequestId,
+  kSubject,
+  type Peer,
+  type Principal,
+} from "./keys.ts";

@@ -1,0 +1,86 @@
+/**
+ * The only mapping point between DevmeshError and ConnectError, both ways.
+ * Whatever is neither becomes INTERNAL with no text of its own.
+ */
+import { create } from "@bufbuild/protobuf";
+import { DurationSchema } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { ViolationsSchema } from "@devmesh/gen/buf/validate/validate_pb";
+import { ErrorInfoSchema, RetryInfoSchema } from "@devmesh/gen/google/rpc/error_details_pb";
+import { DevmeshError } from "./devmesh-error.ts";
+import { codeOf, isReason, reasonOfCode } from "./reasons.ts";
+
+/** The domain of devmesh's reasons in `google.rpc.ErrorInfo`. */
+export const errorDomain = "devmesh.dev";
+
+/** The wire form: code, ErrorInfo, and RetryInfo where a wait is known. */
+export function toConnectError(error: unknown): ConnectError {
+  if (error instanceof ConnectError && error.findDetails(ErrorInfoSchema).length > 0) return error;
+  const known = toDevmeshError(error);
+  const details: ConnectError["details"] = [
+    {
+      desc: ErrorInfoSchema,
+      value: { reason: known.reason, domain: errorDomain, metadata: { ...known.metadata } },
+    },
+  ];
+  if (known.retryAfterMs !== undefined) {
+    details.push({ desc: RetryInfoSchema, value: { retryDelay: toDuration(known.retryAfterMs) } });
+  }
+  const wire = new ConnectError(known.message, codeOf(known.reason), undefined, undefined, error);
+  wire.details = details;
+  return wire;
+}
+
+/** The domain form of anything thrown; unknown errors keep their text for the log only. */
+export function toDevmeshError(error: unknown): DevmeshError {
+  if (error instanceof DevmeshError) return error;
+  if (error instanceof ConnectError) return fromConnectError(error);
+  if (isAbort(error))
+    return new DevmeshError("CANCELLED", "the call was cancelled", { cause: error });
+  return new DevmeshError(
+    "INTERNAL",
+    "internal error; the log has the cause under the request id",
+    {
+      cause: error,
+    },
+  );
+}
+
+function fromConnectError(error: ConnectError): DevmeshError {
+  const info = error.findDetails(ErrorInfoSchema).find((d) => d.domain === errorDomain);
+  if (info !== undefined && isReason(info.reason)) {
+    const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
+    return new DevmeshError(info.reason, error.rawMessage, {
+      metadata: info.metadata,
+      cause: error,
+      ...(delay && { retryAfterMs: Number(delay.seconds) * 1000 + delay.nanos / 1e6 }),
+    });
+  }
+  const violation = error.findDetails(ViolationsSchema)[0]?.violations[0];
+  if (violation !== undefined) {
+    const field = violation.field?.elements.map((e) => e.fieldName).join(".") ?? "";
+    return new DevmeshError("INVALID_FIELD", `${field}: ${violation.message}`, {
+      metadata: { field },
+      cause: error,
+    });
+  }
+  if (error.cause !== undefined && error.code === Code.Internal) {
+    return new DevmeshError(
+      "INTERNAL",
+      "internal error; the log has the cause under the request id",
+      { cause: error },
+    );
+  }
+  return new DevmeshError(reasonOfCode(error.code), error.rawMessage, { cause: error });
+}
+
+function toDuration(ms: number) {
+  return create(DurationSchema, {
+    seconds: BigInt(Math.floor(ms / 1000)),
+    nanos: Math.floor((ms % 1000) * 1e6),
+  });
+}
+
+function isAbort(error: unknown): boolean {
+  return error instanceof Error && (error.name === "AbortError" || error.name === "TimeoutError");
+}

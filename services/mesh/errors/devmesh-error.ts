@@ -1,0 +1,46 @@
+/**
+ * Owns the one error class that devmesh throws. Mapping it to a protocol is
+ * left to `connect-errors.ts` and `problem.ts`.
+ */
+import type { Reason } from "./reasons.ts";
+
+/** What an error carries besides its message. */
+export interface DevmeshErrorOptions {
+  /** Facts for programs, for example `{ field: "argv" }`. Never a secret. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** The error below, for the log only; it never leaves the process. */
+  readonly cause?: unknown;
+  /** When the same call may be tried again, in milliseconds. */
+  readonly retryAfterMs?: number;
+}
+
+/** A refusal or a failure with its reason from the one taxonomy. */
+export class DevmeshError extends Error {
+  override readonly name = "DevmeshError";
+  /** The reason; decides gRPC code and HTTP status. */
+  readonly reason: Reason;
+  /** Facts for programs. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** When the same call may be tried again, in milliseconds. */
+  readonly retryAfterMs: number | undefined;
+
+  /** `message` is shown to the caller: it names the field, the cause and the remedy. */
+  constructor(reason: Reason, message: string, options: DevmeshErrorOptions = {}) {
+    super(message, { cause: options.cause });
+    this.reason = reason;
+    this.metadata = options.metadata ?? {};
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+/** A field that is missing, malformed or out of bounds. */
+export function invalidField(field: string, message: string): DevmeshError {
+  return new DevmeshError("INVALID_FIELD", `${field}: ${message}`, { metadata: { field } });
+}
+
+/** A resource that does not exist, or that the caller may not know of. */
+export function notFound(resource: string, id: string): DevmeshError {
+  return new DevmeshError("NOT_FOUND", `there is no ${resource} ${JSON.stringify(id)}`, {
+    metadata: { resource, id },
+  });
+}

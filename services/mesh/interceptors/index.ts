@@ -1,0 +1,12 @@
+export { type Authenticator, accessInterceptor, accessOf, requireScope } from "./access.ts";
+export { deadlineInterceptor } from "./deadline.ts";
+export {
+  type AuditEntry,
+  type AuditSink,
+  type ObserveOptions,
+  observeInterceptor,
+} from "./observe.ts";
+export { type RetryOptions, retryInterceptor } from "./retry.ts";
+export { bearerInterceptor, serviceTokenAuthenticator } from "./service-token.ts";
+export { traceInterceptor } from "./trace.ts";
+export { validateInterceptor } from "./validate.ts";

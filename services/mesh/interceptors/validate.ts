@@ -1,0 +1,52 @@
+/** Holds every request message to the rules that its proto declares (protovalidate). */
+import type { Message } from "@bufbuild/protobuf";
+import { createValidator, type Violation } from "@bufbuild/protovalidate";
+import type { Interceptor } from "@connectrpc/connect";
+import { DevmeshError } from "../errors/index.ts";
+
+const validator = createValidator();
+
+/** Throws INVALID_FIELD that names every field in fault and the rule it breaks. */
+export function validateInterceptor(): Interceptor {
+  return (next) => (req) => {
+    const schema = req.method.input;
+    const check = (message: Message) => {
+      const result = validator.validate(schema, message);
+      if (result.kind === "valid") return;
+      if (result.kind === "error") throw result.error;
+      throw violationError(result.violations);
+    };
+    if (!req.stream) {
+      check(req.message);
+      return next(req);
+    }
+    return next({ ...req, message: checked(req.message, check) });
+  };
+}
+
+async function* checked(messages: AsyncIterable<Message>, check: (message: Message) => void) {
+  for await (const message of messages) {
+    check(message);
+    yield message;
+  }
+}
+
+function violationError(violations: readonly Violation[]): DevmeshError {
+  const named = violations.map((v) => ({ field: fieldName(v), message: v.message }));
+  const text = named.map((v) => (v.field ? `${v.field}: ${v.message}` : v.message)).join("; ");
+  return new DevmeshError("INVALID_FIELD", text, {
+    metadata: { field: named.map((v) => v.field).join(",") },
+  });
+}
+
+function fieldName(violation: Violation): string {
+  let name = "";
+  for (const part of violation.field) {
+    if (part.kind === "field" || part.kind === "oneof" || part.kind === "extension") {
+      const local = part.kind === "field" ? part.jsonName : part.name;
+      name += name === "" ? local : `.${local}`;
+    } else if (part.kind === "list_sub") name += `[${part.index}]`;
+    else name += `[${JSON.stringify(String(part.key))}]`;
+  }
+  return name;
+}

@@ -1,0 +1,118 @@
+/** Answers REST calls through the same bound methods as every other way in. */
+import { type Message, toJson } from "@bufbuild/protobuf";
+import { createContextValues } from "@connectrpc/connect";
+import { kPeer } from "../context/index.ts";
+import { DevmeshError } from "../errors/index.ts";
+import type { HttpExchange, HttpHandler } from "../server/http-exchange.ts";
+import type { BoundMethod, CallInit } from "../server/methods.ts";
+import { messageOfRequest } from "./message-of-request.ts";
+import { type RestRoute, restRoutes } from "./routes.ts";
+
+/** What the handler needs. */
+export interface RestOptions {
+  readonly methods: readonly BoundMethod[];
+  /** The largest body taken, in bytes. */
+  readonly maxBodyBytes: number;
+}
+
+/** Handles every request that a `google.api.http` rule names. */
+export function createRestHandler({ methods, maxBodyBytes }: RestOptions): HttpHandler {
+  const routes = restRoutes(methods);
+  return async (exchange) => {
+    const here = routes.flatMap((route) => {
+      const variables = route.path.match(exchange.url.pathname);
+      return variables === undefined ? [] : [{ route, variables }];
+    });
+    if (here.length === 0) return false;
+    const verb = exchange.verb === "HEAD" ? "GET" : exchange.verb;
+    const matching = here.filter(({ route }) => route.verb === verb);
+    if (matching.length === 0) {
+      const allowed = [...new Set(here.map(({ route }) => route.verb))].join(", ");
+      throw new DevmeshError("NO_SUCH_ROUTE", `${exchange.url.pathname} takes ${allowed}`);
+    }
+    const wantsStream = exchange.header("accept").includes("text/event-stream");
+    const chosen = matching.find(({ route }) => route.streams === wantsStream) ?? matching[0];
+    if (chosen === undefined) return false;
+    const { route, variables } = chosen;
+    const body = route.body === "" ? new Uint8Array() : await exchange.body(maxBodyBytes);
+    const query = exchange.url.searchParams;
+    if (route.streams && exchange.header("last-event-id") !== "") {
+      query.set("from", String(resumeFrom(exchange.header("last-event-id"))));
+    }
+    const message = messageOfRequest(route, { variables, query, body });
+    if (route.streams) await answerStream(route, message, exchange);
+    else await answerUnary(route, message, exchange);
+    return true;
+  };
+}
+
+async function answerUnary(
+  route: RestRoute,
+  message: Message,
+  exchange: HttpExchange,
+): Promise<void> {
+  const res = await route.method.unary(message, initOf(exchange));
+  for (const [key, value] of res.header) exchange.res.setHeader(key, value);
+  exchange.json(200, toJson(route.method.desc.output, res.message));
+}
+
+/**
+ * Server-sent events: `data` is the message as JSON. A message that has (or
+ * wraps) a `seq` gives it as the event's id, so that a browser resumes with
+ * `Last-Event-ID`.
+ */
+async function answerStream(
+  route: RestRoute,
+  message: Message,
+  exchange: HttpExchange,
+): Promise<void> {
+  const init = initOf(exchange);
+  const res = await route.method.stream(once(message), init);
+  const messages = res.message[Symbol.asyncIterator]();
+  // The first message comes before the head, so that a refusal has its status.
+  let next = await messages.next();
+  exchange.startEventStream();
+  try {
+    for (; next.done !== true; next = await messages.next()) {
+      const json = toJson(route.method.desc.output, next.value);
+      const seq = seqOf(next.value);
+      const id = seq === undefined ? "" : `id: ${seq}\n`;
+      await exchange.write(`${id}data: ${JSON.stringify(json)}\n\n`);
+    }
+    exchange.res.end();
+  } catch (error) {
+    await exchange.write(`event: error\ndata: ${JSON.stringify(exchange.problem(error))}\n\n`);
+    exchange.res.end();
+  } finally {
+    await messages.return?.(undefined);
+  }
+}
+
+function initOf(exchange: HttpExchange): CallInit {
+  return {
+    header: exchange.headers,
+    signal: exchange.signal,
+    timeoutMs: undefined,
+    protocolName: "rest",
+    requestMethod: exchange.verb,
+    url: exchange.url.pathname,
+    contextValues: createContextValues().set(kPeer, exchange.peer),
+  };
+}
+
+async function* once(message: Message) {
+  yield message;
+}
+
+function seqOf(message: Message): number | undefined {
+  const step = (message as { step?: { value?: { seq?: unknown } } }).step?.value?.seq;
+  return typeof step === "number" ? step : undefined;
+}
+
+function resumeFrom(lastEventId: string): number {
+  const last = Number(lastEventId);
+  if (Number.isInteger(last) && last >= 0) return last + 1;
+  throw new DevmeshError("INVALID_FIELD", "Last-Event-ID: wants the number of the last event", {
+    metadata: { field: "Last-Event-ID" },
+  });
+}

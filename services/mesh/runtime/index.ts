@@ -1,0 +1,2 @@
+export { type Clock, SystemClock, TestClock } from "./clock.ts";
+export { CountedIds, type Ids, SortableIds } from "./ids.ts";

@@ -1,0 +1,179 @@
+/** One HTTP request and its answer, alike for HTTP/1.1 and HTTP/2. */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import type { Peer } from "../context/index.ts";
+import {
+  DevmeshError,
+  type Problem,
+  problemType,
+  toDevmeshError,
+  toProblem,
+} from "../errors/index.ts";
+
+/** Answers an exchange; false if it is not this handler's. Thrown errors become problems. */
+export type HttpHandler = (exchange: HttpExchange) => Promise<boolean> | boolean;
+
+type Request = IncomingMessage | Http2ServerRequest;
+type Response = (ServerResponse | Http2ServerResponse) & {
+  setHeader(name: string, value: string | readonly string[]): unknown;
+  writeHead(status: number, headers?: Record<string, string>): unknown;
+  write(data: string | Uint8Array): boolean;
+  end(data?: string | Uint8Array): unknown;
+};
+
+/** A request and its answer. */
+export class HttpExchange {
+  readonly req: Request;
+  readonly res: Response;
+  readonly url: URL;
+  /** `GET`, `POST`, … */
+  readonly verb: string;
+  readonly headers: Headers;
+  readonly peer: Peer;
+  /** Aborts when the client goes away before the answer is whole. */
+  readonly signal: AbortSignal;
+
+  constructor(req: Request, res: Response) {
+    this.req = req;
+    this.res = res;
+    this.verb = req.method ?? "GET";
+    this.headers = toHeaders(req);
+    this.peer = peerOf(req, this.headers);
+    this.url = parseUrl(req.url ?? "/");
+    const controller = new AbortController();
+    this.signal = controller.signal;
+    res.on("close", () => {
+      if (!res.writableFinished) {
+        controller.abort(new DevmeshError("CANCELLED", "the caller went away"));
+      }
+    });
+  }
+
+  /** A header's value, or the empty text. */
+  header(name: string): string {
+    return this.headers.get(name) ?? "";
+  }
+
+  /** The whole body. Throws TOO_LARGE beyond `maxBytes`. */
+  async body(maxBytes: number): Promise<Uint8Array> {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    const tooLarge = () =>
+      new DevmeshError("TOO_LARGE", `the body is larger than ${maxBytes} bytes`, {
+        metadata: { limit_bytes: String(maxBytes) },
+      });
+    if (Number(this.header("content-length")) > maxBytes) throw tooLarge();
+    for await (const chunk of this.req) {
+      const bytes = chunk as Buffer;
+      size += bytes.length;
+      if (size > maxBytes) throw tooLarge();
+      chunks.push(bytes);
+    }
+    return Buffer.concat(chunks);
+  }
+
+  /** Answers JSON. */
+  json(status: number, value: unknown, type = "application/json"): void {
+    this.bytes(status, type, Buffer.from(JSON.stringify(value)));
+  }
+
+  /** Answers bytes of a media type. */
+  bytes(
+    status: number,
+    type: string,
+    body: Uint8Array,
+    headers: Record<string, string> = {},
+  ): void {
+    this.res.writeHead(status, {
+      "content-type": type,
+      "content-length": String(body.byteLength),
+      ...headers,
+    });
+    this.res.end(this.verb === "HEAD" ? undefined : body);
+  }
+
+  /** Starts an answer of server-sent events that no proxy holds back. */
+  startEventStream(): void {
+    this.res.writeHead(200, {
+      "content-type": "text/event-stream; charset=utf-8",
+      "cache-control": "no-cache, no-transform",
+      "x-accel-buffering": "no",
+    });
+  }
+
+  /** Writes a part of the answer; waits while the client is slow. */
+  async write(data: string | Uint8Array): Promise<void> {
+    this.signal.throwIfAborted();
+    if (this.res.write(data)) return;
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        this.res.removeListener("drain", done);
+        this.res.removeListener("close", done);
+        resolve();
+      };
+      this.res.on("drain", done);
+      this.res.on("close", done);
+    });
+  }
+
+  /** The problem document of an error. */
+  problem(error: unknown): Problem {
+    return toProblem(toDevmeshError(error), this.#requestId(error));
+  }
+
+  /** Answers an error, unless the head is out already: then the connection is cut. */
+  fail(error: unknown): void {
+    if (this.res.headersSent) {
+      this.res.destroy();
+      return;
+    }
+    const problem = this.problem(error);
+    const failure = toDevmeshError(error);
+    if (problem.requestId !== "") this.res.setHeader("x-request-id", problem.requestId);
+    if (problem.status === 401) this.res.setHeader("www-authenticate", "Bearer");
+    if (failure.retryAfterMs !== undefined) {
+      this.res.setHeader("retry-after", String(Math.ceil(failure.retryAfterMs / 1000)));
+    }
+    // An unread body would be taken for the next request of the connection.
+    if (!this.req.complete && this.req.httpVersionMajor === 1) {
+      this.res.setHeader("connection", "close");
+    }
+    this.json(problem.status, problem, problemType);
+  }
+
+  #requestId(error: unknown): string {
+    const metadata = (error as { metadata?: unknown }).metadata;
+    const known = metadata instanceof Headers ? metadata.get("x-request-id") : null;
+    return known ?? this.header("x-request-id");
+  }
+}
+
+/** What the listener can tell of a request's sender. */
+export function peerOf(req: Request, headers: Headers): Peer {
+  return {
+    address: req.socket.remoteAddress ?? "",
+    host: headers.get("host") ?? "",
+    origin: headers.get("origin") ?? "",
+    proxied: headers.has("x-forwarded-for") || headers.has("forwarded") || headers.has("via"),
+  };
+}
+
+/** The request's headers; HTTP/2's `:authority` stands as `host`. */
+export function toHeaders(req: Request): Headers {
+  const headers = new Headers();
+  for (const [key, value] of Object.entries(req.headers)) {
+    if (value === undefined) continue;
+    if (key === ":authority") headers.set("host", String(value));
+    else if (!key.startsWith(":"))
+      headers.set(key, Array.isArray(value) ? value.join(", ") : value);
+  }
+  return headers;
+}
+
+function parseUrl(target: string): URL {
+  try {
+    return new URL(target, "http://devmesh");
+  } catch {
+    throw new DevmeshError("NO_SUCH_ROUTE", "the request's address is not a URL");
+  }
+}

@@ -1,0 +1,5 @@
+export { HttpExchange, type HttpHandler } from "./http-exchange.ts";
+export { type RunningServer, type ServerOptions, startServer } from "./mesh-server.ts";
+export { type BoundMethod, bindMethods, type CallInit } from "./methods.ts";
+export { type ServerInterceptorOptions, serverInterceptors } from "./server-interceptors.ts";
+export { type App, type ReadinessCheck, type ServiceRegistration, serve } from "./service.ts";

@@ -1,0 +1,92 @@
+/**
+ * One TCP port for HTTP/1.1 and cleartext HTTP/2: looks at the first bytes of
+ * a connection and hands the socket to the engine that speaks it.
+ */
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { DevmeshError } from "../errors/index.ts";
+
+/** The two engines behind one port. */
+export interface Engines {
+  /** Takes an HTTP/1.1 connection. */
+  http1(socket: Socket): void;
+  /** Takes an HTTP/2 connection whose preface is unread. */
+  http2(socket: Duplex): void;
+}
+
+/** The start of the HTTP/2 client preface (RFC 9113 §3.4); no HTTP/1.1 method starts so. */
+const preface = Buffer.from("PRI * HTTP/2.0");
+
+/** How long a connection may take to send its first bytes. */
+const firstBytesTimeoutMs = 15_000;
+
+/** A port that is open. */
+export interface Listener {
+  /** The port, also where 0 was asked for. */
+  readonly port: number;
+  /** Takes no further connections; those that are there stay. */
+  stop(): Promise<void>;
+  /** Ends every connection at once. */
+  destroy(): void;
+}
+
+/** Opens the port. Throws UNAVAILABLE that names the port if it is taken. */
+export async function listen(host: string, port: number, engines: Engines): Promise<Listener> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+    // A reset connection is the client's affair; its calls end by their signals.
+    socket.on("error", () => socket.destroy());
+    route(socket, engines);
+  });
+  await bind(server, host, port);
+  return {
+    port: (server.address() as AddressInfo).port,
+    stop: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+      }),
+    destroy: () => {
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+function route(socket: Socket, engines: Engines): void {
+  let seen: Buffer = Buffer.alloc(0);
+  socket.setTimeout(firstBytesTimeoutMs, () => socket.destroy());
+  const onData = (chunk: Buffer) => {
+    seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
+    const compared = Math.min(seen.length, preface.length);
+    const isHttp2 = seen.subarray(0, compared).equals(preface.subarray(0, compared));
+    if (isHttp2 && compared < preface.length) return;
+    socket.removeListener("data", onData);
+    socket.pause();
+    socket.setTimeout(0);
+    socket.removeAllListeners("timeout");
+    socket.unshift(seen);
+    // HTTP/2 takes the handle and what was unshifted; HTTP/1.1 listens for data.
+    if (isHttp2) engines.http2(socket);
+    else {
+      engines.http1(socket);
+      socket.resume();
+    }
+  };
+  socket.on("data", onData);
+}
+
+function bind(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (cause: NodeJS.ErrnoException) => {
+      const why = cause.code === "EADDRINUSE" ? "is taken by another program" : "cannot be opened";
+      reject(
+        new DevmeshError("UNAVAILABLE", `port ${port} of ${host} ${why}: choose another one`, {
+          metadata: { port: String(port) },
+          cause,
+        }),
+      );
+    });
+    server.listen(port, host, resolve);
+  });
+}

@@ -1,0 +1,161 @@
+/**
+ * Serves an app on one port: gRPC, Connect, gRPC-Web, REST, health, reflection
+ * and whatever HTTP routes the service adds. Drains in order.
+ */
+import { setMaxListeners } from "node:events";
+import { createServer as createHttp1Server, type IncomingMessage } from "node:http";
+import { createServer as createHttp2Server, type Http2Session } from "node:http2";
+import type { Duplex } from "node:stream";
+import { createContextValues, type Interceptor } from "@connectrpc/connect";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { ServerCredentials } from "@grpc/grpc-js";
+import { kPeer } from "../context/index.ts";
+import { DevmeshError } from "../errors/index.ts";
+import type { Logger } from "../log/index.ts";
+import { createRestHandler } from "../rest/rest-handler.ts";
+import { applyCors } from "./cors.ts";
+import { createGrpcServer } from "./grpc-engine.ts";
+import { HealthState, healthService } from "./health.ts";
+import { HttpExchange, type HttpHandler, peerOf, toHeaders } from "./http-exchange.ts";
+import { listen } from "./listener.ts";
+import { type BoundMethod, bindMethods } from "./methods.ts";
+import { reflectionServices } from "./reflection.ts";
+import type { App } from "./service.ts";
+
+/** How to serve. */
+export interface ServerOptions {
+  readonly app: App;
+  /** Methods of the app behind their interceptors: REST calls these. */
+  readonly methods: readonly BoundMethod[];
+  /** The same chain, for the engine that binds handlers itself. */
+  readonly interceptors: readonly Interceptor[];
+  readonly logger: Logger;
+  readonly host: string;
+  /** 0: the system chooses. */
+  readonly port: number;
+  /**
+   * Who takes HTTP/2 connections: `grpc-js` is quickest and speaks gRPC only,
+   * `connect` speaks gRPC, gRPC-Web, Connect and REST. See ADR 0001.
+   */
+  readonly http2: "grpc-js" | "connect";
+  /** Origins that browsers may call from. */
+  readonly corsOrigins?: readonly string[];
+  /** Routes of the service, asked in order before REST. */
+  readonly routes?: readonly HttpHandler[];
+  /** Takes `Upgrade` requests. Absent: they are refused. */
+  readonly upgrade?: (req: IncomingMessage, socket: Duplex, head: Buffer) => void;
+  /** The largest message or body taken. Default: 20 MiB. */
+  readonly maxMessageBytes?: number;
+}
+
+/** A server that runs. */
+export interface RunningServer {
+  readonly port: number;
+  /**
+   * Drains: says NOT_SERVING, aborts streams, takes no new connections, sends
+   * GOAWAY, waits for calls to end, and cuts what is left after `graceMs`.
+   */
+  close(graceMs: number): Promise<void>;
+}
+
+/** Opens the port and serves. Throws UNAVAILABLE if the port is taken. */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const { app, logger, interceptors, maxMessageBytes = 20 * 1024 * 1024 } = options;
+  const health = new HealthState(app.readiness);
+  const served = [...app.services, healthService(health, app.services)];
+  const ours = [...served.slice(app.services.length), ...reflectionServices(served)];
+  const shutdown = new AbortController();
+  setMaxListeners(0, shutdown.signal);
+
+  const handlers: HttpHandler[] = [
+    probeHandler(health),
+    ...(options.routes ?? []),
+    createRestHandler({ methods: options.methods, maxBodyBytes: maxMessageBytes }),
+  ];
+  const fallback = async (req: HttpExchange["req"], res: HttpExchange["res"]) => {
+    const exchange = new HttpExchange(req, res);
+    try {
+      for (const handler of handlers) if (await handler(exchange)) return;
+      throw new DevmeshError("NO_SUCH_ROUTE", `there is nothing at ${exchange.url.pathname}`);
+    } catch (error) {
+      exchange.fail(error);
+    }
+  };
+  const adapter = connectNodeAdapter({
+    routes: (router) => {
+      for (const service of app.services) service.register(router);
+      for (const service of ours) service.register(router);
+    },
+    interceptors: [...interceptors],
+    readMaxBytes: maxMessageBytes,
+    writeMaxBytes: 64 * 1024 * 1024,
+    shutdownSignal: shutdown.signal,
+    contextValues: (req) => createContextValues().set(kPeer, peerOf(req, toHeaders(req))),
+    fallback: (req, res) => void fallback(req, res as HttpExchange["res"]),
+  });
+  const handle = (req: HttpExchange["req"], res: HttpExchange["res"]) => {
+    if (applyCors(new HttpExchange(req, res), options.corsOrigins ?? [])) return;
+    adapter(req as Parameters<typeof adapter>[0], res as Parameters<typeof adapter>[1]);
+  };
+
+  const http1 = createHttp1Server(handle as never);
+  // Starts the checks of headersTimeout and requestTimeout, as listening would.
+  http1.emit("listening");
+  http1.on("upgrade", options.upgrade ?? ((_req, socket) => socket.destroy()));
+  const http2 = createHttp2Server(handle as never);
+  const sessions = new Set<Http2Session>();
+  http2.on("session", (session) => {
+    sessions.add(session);
+    session.once("close", () => sessions.delete(session));
+    // A session's error is its peer's; calls on it end by their signals.
+    session.on("error", () => session.destroy());
+  });
+  const grpc = createGrpcServer({
+    methods: [...options.methods, ...bindMethods(ours, interceptors)],
+    maxMessageBytes,
+  });
+  const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
+  const listener = await listen(options.host, options.port, {
+    http1: (socket) => http1.emit("connection", socket),
+    http2: (socket) =>
+      options.http2 === "grpc-js"
+        ? injector.injectConnection(socket)
+        : http2.emit("connection", socket),
+  });
+  logger.info({ port: listener.port, host: options.host }, "listening");
+
+  return {
+    port: listener.port,
+    async close(graceMs) {
+      health.drain();
+      shutdown.abort(new DevmeshError("DRAINING", "the server is shutting down: try again"));
+      const hardStop = setTimeout(() => listener.destroy(), graceMs);
+      const stopped = listener.stop();
+      for (const session of sessions) session.close();
+      injector.drain(graceMs);
+      http1.closeIdleConnections();
+      await stopped;
+      clearTimeout(hardStop);
+      injector.destroy();
+      grpc.forceShutdown();
+    },
+  };
+}
+
+/** `/livez`: the process lives. `/readyz`: every check of its dependencies succeeded. */
+function probeHandler(health: HealthState): HttpHandler {
+  return async (exchange) => {
+    const { pathname } = exchange.url;
+    if (pathname === "/livez") {
+      exchange.json(200, { status: "ok" });
+      return true;
+    }
+    if (pathname !== "/readyz") return false;
+    const { ready, checks } = await health.check();
+    exchange.json(ready ? 200 : 503, {
+      status: ready ? "ok" : health.draining ? "draining" : "unready",
+      checks,
+    });
+    return true;
+  };
+}

@@ -1,0 +1,80 @@
+/** Converts between ConnectErrors and gRPC status with `grpc-status-details-bin`. */
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type Code, ConnectError } from "@connectrpc/connect";
+import { type Status, StatusSchema } from "@devmesh/gen/google/rpc/status_pb";
+import { Metadata, type ServiceError, type StatusObject } from "@grpc/grpc-js";
+import { toConnectError } from "../errors/index.ts";
+
+const detailsKey = "grpc-status-details-bin";
+
+/** The status a grpc-js server sends for a thrown error. */
+export function toGrpcStatus(thrown: unknown): StatusObject {
+  const error = toConnectError(thrown);
+  const metadata = new Metadata();
+  for (const [key, value] of error.metadata) metadata.set(key, value);
+  if (error.details.length > 0) {
+    const status = create(StatusSchema, { code: error.code, message: error.rawMessage });
+    for (const detail of error.details) {
+      if ("desc" in detail) {
+        status.details.push({
+          $typeName: "google.protobuf.Any",
+          typeUrl: `type.googleapis.com/${detail.desc.typeName}`,
+          value: toBinary(detail.desc, create(detail.desc, detail.value)),
+        });
+      } else {
+        status.details.push({
+          $typeName: "google.protobuf.Any",
+          typeUrl: `type.googleapis.com/${detail.type}`,
+          value: detail.value,
+        });
+      }
+    }
+    metadata.set(detailsKey, Buffer.from(toBinary(StatusSchema, status)));
+  }
+  return { code: error.code as number, details: error.rawMessage, metadata };
+}
+
+/** The ConnectError that a grpc-js client's error means. */
+export function fromGrpcError(error: ServiceError): ConnectError {
+  const header = new Headers();
+  let status: Status | undefined;
+  for (const key of Object.keys(error.metadata?.getMap() ?? {})) {
+    for (const value of error.metadata.get(key)) {
+      if (key === detailsKey && typeof value !== "string") status = decodeStatus(value);
+      else if (typeof value === "string") header.append(key, value);
+    }
+  }
+  const wire = new ConnectError(
+    decodeMessage(error.details),
+    error.code as number as Code,
+    header,
+    undefined,
+    error,
+  );
+  if (status !== undefined) {
+    wire.details = status.details.map((any) => ({
+      type: any.typeUrl.slice(any.typeUrl.lastIndexOf("/") + 1),
+      value: any.value,
+    }));
+  }
+  return wire;
+}
+
+function decodeStatus(bytes: Uint8Array): Status | undefined {
+  try {
+    return fromBinary(StatusSchema, bytes);
+  } catch {
+    // A peer's malformed details cost the details, not the error.
+    return undefined;
+  }
+}
+
+/** grpc-js undoes only a part of what the protocol percent-encodes. */
+function decodeMessage(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    // A bare percent sign: the text was not encoded.
+    return text;
+  }
+}
