@@ -59,7 +59,7 @@ function migrate(db: DatabaseSync, path: string, known: readonly Migration[]): v
     .prepare("SELECT version, checksum FROM schema_migrations ORDER BY version")
     .all() as unknown as AppliedMigration[];
   const insert = db.prepare(
-    "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
+    "INSERT INTO schema_migrations (version, name, checksum) VALUES (?1, ?2, ?3)",
   );
   for (const migration of pendingMigrations(path, known, applied)) {
     db.exec(migration.sql);

@@ -4,3 +4,8 @@ export {
   type GrpcTransportOptions,
 } from "./grpc-transport.ts";
 export { createInProcessTransport, type InProcessOptions } from "./in-process.ts";
+export {
+  createServiceTransport,
+  type ServiceTransportOptions,
+  serviceClientInterceptors,
+} from "./service-transport.ts";

@@ -1,0 +1,88 @@
+/** The tool `search`: lines that match a pattern. How they are found is left to `search-*.ts`. */
+import { cutBytes } from "../text.ts";
+import type { Jail } from "./jail.ts";
+import { searchRipgrep } from "./search-ripgrep.ts";
+import { searchWalk } from "./search-walk.ts";
+import { statOf } from "./text-file.ts";
+import { ArgumentError, type Tool } from "./tool.ts";
+
+/** What is looked for, and where. */
+export interface SearchQuery {
+  readonly pattern: string;
+  readonly glob: string | undefined;
+  /** The work dir. */
+  readonly root: string;
+  /** The file or folder to search, inside the work dir. */
+  readonly real: string;
+  readonly isFolder: boolean;
+  readonly maxMatches: number;
+  readonly signal: AbortSignal;
+}
+
+/** A line that matches. */
+export interface Match {
+  /** Relative to the work dir. */
+  readonly path: string;
+  readonly line: number;
+  readonly text: string;
+}
+
+/** How to search. */
+export interface SearchOptions {
+  readonly jail: Jail;
+  /** For ripgrep. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** False: do not look for ripgrep. Default: true. */
+  readonly ripgrep?: boolean;
+}
+
+const maxMatches = 200;
+const maxLineBytes = 300;
+
+/** Makes the tool. */
+export function createSearch({ jail, env, ripgrep = true }: SearchOptions): Tool {
+  return {
+    name: "search",
+    description:
+      "Finds lines by a regular expression; each comes as `path:line: text`. " +
+      `At most ${maxMatches} lines.`,
+    parameters: {
+      type: "object",
+      properties: {
+        pattern: { type: "string", description: "A regular expression for one line." },
+        path: { type: "string", description: "A file or folder. Default: the work dir." },
+        glob: { type: "string", description: "Only these files, for example `*.ts`, `src/**`." },
+      },
+      required: ["pattern"],
+      additionalProperties: false,
+    },
+    async run(args, { signal }) {
+      const pattern = args.text("pattern");
+      if (pattern === "") throw new ArgumentError("pattern: must not be empty");
+      const path = await jail.resolve(args.optionalText("path") || ".");
+      const query: SearchQuery = {
+        pattern,
+        glob: args.optionalText("glob") || undefined,
+        root: jail.root,
+        real: path.real,
+        isFolder: (await statOf(path)).isDirectory(),
+        // One more than is shown, to know whether there are more.
+        maxMatches: maxMatches + 1,
+        signal,
+      };
+      const quick = ripgrep ? await searchRipgrep(query, env) : undefined;
+      return shown(quick ?? (await searchWalk(query)));
+    },
+  };
+}
+
+function shown(matches: readonly Match[]): string {
+  if (matches.length === 0) return "no line matches";
+  const lines = matches
+    .slice(0, maxMatches)
+    .map(({ path, line, text }) => `${path}:${line}: ${cutBytes(text, maxLineBytes)}`);
+  if (matches.length > maxMatches) {
+    lines.push(`[more than ${maxMatches} lines match; narrow it by path, glob or pattern]`);
+  }
+  return lines.join("\n");
+}

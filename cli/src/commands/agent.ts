@@ -1,0 +1,33 @@
+/** `devmesh agent`: a task for the coding agent. */
+import type { Command } from "../command.ts";
+import { submitJob, submitOptions } from "../submit.ts";
+
+/** The command. */
+export const command: Command = {
+  summary: "Lets the coding agent do a task and shows its log live.",
+  usage: "agent [options] TASK",
+  options: {
+    ...submitOptions,
+    model: { value: "MODEL", help: "provider/name or a role (default: coding)" },
+    test: { value: "CMD", help: "a shell command that proves the task done" },
+    "max-steps": { value: "N", help: "most model turns (default: 40)" },
+    "max-tokens": { value: "N", help: "most tokens, in and out (default: 400000)" },
+  },
+  run: async (context) => {
+    const { args } = context;
+    const [task = ""] = args.words("TASK");
+    const model = args.text("model");
+    const test = args.text("test");
+    const maxSteps = args.integer("max-steps", 1, 1000);
+    const maxTokens = args.integer("max-tokens", 1, 2 ** 32 - 1);
+    return submitJob(context, {
+      agent: {
+        task,
+        ...(model !== undefined && { model }),
+        ...(test !== undefined && { testArgv: ["sh", "-c", test] }),
+        ...(maxSteps !== undefined && { maxSteps }),
+        ...(maxTokens !== undefined && { maxTokens }),
+      },
+    });
+  },
+};

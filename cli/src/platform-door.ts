@@ -1,0 +1,58 @@
+/**
+ * Owns the one door to the platform's own code: `@devmesh/up`, loaded only by
+ * `up` and `serve`. All other commands know the SDK and nothing else.
+ */
+import { UsageError } from "./usage-error.ts";
+
+/** What `@devmesh/up` offers. */
+export interface Platform {
+  runUp(argv: string[]): Promise<unknown>;
+  runServe(name: string, argv: string[]): Promise<unknown>;
+}
+
+const name: string = "@devmesh/up";
+
+/** The platform, or undefined where it is not installed. */
+export async function findPlatform(): Promise<Platform | undefined> {
+  let door: unknown;
+  try {
+    door = await import(name);
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+  if (isPlatform(door)) return door;
+  throw new Error(`${name} does not offer runUp and runServe`);
+}
+
+/** The platform. Throws `UsageError` where it is not installed. */
+export async function loadPlatform(): Promise<Platform> {
+  const platform = await findPlatform();
+  if (platform !== undefined) return platform;
+  throw new UsageError(
+    "this installation has the command line only, not the platform",
+    `install ${name} beside it, or name a running server with --url`,
+  );
+}
+
+function isMissing(error: unknown): boolean {
+  if (!(error instanceof Error) || !("code" in error)) return false;
+  const codes: readonly unknown[] = ["ERR_MODULE_NOT_FOUND", "ERR_PACKAGE_PATH_NOT_EXPORTED"];
+  return codes.includes(error.code) && error.message.includes(name);
+}
+
+function isPlatform(value: unknown): value is Platform {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    "runUp" in value &&
+    typeof value.runUp === "function" &&
+    "runServe" in value &&
+    typeof value.runServe === "function"
+  );
+}
+
+/** Its answer, as an exit code: a number is one, anything else is success. */
+export function toExitCode(answer: unknown): number {
+  return typeof answer === "number" ? answer : 0;
+}

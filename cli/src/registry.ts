@@ -1,0 +1,60 @@
+/** Owns the table of commands; each is loaded when it is called. */
+import type { Command } from "./command.ts";
+
+/** A command that is not loaded yet. */
+export interface CommandEntry {
+  readonly summary: string;
+  load(): Promise<{ readonly command: Command }>;
+}
+
+/** All commands by their words. */
+export const commands: Readonly<Record<string, CommandEntry>> = {
+  up: { summary: "start all services on this machine", load: () => import("./commands/up.ts") },
+  serve: { summary: "start one service alone", load: () => import("./commands/serve.ts") },
+  run: { summary: "run a command as a job", load: () => import("./commands/run.ts") },
+  agent: { summary: "let the coding agent do a task", load: () => import("./commands/agent.ts") },
+  "jobs list": { summary: "list jobs", load: () => import("./commands/jobs-list.ts") },
+  "jobs get": { summary: "show a job", load: () => import("./commands/jobs-get.ts") },
+  "jobs watch": { summary: "follow a job's log", load: () => import("./commands/jobs-watch.ts") },
+  "jobs cancel": { summary: "cancel a job", load: () => import("./commands/jobs-cancel.ts") },
+  "jobs retry": {
+    summary: "run an ended job again",
+    load: () => import("./commands/jobs-retry.ts"),
+  },
+  "jobs artifacts": {
+    summary: "list or download what a job left",
+    load: () => import("./commands/jobs-artifacts.ts"),
+  },
+  ingest: { summary: "add files to the memory", load: () => import("./commands/ingest.ts") },
+  search: { summary: "search the memory", load: () => import("./commands/search.ts") },
+  infer: { summary: "ask a model", load: () => import("./commands/infer.ts") },
+  models: { summary: "list models and providers", load: () => import("./commands/models.ts") },
+  "tokens create": { summary: "make a token", load: () => import("./commands/tokens-create.ts") },
+  "tokens list": { summary: "list tokens", load: () => import("./commands/tokens-list.ts") },
+  "tokens revoke": { summary: "end a token", load: () => import("./commands/tokens-revoke.ts") },
+  doctor: {
+    summary: "check what works and what does not",
+    load: () => import("./commands/doctor.ts"),
+  },
+  console: {
+    summary: "print a one-time link to the console",
+    load: () => import("./commands/console.ts"),
+  },
+};
+
+/** Finds the command that words name; longer names first. */
+export function findCommand(
+  words: readonly string[],
+): { readonly name: string; readonly entry: CommandEntry; readonly length: number } | undefined {
+  for (const length of [2, 1]) {
+    const name = words.slice(0, length).join(" ");
+    const entry = Object.hasOwn(commands, name) ? commands[name] : undefined;
+    if (entry !== undefined && words.length >= length) return { name, entry, length };
+  }
+  return undefined;
+}
+
+/** The commands that a first word stands for, as `jobs` does. */
+export function commandsUnder(word: string): string[] {
+  return Object.keys(commands).filter((name) => name.startsWith(`${word} `));
+}

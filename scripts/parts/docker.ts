@@ -1,0 +1,53 @@
+/**
+ * A Docker engine: the one that answers already, or one of our own that all our processes share.
+ * The base image for it is the business of `base-image.ts`.
+ */
+import { ensureBinary } from "./debian.ts";
+import { engineAnswers } from "./docker-http.ts";
+import { leaseEngine } from "./docker-lease.ts";
+import { attempt, type Found, here, missing, type PartOptions } from "./part.ts";
+import { isRoot } from "./run.ts";
+
+export { ensureBaseImage, ensureBaseRootfs } from "./base-image.ts";
+
+/** A Docker engine that answers at a Unix socket. */
+export interface DockerEngine {
+  socketPath: string;
+  /**
+   * Gives the engine back. One that we started ends with its last user, and its containers with
+   * it; another's is left alone. Users share images, networks and container names.
+   */
+  stop(): Promise<void>;
+}
+
+const SYSTEM_SOCKET = "/var/run/docker.sock";
+
+/**
+ * Finds an engine at `DOCKER_HOST` or at the system's socket. Where none answers, root gets one
+ * of our own (a second), which keeps its images and its log in the cache folder.
+ */
+export async function startDocker(options: PartOptions = {}): Promise<Found<DockerEngine>> {
+  const running = await runningEngine();
+  if (running) return here(running);
+  const remedy = "start a Docker engine and point DOCKER_HOST at its Unix socket";
+  if (!isRoot()) return missing("no Docker engine answers, and only root may start one", remedy);
+  const needed = { dockerd: "docker.io", ip: "iproute2" };
+  for (const [binary, debianPackage] of Object.entries(needed)) {
+    const path = await ensureBinary(binary, [debianPackage], options);
+    if (!path.ok) return path;
+  }
+  // Installing the package starts the system's engine on some machines.
+  const installed = await runningEngine();
+  if (installed) return here(installed);
+  return await attempt(remedy, () => leaseEngine(options));
+}
+
+/** An engine that is not ours. Two on one host undo each other's firewall rules, so it comes first. */
+async function runningEngine(): Promise<DockerEngine | undefined> {
+  const host = process.env.DOCKER_HOST ?? "";
+  const named = host.startsWith("unix://") ? [host.slice("unix://".length)] : [];
+  for (const socketPath of [...named, SYSTEM_SOCKET]) {
+    if (await engineAnswers(socketPath)) return { socketPath, stop: async () => {} };
+  }
+  return undefined;
+}

@@ -1,0 +1,25 @@
+/** grpcurl, a gRPC client that is not ours, for tests of the wire. */
+import { join } from "node:path";
+import { cached } from "./cache.ts";
+import { attempt, type Found, here, missing, type PartOptions } from "./part.ts";
+import { findOnPath, run } from "./run.ts";
+
+const VERSION = "v1.9.4";
+const PACKAGE = `github.com/fullstorydev/grpcurl/cmd/grpcurl@${VERSION}`;
+const BUILD_LIMIT_MS = 1_200_000;
+
+/** Finds `grpcurl` on PATH, or builds it where Go is there (some minutes on the first call). */
+export async function findGrpcurl(options: PartOptions = {}): Promise<Found<{ path: string }>> {
+  const path = findOnPath("grpcurl");
+  if (path) return here({ path });
+  const remedy = "put grpcurl on PATH, or install Go and let it reach a module proxy";
+  if (!findOnPath("go")) return missing("neither grpcurl nor go is on PATH", remedy);
+  return await attempt(remedy, async () => {
+    const folder = await cached(`grpcurl-${VERSION}`, async (target) => {
+      options.log?.(`building grpcurl ${VERSION} (some minutes)`);
+      const env = { GOBIN: target };
+      await run("go", ["install", PACKAGE], { env, timeoutMs: BUILD_LIMIT_MS });
+    });
+    return { path: join(folder, "grpcurl") };
+  });
+}

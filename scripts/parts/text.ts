@@ -1,0 +1,18 @@
+/** Small text helpers shared by the parts. */
+import { readFile } from "node:fs/promises";
+
+/** The last `count` lines of a text, joined so that they read within one message. */
+export function lastLines(text: string, count: number): string {
+  return text
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "")
+    .slice(-count)
+    .join(" | ");
+}
+
+/** The last lines of a log file; says so when there are none. */
+export async function logTail(path: string, count = 8): Promise<string> {
+  const text = await readFile(path, "utf8").catch(() => "");
+  return lastLines(text, count) || "(its log is empty)";
+}

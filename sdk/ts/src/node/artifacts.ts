@@ -1,0 +1,166 @@
+/** Owns what comes back: downloading artifacts, unpacking archives; never outside the folder. */
+import { randomUUID } from "node:crypto";
+import { createWriteStream } from "node:fs";
+import { chmod, lstat, mkdir, rename, rm, symlink } from "node:fs/promises";
+import { dirname, isAbsolute, join, resolve } from "node:path";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { createGunzip } from "node:zlib";
+import { extract, type Header } from "tar-stream";
+import type { Devmesh } from "../client.ts";
+import type { Artifact } from "../gen/devmesh/api/v1/job_pb.js";
+import { hasRealParents, isInside, openFolder, WorkspaceError } from "./tree.ts";
+
+/** An artifact on disk. */
+export interface DownloadedArtifact {
+  readonly name: string;
+  /** Where it is now, absolute. */
+  readonly file: string;
+  readonly sizeBytes: number;
+}
+
+/** What unpacking an archive did. */
+export interface ApplyReport {
+  /** Paths that were written, relative to the folder. */
+  readonly written: readonly string[];
+}
+
+/** Saves artifacts below a folder, which is made if need be. Each is checked by its SHA-256. */
+export async function downloadArtifacts(
+  devmesh: Pick<Devmesh, "blobs">,
+  artifacts: readonly Artifact[],
+  folder: string,
+  options: { readonly signal?: AbortSignal } = {},
+): Promise<DownloadedArtifact[]> {
+  await mkdir(folder, { recursive: true });
+  const root = await openFolder(folder);
+  const saved: DownloadedArtifact[] = [];
+  for (const { name, sha256, sizeBytes } of artifacts) {
+    const file = await innerPath(root, name);
+    await mkdir(dirname(file), { recursive: true });
+    await writeWhole(file, devmesh.blobs.get(sha256, options), 0o644);
+    saved.push({ name, file, sizeBytes: Number(sizeBytes) });
+  }
+  return saved;
+}
+
+/**
+ * Unpacks a tar or tar.gz artifact into a folder that exists; existing files
+ * are replaced. Throws `WorkspaceError` for an entry that would leave it.
+ */
+export async function unpackArtifact(
+  devmesh: Pick<Devmesh, "blobs">,
+  artifact: Pick<Artifact, "sha256">,
+  folder: string,
+  options: { readonly signal?: AbortSignal } = {},
+): Promise<ApplyReport> {
+  const root = await openFolder(folder);
+  const written: string[] = [];
+  const entries = extract();
+  const { content, isGzip } = await peek(devmesh.blobs.get(artifact.sha256, options));
+  const stages = isGzip ? [createGunzip(), entries] : [entries];
+  const reading = pipeline([Readable.from(content), ...stages]).catch((error: unknown) => {
+    entries.destroy(error instanceof Error ? error : new Error(String(error)));
+    throw error;
+  });
+  const writing = (async () => {
+    for await (const entry of entries) {
+      const path = await writeEntry(root, entry.header, entry as AsyncIterable<Uint8Array>);
+      entry.resume();
+      if (path !== undefined) written.push(path);
+    }
+  })();
+  const [wrote, read] = await Promise.allSettled([writing, reading]);
+  // The writer's refusal also breaks the pipe; it is the one that explains.
+  if (wrote.status === "rejected") throw wrote.reason;
+  if (read.status === "rejected") throw read.reason;
+  return { written };
+}
+
+async function writeEntry(
+  root: string,
+  header: Header,
+  content: AsyncIterable<Uint8Array>,
+): Promise<string | undefined> {
+  const name = header.name.replace(/^(\.\/)+/, "").replace(/\/+$/, "");
+  if (name === "" || name === ".") return undefined;
+  const file = await innerPath(root, name);
+  switch (header.type) {
+    case "directory":
+      await mkdir(file, { recursive: true });
+      return undefined;
+    case "file":
+    case "contiguous-file":
+      await mkdir(dirname(file), { recursive: true });
+      await writeWhole(file, content, ((header.mode ?? 0) & 0o100) === 0 ? 0o644 : 0o755);
+      return name;
+    case "symlink": {
+      const target = header.linkname ?? "";
+      if (isAbsolute(target) || !isInside(root, resolve(dirname(file), target))) {
+        throw new WorkspaceError(name, `${name} is a link that leads out of the folder`);
+      }
+      await mkdir(dirname(file), { recursive: true });
+      await rm(file, { force: true });
+      await symlink(target, file);
+      return name;
+    }
+    default:
+      throw new WorkspaceError(
+        name,
+        `${name} is a ${header.type}; only files, folders and links are unpacked`,
+      );
+  }
+}
+
+/** The absolute path of a name inside a folder; refuses every way out. */
+async function innerPath(root: string, name: string): Promise<string> {
+  const file = resolve(root, name);
+  const isPlain = !isAbsolute(name) && !name.includes("\0") && !name.split(/[\\/]/).includes("..");
+  if (!isPlain || file === root || !isInside(root, file)) {
+    throw new WorkspaceError(name, `${JSON.stringify(name)} would be written outside the folder`);
+  }
+  if (!(await hasRealParents(root, file))) {
+    throw new WorkspaceError(name, `${name} would be written through a link or over a file`);
+  }
+  return file;
+}
+
+/** A half-written file never takes the place of the old one. */
+async function writeWhole(
+  file: string,
+  content: AsyncIterable<Uint8Array>,
+  mode: number,
+): Promise<void> {
+  const part = join(dirname(file), `.devmesh-${randomUUID()}.part`);
+  try {
+    await pipeline(content, createWriteStream(part, { mode, flags: "wx" }));
+    await chmod(part, mode);
+    if (await isFolder(file)) {
+      throw new WorkspaceError(file, `${file} is a folder; a file cannot take its place`);
+    }
+    await rename(part, file);
+  } catch (error) {
+    await rm(part, { force: true });
+    throw error;
+  }
+}
+
+async function isFolder(file: string): Promise<boolean> {
+  try {
+    return (await lstat(file)).isDirectory();
+  } catch {
+    // Nothing is there.
+    return false;
+  }
+}
+
+/** Looks at the first two bytes: gzip or plain tar. */
+async function peek(source: AsyncGenerator<Uint8Array, void, undefined>) {
+  const first = await source.next();
+  if (first.done) return { content: source, isGzip: false };
+  const content = (async function* () {
+    yield first.value;
+    yield* source;
+  })();
+  return { content, isGzip: first.value[0] === 0x1f && first.value[1] === 0x8b };
+}

@@ -1,0 +1,148 @@
+/** The noun `jobs`. The stream's rules are in `job-stream.ts`. */
+import type { Client } from "@connectrpc/connect";
+import type { RetryPolicy } from "../backoff.ts";
+import { type Caller, present } from "../caller.ts";
+import { Code, DevmeshApiError } from "../errors.ts";
+import type { Job, JobEvent, JobResult } from "../gen/devmesh/api/v1/job_pb.js";
+import type { JobService } from "../gen/devmesh/api/v1/job_service_pb.js";
+import { createIdempotencyKey } from "../idempotency-key.ts";
+import { type JobInput, type JobStatusName, toJobSpec, toJobStatus } from "../job-input.ts";
+import { type WatchOptions, watchEvents } from "../job-stream.ts";
+import type { CallOptions } from "../options.ts";
+import { Pager } from "../pager.ts";
+import type { CreateSha256 } from "../sha256.ts";
+
+/** A call that makes a job. */
+export interface CreateJobOptions extends CallOptions {
+  /** One key, one job. Default: a new random one, so that retries are safe. */
+  readonly idempotencyKey?: string;
+}
+
+/** A job that was made, now or by an earlier call with the same key. */
+export interface CreatedJob {
+  readonly jobId: string;
+  readonly job: Job;
+  /** True if the idempotency key had made this job before. */
+  readonly replayed: boolean;
+}
+
+/** Which jobs to list. */
+export interface JobFilter {
+  /** Only these. Default: all. */
+  readonly statuses?: readonly JobStatusName[];
+  /** Only this type. Default: both. */
+  readonly type?: "command" | "agent";
+  /** Jobs in one page, 1 to 500. Default: 50. */
+  readonly pageSize?: number;
+}
+
+/** Jobs: accept, look, watch, cancel, retry. */
+export class Jobs {
+  readonly #client: Client<typeof JobService>;
+  readonly #caller: Caller;
+  readonly #retry: RetryPolicy;
+  readonly #createSha256: CreateSha256;
+
+  /** Made by `createDevmesh`. */
+  constructor(deps: {
+    readonly client: Client<typeof JobService>;
+    readonly caller: Caller;
+    readonly retry: RetryPolicy;
+    readonly createSha256: CreateSha256;
+  }) {
+    this.#client = deps.client;
+    this.#caller = deps.caller;
+    this.#retry = deps.retry;
+    this.#createSha256 = deps.createSha256;
+  }
+
+  /** Hands in a job. Safe to repeat with the same key. */
+  async create(input: JobInput, options: CreateJobOptions = {}): Promise<CreatedJob> {
+    const idempotencyKey = options.idempotencyKey ?? createIdempotencyKey();
+    const request = { spec: toJobSpec(input), idempotencyKey };
+    const made = await this.#caller.unary((o) => this.#client.createJob(request, o), options);
+    return { jobId: made.jobId, job: present(made.job, "job"), replayed: made.replayed };
+  }
+
+  /** One job. Throws NOT_FOUND. */
+  async get(id: string, options?: CallOptions): Promise<Job> {
+    const answer = await this.#caller.unary((o) => this.#client.getJob({ id }, o), options);
+    return present(answer.job, "job");
+  }
+
+  /** Jobs, newest first. */
+  list(filter: JobFilter = {}, options?: CallOptions): Pager<Job> {
+    return new Pager(async (pageToken) => {
+      const request = {
+        pageToken,
+        pageSize: filter.pageSize ?? 0,
+        statuses: (filter.statuses ?? []).map(toJobStatus),
+        type: filter.type ?? "",
+      };
+      const page = await this.#caller.unary((o) => this.#client.listJobs(request, o), options);
+      return { items: page.jobs, nextPageToken: page.nextPageToken };
+    });
+  }
+
+  /** Asks to cancel a job; the job as it then stands. Throws NOT_FOUND, WRONG_STATE. */
+  async cancel(id: string, options: CallOptions & { readonly detail?: string } = {}): Promise<Job> {
+    const request = { id, detail: options.detail ?? "" };
+    const answer = await this.#caller.unary((o) => this.#client.cancelJob(request, o), options);
+    return present(answer.job, "job");
+  }
+
+  /** Makes a new job with the spec of an ended one. Throws NOT_FOUND, WRONG_STATE. */
+  async retry(id: string, options: CreateJobOptions = {}): Promise<CreatedJob> {
+    const idempotencyKey = options.idempotencyKey ?? createIdempotencyKey();
+    const request = { id, idempotencyKey };
+    const made = await this.#caller.unary((o) => this.#client.retryJob(request, o), options);
+    return { jobId: made.jobId, job: present(made.job, "job"), replayed: made.replayed };
+  }
+
+  /** The events that are there now, in order, without waiting for more. */
+  async *events(
+    id: string,
+    query: { readonly from?: number; readonly pageSize?: number } = {},
+    options?: CallOptions,
+  ): AsyncGenerator<JobEvent, void, undefined> {
+    let from = query.from ?? 1;
+    while (from > 0) {
+      const request = { id, from, pageSize: query.pageSize ?? 0 };
+      const page = await this.#caller.unary((o) => this.#client.listJobEvents(request, o), options);
+      yield* page.events;
+      if (page.events.length === 0) return;
+      from = page.nextFrom;
+    }
+  }
+
+  /**
+   * A job's events live, from any number on, until its result. Resumes over
+   * broken connections; throws `JobStreamError` if an event is missing or the
+   * log differs from the result's SHA-256.
+   */
+  watch(id: string, options: WatchOptions = {}): AsyncGenerator<JobEvent, void, undefined> {
+    const { headers } = options;
+    return watchEvents(
+      {
+        open: (from, signal) =>
+          this.#client.watchJob({ id, from }, { signal, ...(headers && { headers }) }),
+        retry: this.#retry,
+        createSha256: this.#createSha256,
+      },
+      options,
+    );
+  }
+
+  /** Waits for a job's end without looking at its log. */
+  async wait(id: string, options: WatchOptions = {}): Promise<JobResult> {
+    const job = await this.get(id, options.signal && { signal: options.signal });
+    if (job.result !== undefined) return job.result;
+    for await (const { kind } of this.watch(id, { from: job.lastSeq + 1, ...options })) {
+      if (kind.case === "result") return kind.value;
+    }
+    throw new DevmeshApiError("the job's events ended without a result", {
+      reason: "INTERNAL",
+      code: Code.Internal,
+    });
+  }
+}

@@ -1,0 +1,51 @@
+/** The small nouns on the platform itself: `agents`, `audit`, `system`. */
+import type { Client } from "@connectrpc/connect";
+import type { Caller } from "../caller.ts";
+import type { Agent } from "../gen/devmesh/api/v1/agent_pb.js";
+import type { AgentService } from "../gen/devmesh/api/v1/agent_service_pb.js";
+import type { AuditEvent, AuditService } from "../gen/devmesh/api/v1/audit_service_pb.js";
+import type { GetSystemResponse, SystemService } from "../gen/devmesh/api/v1/system_service_pb.js";
+import type { CallOptions } from "../options.ts";
+import { Pager } from "../pager.ts";
+
+/** The registry of runners. */
+export interface Agents {
+  /** The runners, alive ones first. */
+  list(options?: CallOptions): Promise<Agent[]>;
+}
+
+/** Who changed what, and how it went. */
+export interface Audit {
+  /** Rows, newest first. */
+  list(query?: { readonly pageSize?: number }, options?: CallOptions): Pager<AuditEvent>;
+}
+
+/** What runs here and how it does. */
+export interface System {
+  /** The version, the feature flags and the state of every part. */
+  get(options?: CallOptions): Promise<GetSystemResponse>;
+}
+
+/** Makes the noun `agents`. */
+export function createAgents(client: Client<typeof AgentService>, caller: Caller): Agents {
+  return {
+    list: async (options) => (await caller.unary((o) => client.listAgents({}, o), options)).agents,
+  };
+}
+
+/** Makes the noun `audit`. */
+export function createAudit(client: Client<typeof AuditService>, caller: Caller): Audit {
+  return {
+    list: (query = {}, options) =>
+      new Pager(async (pageToken) => {
+        const request = { pageToken, pageSize: query.pageSize ?? 0 };
+        const page = await caller.unary((o) => client.listAuditEvents(request, o), options);
+        return { items: page.events, nextPageToken: page.nextPageToken };
+      }),
+  };
+}
+
+/** Makes the noun `system`. */
+export function createSystem(client: Client<typeof SystemService>, caller: Caller): System {
+  return { get: (options) => caller.unary((o) => client.getSystem({}, o), options) };
+}

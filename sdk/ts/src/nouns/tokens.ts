@@ -1,0 +1,81 @@
+/** The noun `tokens`: access tokens and console links. */
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import type { Client } from "@connectrpc/connect";
+import { type Caller, present } from "../caller.ts";
+import type {
+  CreateConsoleLinkResponse,
+  Token,
+  TokenService,
+} from "../gen/devmesh/api/v1/token_service_pb.js";
+import type { CallOptions } from "../options.ts";
+
+/** A token to be made. */
+export interface TokenInput {
+  /** What it is for. */
+  readonly name: string;
+  /** What it may do, for example `read:jobs`. */
+  readonly scopes: readonly string[];
+  /** How long it lives, in milliseconds. Default: for ever. */
+  readonly ttlMs?: number;
+}
+
+/** A token with its secret, which is shown only here. */
+export interface SecretToken {
+  readonly token: Token;
+  readonly secret: string;
+}
+
+/** Access tokens. */
+export class Tokens {
+  readonly #client: Client<typeof TokenService>;
+  readonly #caller: Caller;
+
+  /** Made by `createDevmesh`. */
+  constructor(deps: { readonly client: Client<typeof TokenService>; readonly caller: Caller }) {
+    this.#client = deps.client;
+    this.#caller = deps.caller;
+  }
+
+  /** Makes a token. Throws INVALID_FIELD, SCOPE_MISSING. */
+  async create(input: TokenInput, options?: CallOptions): Promise<SecretToken> {
+    const { name, scopes, ttlMs } = input;
+    const request = {
+      name,
+      scopes: [...scopes],
+      ...(ttlMs !== undefined && { ttl: durationFromMs(ttlMs) }),
+    };
+    const answer = await this.#caller.unary((o) => this.#client.createToken(request, o), options);
+    return { token: present(answer.token, "token"), secret: answer.secret };
+  }
+
+  /** All tokens, newest first, without their secrets. */
+  async list(options?: CallOptions): Promise<Token[]> {
+    return (await this.#caller.unary((o) => this.#client.listTokens({}, o), options)).tokens;
+  }
+
+  /** Ends a token at once. Throws NOT_FOUND. */
+  async revoke(id: string, options?: CallOptions): Promise<Token> {
+    const answer = await this.#caller.unary((o) => this.#client.revokeToken({ id }, o), options);
+    return present(answer.token, "token");
+  }
+
+  /** Who the caller is. */
+  async whoami(options?: CallOptions): Promise<Token> {
+    const answer = await this.#caller.unary((o) => this.#client.whoAmI({}, o), options);
+    return present(answer.token, "token");
+  }
+
+  /** A secret that opens the console once, within five minutes. */
+  createLink(options?: CallOptions): Promise<CreateConsoleLinkResponse> {
+    return this.#caller.unary((o) => this.#client.createConsoleLink({}, o), options);
+  }
+
+  /** Turns a link's secret into a token, once. Throws UNAUTHENTICATED. */
+  async redeemLink(secret: string, options?: CallOptions): Promise<SecretToken> {
+    const answer = await this.#caller.unary(
+      (o) => this.#client.redeemConsoleLink({ secret }, o),
+      options,
+    );
+    return { token: present(answer.token, "token"), secret: answer.secret };
+  }
+}

@@ -1,0 +1,83 @@
+/** The registry of runners: who is alive and what they can give. */
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { type Agent, AgentStatus, type Capability } from "@devmesh/gen/devmesh/api/v1/agent_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { DevmeshError, notFound } from "@devmesh/mesh/errors";
+import type { Clock } from "@devmesh/mesh/runtime";
+import type { AgentRecord, AgentStore } from "./agent-store.ts";
+
+/** Runners unheard of for longer are left out of lists. */
+const forgetAfterMs = 24 * 60 * 60 * 1000;
+
+/** What the registry needs. */
+export interface AgentsOptions {
+  readonly store: AgentStore;
+  readonly clock: Clock;
+  /** Runners unheard of for longer are lost. */
+  readonly leaseTtlMs: number;
+}
+
+/** The runners. */
+export class Agents {
+  readonly #store: AgentStore;
+  readonly #clock: Clock;
+  readonly #leaseTtlMs: number;
+
+  constructor({ store, clock, leaseTtlMs }: AgentsOptions) {
+    this.#store = store;
+    this.#clock = clock;
+    this.#leaseTtlMs = leaseTtlMs;
+  }
+
+  /** Makes a runner known. */
+  register(agent: Agent): Promise<void> {
+    return this.#store.upsert(agent);
+  }
+
+  /** Notes a sign of life. Throws NOT_FOUND: the runner shall register again. */
+  async touch(id: string, running: number): Promise<void> {
+    if (!(await this.#store.touch(id, running))) throw notFound("runner", id);
+  }
+
+  /** All runners of the last day, alive ones first. */
+  async list(): Promise<Agent[]> {
+    const records = await this.#store.list(forgetAfterMs);
+    return records.map((record) => this.#toAgent(record)).sort((a, b) => a.status - b.status);
+  }
+
+  /**
+   * Throws ISOLATION_UNAVAILABLE, with every alive runner's reason and remedy,
+   * if there are alive runners and none gives the isolation or a stronger one.
+   * With no runner at all jobs wait for one.
+   */
+  async requireIsolation(isolation: Isolation): Promise<void> {
+    const alive = await this.#store.list(this.#leaseTtlMs);
+    if (alive.length === 0) return;
+    const rows = alive.flatMap(({ agent }) => agent.capabilities);
+    if (rows.some((row) => row.available && row.isolation >= isolation)) return;
+    const name = Isolation[isolation].toLowerCase();
+    const missing = rows.filter((row) => row.isolation >= isolation);
+    const remedy = missing.map((row) => row.remedy).join("; ");
+    throw new DevmeshError(
+      "ISOLATION_UNAVAILABLE",
+      `isolation: no runner can give ${name}: ${missing.map(describe).join("; ") || "no driver for it"}`,
+      { metadata: { field: "isolation", isolation: name, remedy } },
+    );
+  }
+
+  #toAgent({ agent, lastSeenMs, running }: AgentRecord): Agent {
+    const lost = this.#clock.now() - lastSeenMs > this.#leaseTtlMs;
+    const lastSeen: Timestamp = timestampFromMs(lastSeenMs);
+    return {
+      ...agent,
+      status: lost ? AgentStatus.LOST : AgentStatus.ALIVE,
+      lastSeen,
+      running: lost ? 0 : running,
+    };
+  }
+}
+
+function describe({ driver, reason, remedy }: Capability): string {
+  return `${driver}: ${reason} (${remedy})`;
+}

@@ -1,0 +1,86 @@
+/** The backend's configuration: every key, its default, and its bounds. */
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { type Env, EnvReader } from "@devmesh/mesh/config";
+
+/** What the backend is started with. */
+export interface ApiConfig {
+  /** Address to listen on. Default: `127.0.0.1`. */
+  readonly host: string;
+  /** `API_PORT`. Default: 8080. */
+  readonly port: number;
+  readonly logLevel: string;
+  /** `production` refuses the dev bypass and a CORS wildcard. Default: `development`. */
+  readonly environment: "development" | "production";
+  /** True: calls from this machine need no token. Default: false. */
+  readonly devBypass: boolean;
+  /** Origins that browsers may call from. Default: `http://localhost:3000`. */
+  readonly corsOrigins: readonly string[];
+  /** The longest a unary call may take. Default: 120,000 ms. */
+  readonly requestTimeoutMs: number;
+  /** How often a stream shows that it lives. Default: 15,000 ms. */
+  readonly wsPingIntervalMs: number;
+  /** `sqlite:<path>`, `postgres://…` or `memory:`. Default: SQLite in the data folder. */
+  readonly storageUrl: string;
+  /** Where files of this host live. Default: `~/.local/share/devmesh`. */
+  readonly dataDir: string;
+  /** The context plane, `http://host:port`. Absent: it is wired in process, or there is none. */
+  readonly mcpUrl: string | undefined;
+  /** The models, `http://host:port`. Absent: as above. */
+  readonly inferenceUrl: string | undefined;
+  /** The secret that the services of one deployment share. */
+  readonly serviceToken: string | undefined;
+  /** How long a lease lives without a heartbeat. Default: 12,000 ms. */
+  readonly leaseTtlMs: number;
+  /** The largest blob taken. Default: 1 GiB. */
+  readonly maxBlobBytes: number;
+  /** Folder of the built console. Absent: none is served. */
+  readonly consoleDir: string | undefined;
+  /** Flags that the console reads. */
+  readonly features: Readonly<Record<string, boolean>>;
+}
+
+/** Reads the configuration. Throws CONFIG_INVALID with every mistake in it. */
+export function readApiConfig(env: Env): ApiConfig {
+  const reader = new EnvReader(env);
+  const environment = reader.oneOf("DEVMESH_ENV", ["development", "production"], "development");
+  const dataDir = reader.string("DEVMESH_DATA_DIR", join(homedir(), ".local", "share", "devmesh"));
+  const config: ApiConfig = {
+    host: reader.string("API_HOST", "127.0.0.1"),
+    port: reader.port("API_PORT", 8080),
+    logLevel: reader.oneOf("LOG_LEVEL", logLevels, "info"),
+    environment,
+    devBypass: reader.boolean("DEV_BYPASS", false),
+    corsOrigins: reader.list("CORS_ALLOWED_ORIGINS", ["http://localhost:3000"]),
+    requestTimeoutMs: reader.integer("REQUEST_TIMEOUT_MS", 120_000, { min: 1, max: 3_600_000 }),
+    wsPingIntervalMs: reader.integer("WS_PING_INTERVAL_MS", 15_000, { min: 100, max: 600_000 }),
+    storageUrl: reader.url(
+      "STORAGE_URL",
+      ["sqlite", "postgres", "postgresql", "memory"],
+      `sqlite:${join(dataDir, "api.sqlite")}`,
+    ),
+    dataDir,
+    mcpUrl: reader.url("MCP_URL", ["http"], undefined),
+    inferenceUrl: reader.url("INFERENCE_URL", ["http"], undefined),
+    serviceToken: reader.secret("DEVMESH_SERVICE_TOKEN"),
+    leaseTtlMs: reader.integer("LEASE_TTL_MS", 12_000, { min: 500, max: 600_000 }),
+    maxBlobBytes: reader.integer("MAX_BLOB_BYTES", 1024 ** 3, { min: 1024, max: 1024 ** 4 }),
+    consoleDir: reader.optional("CONSOLE_DIR"),
+    features: {
+      localLLMPreferred: reader.boolean("LOCAL_LLM_PREFERRED", true),
+      enableCloudFallback: reader.boolean("ENABLE_CLOUD_FALLBACK", true),
+    },
+  };
+  if (environment === "production") refuseInProduction(config, reader);
+  reader.finish();
+  return config;
+}
+
+const logLevels = ["trace", "debug", "info", "warn", "error", "silent"];
+
+function refuseInProduction(config: ApiConfig, reader: EnvReader): void {
+  if (config.devBypass) reader.mistake("DEV_BYPASS: is refused in production");
+  if (config.corsOrigins.includes("*")) {
+    reader.mistake("CORS_ALLOWED_ORIGINS: a wildcard is refused in production");
+  }
+}

@@ -1,0 +1,178 @@
+/** The OpenAI chat dialect and devmesh's conversations, both ways. */
+import { randomUUID } from "node:crypto";
+import { create, type JsonObject } from "@bufbuild/protobuf";
+import type { ChatDelta, Usage } from "@devmesh/gen/devmesh/inference/v1/chat_pb";
+import {
+  type ChatRequest,
+  ChatRequestSchema,
+  type ChatResponse,
+} from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";
+import type { Model } from "@devmesh/gen/devmesh/inference/v1/model_pb";
+import { DevmeshError, invalidField } from "@devmesh/mesh/errors";
+import { isObject, type Json, JsonReader } from "./json-reader.ts";
+
+/** A chat/completions request. */
+export interface CompletionRequest {
+  readonly request: ChatRequest;
+  readonly stream: boolean;
+  /** True: the last chunk carries the usage (`stream_options.include_usage`). */
+  readonly includeUsage: boolean;
+}
+
+/** Throws MALFORMED_BODY, or INVALID_FIELD that names the field. Unknown fields are passed over. */
+export function toChatRequest(body: Uint8Array): CompletionRequest {
+  const reader = new JsonReader(parse(body), "");
+  const messages = reader.list("messages").map(toMessage);
+  if (messages.length === 0) throw invalidField("messages", "must have at least one message");
+  const stop = reader.raw("stop");
+  const temperature = reader.number("temperature");
+  const topP = reader.number("top_p");
+  const seed = reader.number("seed");
+  const options = reader.raw("stream_options");
+  return {
+    request: create(ChatRequestSchema, {
+      model: reader.string("model"),
+      messages,
+      tools: reader.list("tools").map(toTool),
+      params: {
+        maxTokens: reader.number("max_completion_tokens") ?? reader.number("max_tokens") ?? 0,
+        stop: typeof stop === "string" ? [stop] : reader.strings("stop"),
+        ...(temperature !== undefined && { temperature }),
+        ...(topP !== undefined && { topP }),
+        ...(seed !== undefined && { seed: BigInt(Math.trunc(seed)) }),
+      },
+    }),
+    stream: reader.raw("stream") === true,
+    includeUsage: isObject(options) && options.include_usage === true,
+  };
+}
+
+function toMessage(message: JsonReader) {
+  const role = message.string("role");
+  return {
+    role: role === "developer" ? "system" : role,
+    content: textOf(message),
+    toolCalls: message.list("tool_calls").map((call) => {
+      const fn = call.object("function");
+      return { id: call.string("id"), name: fn.string("name"), arguments: fn.string("arguments") };
+    }),
+    toolCallId: message.string("tool_call_id"),
+  };
+}
+
+/** Content is a text, null, or a list of text parts. */
+function textOf(message: JsonReader): string {
+  const content = message.raw("content");
+  if (!Array.isArray(content)) return message.string("content");
+  return message
+    .list("content")
+    .map((part) => {
+      if (part.string("type") === "text") return part.string("text");
+      throw invalidField(`${part.path}.type`, "only parts of type text are taken");
+    })
+    .join("");
+}
+
+function toTool(tool: JsonReader) {
+  const fn = tool.object("function");
+  const parameters = fn.raw("parameters");
+  return {
+    name: fn.string("name"),
+    description: fn.string("description"),
+    ...(isObject(parameters) && { parameters: parameters as JsonObject }),
+  };
+}
+
+/** A whole answer in the dialect. */
+export function toCompletion(answer: ChatResponse): Json {
+  const { message, finishReason, usage, route } = answer;
+  const calls = (message?.toolCalls ?? []).map((call) => ({
+    id: call.id,
+    type: "function",
+    function: { name: call.name, arguments: call.arguments },
+  }));
+  return {
+    ...envelope("chat.completion", `${route?.provider}/${route?.model}`),
+    choices: [
+      {
+        index: 0,
+        message: {
+          role: "assistant",
+          content: message?.content ?? "",
+          ...(calls.length > 0 && { tool_calls: calls }),
+        },
+        finish_reason: finishReason,
+      },
+    ],
+    usage: toUsage(usage),
+  };
+}
+
+/** Turns a piece of an answer into the dialect's chunks. */
+export type ChunkWriter = (delta: ChatDelta | undefined) => Json[];
+
+/** A writer for one answer; all its chunks have one id. */
+export function chunkWriter(includeUsage: boolean): ChunkWriter {
+  let head = envelope("chat.completion.chunk", "");
+  let calls = 0;
+  const chunk = (delta: Json, finish: string | null = null): Json => ({
+    ...head,
+    choices: [{ index: 0, delta, finish_reason: finish }],
+  });
+  return (delta) => {
+    const piece = delta?.piece;
+    switch (piece?.case) {
+      case "route":
+        head = { ...head, model: `${piece.value.provider}/${piece.value.model}` };
+        return [chunk({ role: "assistant", content: "" })];
+      case "text":
+        return [chunk({ content: piece.value })];
+      case "toolCall": {
+        const { id, name, arguments: args } = piece.value;
+        const call = { index: calls++, id, type: "function", function: { name, arguments: args } };
+        return [chunk({ tool_calls: [call] })];
+      }
+      case "end": {
+        const last = chunk({}, piece.value.finishReason);
+        if (!includeUsage) return [last];
+        return [last, { ...head, choices: [], usage: toUsage(piece.value.usage) }];
+      }
+      default:
+        return [];
+    }
+  };
+}
+
+/** The models in the dialect; ids are `provider/name`. */
+export function toModelList(models: readonly Model[]): Json {
+  const data = models.map(({ provider, name }) => ({
+    id: `${provider}/${name}`,
+    object: "model",
+    created: 0,
+    owned_by: provider,
+  }));
+  return { object: "list", data };
+}
+
+function envelope(object: string, model: string): Json {
+  const id = `chatcmpl-${randomUUID()}`;
+  return { id, object, created: Math.floor(Date.now() / 1000), model };
+}
+
+function toUsage(usage: Usage | undefined): Json {
+  const input = Number(usage?.inputTokens ?? 0n);
+  const output = Number(usage?.outputTokens ?? 0n);
+  return { prompt_tokens: input, completion_tokens: output, total_tokens: input + output };
+}
+
+function parse(body: Uint8Array): Json {
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(body).toString("utf8"));
+  } catch (error) {
+    const why = error instanceof Error ? error.message : "unreadable";
+    throw new DevmeshError("MALFORMED_BODY", `the body is not JSON: ${why}`);
+  }
+  if (isObject(value)) return value;
+  throw new DevmeshError("MALFORMED_BODY", "the body must be a JSON object");
+}

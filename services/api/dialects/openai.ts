@@ -1,0 +1,139 @@
+/**
+ * The OpenAI dialect at the public door: `POST /v1/chat/completions` and
+ * `GET /v1/models`, on the same bound methods as every other way in.
+ */
+import { create } from "@bufbuild/protobuf";
+import { createContextValues } from "@connectrpc/connect";
+import {
+  InferService,
+  ListModelsRequestSchema,
+  type ListModelsResponse,
+} from "@devmesh/gen/devmesh/api/v1/infer_service_pb";
+import {
+  type ChatResponse,
+  ChatService,
+  StreamChatRequestSchema,
+  type StreamChatResponse,
+} from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";
+import { kPeer } from "@devmesh/mesh/context";
+import { type DevmeshError, statusOf, toDevmeshError } from "@devmesh/mesh/errors";
+import type { BoundMethod, CallInit, HttpExchange, HttpHandler } from "@devmesh/mesh/server";
+import {
+  type ChunkWriter,
+  chunkWriter,
+  toChatRequest,
+  toCompletion,
+  toModelList,
+} from "./openai-convert.ts";
+
+/** The largest body taken: 20 MiB. */
+const maxBodyBytes = 20 * 1024 * 1024;
+
+/** Handles the dialect's two routes; errors have the dialect's own shape. */
+export function createOpenAiHandler(methods: readonly BoundMethod[]): HttpHandler {
+  const find = (desc: unknown): BoundMethod => {
+    const found = methods.find((method) => method.desc === desc);
+    if (found === undefined)
+      throw new Error("the OpenAI dialect needs ChatService and InferService");
+    return found;
+  };
+  const chat = find(ChatService.method.chat);
+  const streamChat = find(ChatService.method.streamChat);
+  const listModels = find(InferService.method.listModels);
+  return async (exchange) => {
+    const { pathname } = exchange.url;
+    try {
+      if (pathname === "/v1/chat/completions" && exchange.verb === "POST") {
+        await complete(exchange, chat, streamChat);
+      } else if (pathname === "/v1/models" && exchange.verb === "GET") {
+        const res = await listModels.unary(create(ListModelsRequestSchema), initOf(exchange));
+        exchange.json(200, toModelList((res.message as ListModelsResponse).models));
+      } else return false;
+    } catch (error) {
+      refuse(exchange, error);
+    }
+    return true;
+  };
+}
+
+async function complete(
+  exchange: HttpExchange,
+  chat: BoundMethod,
+  streamChat: BoundMethod,
+): Promise<void> {
+  const { request, stream, includeUsage } = toChatRequest(await exchange.body(maxBodyBytes));
+  if (!stream) {
+    const res = await chat.unary(request, initOf(exchange));
+    exchange.json(200, toCompletion(res.message as ChatResponse));
+    return;
+  }
+  const message = create(StreamChatRequestSchema, { request });
+  const res = await streamChat.stream(once(message), initOf(exchange));
+  const deltas = res.message[Symbol.asyncIterator]() as AsyncIterator<StreamChatResponse>;
+  // The first piece comes before the head, so that a refusal has its status.
+  const first = await deltas.next();
+  exchange.startEventStream();
+  await relay(exchange, first, deltas, chunkWriter(includeUsage));
+}
+
+async function relay(
+  exchange: HttpExchange,
+  first: IteratorResult<StreamChatResponse>,
+  deltas: AsyncIterator<StreamChatResponse>,
+  writer: ChunkWriter,
+): Promise<void> {
+  try {
+    for (let next = first; next.done !== true; next = await deltas.next()) {
+      for (const chunk of writer(next.value.delta)) {
+        await exchange.write(`data: ${JSON.stringify(chunk)}\n\n`);
+      }
+    }
+    exchange.res.end("data: [DONE]\n\n");
+  } catch (error) {
+    await exchange.write(`data: ${JSON.stringify(errorBody(toDevmeshError(error)))}\n\n`);
+    exchange.res.end();
+  } finally {
+    await deltas.return?.();
+  }
+}
+
+function refuse(exchange: HttpExchange, error: unknown): void {
+  if (exchange.res.headersSent) {
+    exchange.fail(error);
+    return;
+  }
+  const failure = toDevmeshError(error);
+  const { requestId } = exchange.problem(error);
+  if (requestId !== "") exchange.res.setHeader("x-request-id", requestId);
+  if (failure.retryAfterMs !== undefined) {
+    exchange.res.setHeader("retry-after", String(Math.ceil(failure.retryAfterMs / 1000)));
+  }
+  exchange.json(statusOf(failure.reason), errorBody(failure));
+}
+
+function errorBody({ reason, message, metadata }: DevmeshError): object {
+  return {
+    error: {
+      message,
+      type: statusOf(reason) < 500 ? "invalid_request_error" : "api_error",
+      param: metadata.field ?? null,
+      code: reason.toLowerCase(),
+    },
+  };
+}
+
+function initOf(exchange: HttpExchange): CallInit {
+  return {
+    header: exchange.headers,
+    signal: exchange.signal,
+    timeoutMs: undefined,
+    protocolName: "openai",
+    requestMethod: exchange.verb,
+    url: exchange.url.pathname,
+    contextValues: createContextValues().set(kPeer, exchange.peer),
+  };
+}
+
+async function* once<T>(message: T) {
+  yield message;
+}

@@ -1,0 +1,14 @@
+/** How the backend calls the services behind it on behalf of a caller. */
+import type { CallOptions, HandlerContext } from "@connectrpc/connect";
+import { kRequestId } from "@devmesh/mesh/context";
+
+/** The caller's signal, remaining time, request id and trace go along. */
+export function callOptions(context: HandlerContext): CallOptions {
+  const timeoutMs = context.timeoutMs();
+  const headers: Record<string, string> = { "x-request-id": context.values.get(kRequestId) };
+  for (const name of ["traceparent", "tracestate"]) {
+    const value = context.requestHeader.get(name);
+    if (value !== null) headers[name] = value;
+  }
+  return { signal: context.signal, headers, ...(timeoutMs !== undefined && { timeoutMs }) };
+}

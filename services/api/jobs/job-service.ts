@@ -1,0 +1,104 @@
+/** The handlers of `devmesh.api.v1.JobService`: convert, call, convert. */
+import { create } from "@bufbuild/protobuf";
+import { DurationSchema } from "@bufbuild/protobuf/wkt";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import type {
+  CancelJobRequest,
+  CreateJobRequest,
+  GetJobRequest,
+  JobService,
+  ListJobEventsRequest,
+  ListJobsRequest,
+  RetryJobRequest,
+  WatchJobRequest,
+} from "@devmesh/gen/devmesh/api/v1/job_service_pb";
+import { kPrincipal, kSubject } from "@devmesh/mesh/context";
+import { invalidField } from "@devmesh/mesh/errors";
+import { decodePageToken, encodePageToken, idempotencyKeyOf } from "./job-convert.ts";
+import type { JobStore } from "./job-store.ts";
+import type { JobWatch } from "./job-watch.ts";
+import type { Jobs } from "./jobs.ts";
+
+/** What the handlers need. */
+export interface JobServiceOptions {
+  readonly jobs: Jobs;
+  readonly store: JobStore;
+  readonly watch: JobWatch;
+}
+
+/** Jobs: accept, look, watch, cancel, retry. */
+export class JobServiceImpl implements ServiceImpl<typeof JobService> {
+  readonly #jobs: Jobs;
+  readonly #store: JobStore;
+  readonly #watch: JobWatch;
+
+  constructor({ jobs, store, watch }: JobServiceOptions) {
+    this.#jobs = jobs;
+    this.#store = store;
+    this.#watch = watch;
+  }
+
+  async createJob(req: CreateJobRequest, context: HandlerContext) {
+    if (req.spec === undefined) throw invalidField("spec", "is missing");
+    const { job, replayed } = await this.#jobs.create({
+      owner: context.values.get(kPrincipal).id,
+      spec: req.spec,
+      idempotencyKey: idempotencyKeyOf(context, req.idempotencyKey),
+    });
+    context.values.get(kSubject).resource = job.id;
+    return { jobId: job.id, job, replayed };
+  }
+
+  async getJob({ id }: GetJobRequest) {
+    return { job: await this.#jobs.get(id) };
+  }
+
+  async listJobs({ pageSize, pageToken, statuses, type }: ListJobsRequest) {
+    const limit = pageSize === 0 ? 50 : pageSize;
+    const beforeId = decodePageToken(pageToken);
+    const jobs = await this.#jobs.list({
+      limit: limit + 1,
+      statuses,
+      type,
+      ...(beforeId !== undefined && { beforeId }),
+    });
+    const page = jobs.slice(0, limit);
+    const last = page.at(-1);
+    const more = jobs.length > limit && last !== undefined;
+    return { jobs: page, nextPageToken: more ? encodePageToken(last.id) : "" };
+  }
+
+  async cancelJob({ id, detail }: CancelJobRequest, context: HandlerContext) {
+    context.values.get(kSubject).resource = id;
+    return { job: await this.#jobs.cancel(id, detail) };
+  }
+
+  async retryJob(req: RetryJobRequest, context: HandlerContext) {
+    const owner = context.values.get(kPrincipal).id;
+    const key = idempotencyKeyOf(context, req.idempotencyKey);
+    const { job, replayed } = await this.#jobs.retry(req.id, owner, key);
+    context.values.get(kSubject).resource = job.id;
+    return { jobId: job.id, job, replayed };
+  }
+
+  async listJobEvents({ id, from, pageSize }: ListJobEventsRequest) {
+    await this.#jobs.get(id);
+    const maxEvents = pageSize === 0 ? 200 : pageSize;
+    const events = await this.#store.readEvents(id, from, { maxEvents, maxBytes: 1 << 20 });
+    const last = events.at(-1);
+    const ended = last?.kind.case === "result";
+    return { events, nextFrom: ended ? 0 : (last?.seq ?? Math.max(0, from - 1)) + 1 };
+  }
+
+  async *watchJob({ id, from }: WatchJobRequest, context: HandlerContext) {
+    const { keepaliveMs } = this.#watch;
+    const interval = create(DurationSchema, {
+      seconds: BigInt(Math.floor(keepaliveMs / 1000)),
+      nanos: (keepaliveMs % 1000) * 1e6,
+    });
+    for await (const event of this.#watch.events(id, from, context.signal)) {
+      if (event === undefined) yield { step: { case: "keepalive" as const, value: { interval } } };
+      else yield { step: { case: "event" as const, value: event } };
+    }
+  }
+}

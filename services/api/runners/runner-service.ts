@@ -1,0 +1,96 @@
+/** The handlers of `devmesh.api.v1.RunnerService`. */
+import { create } from "@bufbuild/protobuf";
+import { type Duration, DurationSchema } from "@bufbuild/protobuf/wkt";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import type {
+  AppendEventsRequest,
+  FinishJobRequest,
+  HeartbeatRequest,
+  LeaseJobsRequest,
+  LeaseRef,
+  RegisterRunnerRequest,
+  ReleaseJobRequest,
+  RunnerService,
+} from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
+import { kSubject } from "@devmesh/mesh/context";
+import { invalidField } from "@devmesh/mesh/errors";
+import type { JobStore } from "../jobs/job-store.ts";
+import type { Tokens } from "../tokens/tokens.ts";
+import type { Runners } from "./runners.ts";
+
+/** What the handlers need. */
+export interface RunnerServiceOptions {
+  readonly runners: Runners;
+  readonly store: JobStore;
+  readonly tokens: Tokens;
+}
+
+/** What a host's runner says to the backend. */
+export class RunnerServiceImpl implements ServiceImpl<typeof RunnerService> {
+  readonly #runners: Runners;
+  readonly #store: JobStore;
+  readonly #tokens: Tokens;
+
+  constructor({ runners, store, tokens }: RunnerServiceOptions) {
+    this.#runners = runners;
+    this.#store = store;
+    this.#tokens = tokens;
+  }
+
+  async registerRunner({ runner }: RegisterRunnerRequest, context: HandlerContext) {
+    if (runner === undefined) throw invalidField("runner", "is missing");
+    context.values.get(kSubject).resource = runner.id;
+    await this.#runners.register(runner);
+    const { leaseTtlMs } = this.#runners;
+    return { leaseTtl: toDuration(leaseTtlMs), heartbeatInterval: toDuration(leaseTtlMs / 4) };
+  }
+
+  async leaseJobs(req: LeaseJobsRequest, { signal }: HandlerContext) {
+    const input = {
+      runnerId: req.runnerId,
+      max: req.maxJobs,
+      strongest: Math.max(...req.isolations),
+      waitMs: Number(req.wait?.seconds ?? 0) * 1000 + (req.wait?.nanos ?? 0) / 1e6,
+    };
+    const ttl = toDuration(this.#runners.leaseTtlMs);
+    const leases = await this.#runners.lease(input, signal);
+    return { leases: leases.map((lease) => ({ ...lease, ttl })) };
+  }
+
+  async heartbeat({ runnerId, leases }: HeartbeatRequest) {
+    return { leases: await this.#runners.heartbeat(runnerId, leases) };
+  }
+
+  async appendEvents({ lease, events }: AppendEventsRequest) {
+    return { lastSeq: await this.#store.append(required(lease), events) };
+  }
+
+  async finishJob({ lease, seq, result }: FinishJobRequest, context: HandlerContext) {
+    const held = required(lease);
+    if (result === undefined) throw invalidField("result", "is missing");
+    context.values.get(kSubject).resource = held.jobId;
+    const job = await this.#store.finish(held, seq, result);
+    await this.#tokens.endJob(held.jobId);
+    return { job };
+  }
+
+  async releaseJob({ lease, detail }: ReleaseJobRequest, context: HandlerContext) {
+    const held = required(lease);
+    context.values.get(kSubject).resource = held.jobId;
+    await this.#store.release(held, detail);
+    await this.#tokens.endJob(held.jobId);
+    return {};
+  }
+}
+
+function required(lease: LeaseRef | undefined): LeaseRef {
+  if (lease === undefined) throw invalidField("lease", "is missing");
+  return lease;
+}
+
+function toDuration(ms: number): Duration {
+  return create(DurationSchema, {
+    seconds: BigInt(Math.floor(ms / 1000)),
+    nanos: Math.round((ms % 1000) * 1e6),
+  });
+}

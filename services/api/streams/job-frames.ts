@@ -1,0 +1,66 @@
+/** A job's events as the frames of the WebSocket stream. */
+import { isUtf8 } from "node:buffer";
+import { toJson } from "@bufbuild/protobuf";
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import {
+  type JobEvent,
+  JobNoteSchema,
+  JobResultSchema,
+  JobStatusChangeSchema,
+  LogStream,
+} from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { WatchJobResponse } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
+
+/** One frame. `payload.seq` is the event's number. */
+export interface JobFrame {
+  readonly type: "log" | "status" | "result" | "error" | "heartbeat" | "note";
+  /** RFC 3339. */
+  readonly ts: string;
+  readonly payload: object;
+}
+
+/** The frame of one step of a watch; undefined for keepalives, which the socket makes itself. */
+export function toFrame({ step }: WatchJobResponse): JobFrame | undefined {
+  return step.case === "event" ? eventFrame(step.value) : undefined;
+}
+
+function eventFrame(event: JobEvent): JobFrame | undefined {
+  const { seq, kind } = event;
+  const ts = (event.time === undefined ? new Date() : timestampDate(event.time)).toISOString();
+  switch (kind.case) {
+    case "log":
+      return {
+        type: "log",
+        ts,
+        payload: { seq, ...logPayload(kind.value.stream, kind.value.data) },
+      };
+    case "status":
+      return {
+        type: "status",
+        ts,
+        payload: { seq, ...spread(toJson(JobStatusChangeSchema, kind.value)) },
+      };
+    case "result":
+      return {
+        type: "result",
+        ts,
+        payload: { seq, ...spread(toJson(JobResultSchema, kind.value)) },
+      };
+    case "note":
+      return { type: "note", ts, payload: { seq, ...spread(toJson(JobNoteSchema, kind.value)) } };
+    case undefined:
+      return undefined;
+  }
+}
+
+/** Text where the bytes are UTF-8, base64 where they are not: nothing is replaced. */
+function logPayload(stream: LogStream, data: Uint8Array): object {
+  const name = stream === LogStream.STDERR ? "stderr" : "stdout";
+  return isUtf8(data)
+    ? { stream: name, text: Buffer.from(data).toString("utf8") }
+    : { stream: name, dataBase64: Buffer.from(data).toString("base64") };
+}
+
+function spread(json: unknown): object {
+  return json as object;
+}

@@ -1,0 +1,153 @@
+/**
+ * `WS /v1/stream/{id}?from=N`: a job's events as JSON frames
+ * `{type, ts, payload}`. A browser shows its token as the subprotocol
+ * `bearer.<token>` beside `devmesh.v1`, everybody else by `Authorization`.
+ */
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import { create } from "@bufbuild/protobuf";
+import { createContextValues } from "@connectrpc/connect";
+import {
+  JobService,
+  WatchJobRequestSchema,
+  type WatchJobResponse,
+} from "@devmesh/gen/devmesh/api/v1/job_service_pb";
+import { kPeer } from "@devmesh/mesh/context";
+import { DevmeshError, toDevmeshError, toProblem } from "@devmesh/mesh/errors";
+import type { Logger } from "@devmesh/mesh/log";
+import { type BoundMethod, peerOf, toHeaders } from "@devmesh/mesh/server";
+import { type WebSocket, WebSocketServer } from "ws";
+import { toFrame } from "./job-frames.ts";
+
+/** What the socket needs. */
+export interface JobSocketOptions {
+  readonly methods: readonly BoundMethod[];
+  readonly logger: Logger;
+  /** How often to ping; a peer that answers none until the next is cut off. */
+  readonly pingIntervalMs: number;
+}
+
+type Upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer) => void;
+
+/** WebSocket close codes (RFC 6455 §7.4.1) and one of ours. */
+const closeCodes = { normal: 1000, goingAway: 1001, policy: 1008, failed: 1011 };
+
+/** Takes `Upgrade` requests for job streams. */
+export function createJobSocket({ methods, logger, pingIntervalMs }: JobSocketOptions): Upgrade {
+  const watch = methods.find(({ desc }) => desc === JobService.method.watchJob);
+  if (watch === undefined) throw new Error("JobService is not served");
+  const server = new WebSocketServer({
+    noServer: true,
+    maxPayload: 4096,
+    handleProtocols: (offered) => (offered.has("devmesh.v1") ? "devmesh.v1" : false),
+  });
+  return (req, socket, head) => {
+    const url = new URL(req.url ?? "/", "http://devmesh");
+    const id = /^\/v1\/stream\/([^/]+)$/.exec(url.pathname)?.[1];
+    const from = Number(url.searchParams.get("from") ?? "0");
+    if (id === undefined) return refuse(socket, "404 Not Found");
+    if (!Number.isInteger(from) || from < 0 || from > 0xffffffff) {
+      return refuse(socket, "400 Bad Request");
+    }
+    server.handleUpgrade(req, socket, head, (ws) => {
+      const stream = new JobStream(ws, watch, req, { id, from });
+      stream.run(pingIntervalMs).catch((err: unknown) => logger.warn({ err }, "stream broke"));
+    });
+  };
+}
+
+/** One watcher of one job. */
+class JobStream {
+  readonly #ws: WebSocket;
+  readonly #watch: BoundMethod;
+  readonly #req: IncomingMessage;
+  readonly #request: { id: string; from: number };
+  readonly #gone = new AbortController();
+
+  constructor(
+    ws: WebSocket,
+    watch: BoundMethod,
+    req: IncomingMessage,
+    request: { id: string; from: number },
+  ) {
+    this.#ws = ws;
+    this.#watch = watch;
+    this.#req = req;
+    this.#request = request;
+    ws.on("close", () => this.#gone.abort(new DevmeshError("CANCELLED", "the watcher went away")));
+    // A broken socket closes; the close above ends the stream.
+    ws.on("error", () => {});
+  }
+
+  async run(pingIntervalMs: number): Promise<void> {
+    const pinging = this.#ping(pingIntervalMs);
+    try {
+      for await (const message of await this.#open()) {
+        const frame = toFrame(message as WatchJobResponse);
+        if (frame !== undefined) await this.#send(frame);
+      }
+      this.#ws.close(closeCodes.normal);
+    } catch (error) {
+      await this.#fail(error);
+    } finally {
+      clearInterval(pinging);
+    }
+  }
+
+  async #open() {
+    const header = toHeaders(this.#req);
+    const offered = header.get("sec-websocket-protocol")?.split(/\s*,\s*/) ?? [];
+    const bearer = offered.find((protocol) => protocol.startsWith("bearer."));
+    if (bearer !== undefined) header.set("authorization", `Bearer ${bearer.slice(7)}`);
+    const message = create(WatchJobRequestSchema, this.#request);
+    const res = await this.#watch.stream(once(message), {
+      header,
+      signal: this.#gone.signal,
+      timeoutMs: undefined,
+      protocolName: "websocket",
+      requestMethod: "GET",
+      url: this.#watch.path,
+      contextValues: createContextValues().set(kPeer, peerOf(this.#req, header)),
+    });
+    return res.message;
+  }
+
+  /** Resolves when the frame is handed to the system: a slow reader slows only itself. */
+  #send(frame: object): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#ws.send(JSON.stringify(frame), (error) => (error ? reject(error) : resolve()));
+    });
+  }
+
+  async #fail(error: unknown): Promise<void> {
+    if (this.#gone.signal.aborted) return;
+    const failure = toDevmeshError(error);
+    const payload = toProblem(failure, "");
+    await this.#send({ type: "error", ts: new Date().toISOString(), payload });
+    const code = failure.reason === "DRAINING" ? closeCodes.goingAway : undefined;
+    this.#ws.close(code ?? (payload.status < 500 ? closeCodes.policy : closeCodes.failed));
+  }
+
+  /** A peer that does not answer a ping until the next one is gone. */
+  #ping(intervalMs: number): NodeJS.Timeout {
+    let answered = true;
+    this.#ws.on("pong", () => {
+      answered = true;
+    });
+    return setInterval(() => {
+      if (!answered) return this.#ws.terminate();
+      answered = false;
+      this.#ws.ping();
+      const heartbeat = { type: "heartbeat", ts: new Date().toISOString(), payload: {} };
+      this.#ws.send(JSON.stringify(heartbeat));
+    }, intervalMs);
+  }
+}
+
+async function* once<T>(message: T) {
+  yield message;
+}
+
+function refuse(socket: Duplex, status: string): void {
+  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+}

@@ -1,0 +1,55 @@
+/** Rows of the table `tokens`, and the records they stand for. */
+import { DevmeshError } from "@devmesh/mesh/errors";
+import type { TokenRecord } from "./token-store.ts";
+
+/** A row of `tokens`. Drivers differ in how they hand out times. */
+export interface TokenRow {
+  readonly id: string;
+  readonly name: string;
+  readonly secret_hash: string;
+  /** A JSON array. */
+  readonly scopes: string;
+  readonly created_at: string | Date;
+  readonly expires_at: string | Date | null;
+  readonly revoked_at: string | Date | null;
+  readonly job_id: string;
+}
+
+/** The columns of TokenRow, for SELECT, INSERT and RETURNING. */
+export const tokenColumns =
+  "id, name, secret_hash, scopes, created_at, expires_at, revoked_at, job_id";
+
+/** The record that a row stands for. */
+export function toToken(row: TokenRow): TokenRecord {
+  const ms = (time: string | Date | null) => (time === null ? undefined : new Date(time).getTime());
+  return {
+    id: row.id,
+    name: row.name,
+    secretHash: row.secret_hash,
+    scopes: JSON.parse(row.scopes) as string[],
+    createdAtMs: new Date(row.created_at).getTime(),
+    expiresAtMs: ms(row.expires_at),
+    revokedAtMs: ms(row.revoked_at),
+    jobId: row.job_id,
+  };
+}
+
+/** The values of `tokenColumns`, in their order. */
+export function tokenValues(token: TokenRecord): (string | null)[] {
+  const { id, name, secretHash, scopes, createdAtMs, expiresAtMs, revokedAtMs, jobId } = token;
+  const end = (ms: number | undefined) => (ms === undefined ? null : isoTime(ms));
+  const times = [isoTime(createdAtMs), end(expiresAtMs), end(revokedAtMs)];
+  return [id, name, secretHash, JSON.stringify(scopes), ...times, jobId];
+}
+
+/** A time as both dialects take it. */
+export function isoTime(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+/** The refusal of a token whose id or secret is taken. */
+export function tokenTaken(id: string): DevmeshError {
+  return new DevmeshError("ALREADY_EXISTS", `token ${id} or its secret is taken`, {
+    metadata: { resource: "token", id },
+  });
+}

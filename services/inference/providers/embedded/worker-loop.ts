@@ -1,0 +1,47 @@
+/** The worker's side of the protocol: takes requests, aborts them, reports how they end. */
+import { parentPort } from "node:worker_threads";
+import { DevmeshError } from "@devmesh/mesh/errors";
+import type { FromWorker, ToWorker } from "./worker-protocol.ts";
+
+/** Does one request. Calls `emit` for each piece; stops when the signal aborts. */
+export type WorkerHandler<Request, Piece> = (
+  request: Request,
+  emit: (piece: Piece) => void,
+  signal: AbortSignal,
+) => Promise<void>;
+
+/** Serves the parent until it ends this thread. */
+export function serveParent<Request, Piece>(handle: WorkerHandler<Request, Piece>): void {
+  const port = parentPort;
+  if (port === null) throw new Error("this module runs in a worker thread only");
+  const running = new Map<number, AbortController>();
+  const send = (message: FromWorker<Piece>) => port.postMessage(message);
+  port.on("message", (message: ToWorker<Request>) => {
+    if (message.type === "abort") {
+      running.get(message.id)?.abort();
+      return;
+    }
+    const { id, request } = message;
+    const controller = new AbortController();
+    running.set(id, controller);
+    handle(request, (piece) => send({ type: "piece", id, piece }), controller.signal)
+      .then(
+        () => send({ type: "done", id }),
+        (error: unknown) => send({ type: "failed", id, ...failureOf(error) }),
+      )
+      .finally(() => running.delete(id));
+  });
+}
+
+function failureOf(error: unknown) {
+  if (error instanceof DevmeshError) {
+    const { reason, message, metadata } = error;
+    return { reason, message, metadata };
+  }
+  const what = error instanceof Error ? error.message : String(error);
+  return {
+    reason: "PROVIDER_UNAVAILABLE" as const,
+    message: `embedded: ${what}`,
+    metadata: { provider: "embedded" },
+  };
+}

@@ -1,0 +1,36 @@
+/** Makes the configured providers, in the order in which equals are asked. */
+import type { Clock } from "@devmesh/mesh/runtime";
+import type { InferenceConfig } from "../config.ts";
+import { AnthropicProvider } from "./anthropic/anthropic-provider.ts";
+import { EmbeddedProvider } from "./embedded/embedded-provider.ts";
+import { OllamaProvider } from "./ollama/ollama-provider.ts";
+import { OpenAiProvider } from "./openai/openai-provider.ts";
+import type { Provider } from "./provider.ts";
+import { loadScript } from "./scripted/script.ts";
+import { ScriptedProvider } from "./scripted/scripted-provider.ts";
+
+/** The providers of a config. Under `local-only` no cloud provider is even made. */
+export function buildProviders(
+  { scriptedPath, ollamaBaseUrl, embedded, cloud, policy, limits }: InferenceConfig,
+  clock: Clock,
+): readonly Provider[] {
+  const providers: Provider[] = [];
+  if (scriptedPath !== undefined) {
+    providers.push(new ScriptedProvider({ script: loadScript(scriptedPath) }));
+  }
+  if (ollamaBaseUrl !== undefined) providers.push(new OllamaProvider({ baseUrl: ollamaBaseUrl }));
+  if (embedded.chatModelPath !== undefined || embedded.embeddingModelPath !== undefined) {
+    providers.push(new EmbeddedProvider({ clock, ...embedded }));
+  }
+  if (policy.mode === "local-only") return providers;
+  const timeoutMs = limits.firstTokenTimeoutMs;
+  const { baseUrl, openAiKey, anthropicKey } = cloud;
+  if (openAiKey !== undefined) {
+    const target = baseUrl === undefined ? {} : { baseUrl };
+    providers.push(new OpenAiProvider({ apiKey: openAiKey, timeoutMs, ...target }));
+  }
+  if (anthropicKey !== undefined) {
+    providers.push(new AnthropicProvider({ apiKey: anthropicKey, timeoutMs }));
+  }
+  return providers;
+}

@@ -1,0 +1,36 @@
+/** Runs the context plane alone. */
+import { readServingConfig } from "@devmesh/mesh/config";
+import { createLogger } from "@devmesh/mesh/log";
+import { SortableIds, SystemClock } from "@devmesh/mesh/runtime";
+import {
+  exitOnConfigError,
+  servePrivately,
+  startServer,
+  untilSignalled,
+} from "@devmesh/mesh/server";
+import { createServiceTransport } from "@devmesh/mesh/transport";
+import { buildMcp } from "./app.ts";
+import { readMcpConfig } from "./config.ts";
+
+await exitOnConfigError(async () => {
+  const config = readMcpConfig(process.env);
+  const serving = readServingConfig(process.env, "MCP", 7000);
+  const logger = createLogger({ service: "mcp", level: serving.logLevel });
+  const clock = new SystemClock();
+  const inference =
+    config.inferenceUrl === undefined
+      ? undefined
+      : createServiceTransport({
+          url: config.inferenceUrl,
+          serviceToken: serving.serviceToken,
+          clock,
+        });
+  const app = await buildMcp({ config, logger, clock, inference });
+  const served = servePrivately(app, { ...serving, logger, clock, ids: new SortableIds(clock) });
+  const server = await startServer({ ...served, ...serving, logger, http2: "grpc-js" });
+  await untilSignalled(async () => {
+    await server.close(10_000);
+    await app.close();
+    inference?.close();
+  });
+});

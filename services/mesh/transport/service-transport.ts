@@ -1,0 +1,33 @@
+/** How one service of a deployment calls another. */
+import type { Interceptor } from "@connectrpc/connect";
+import { bearerInterceptor, retryInterceptor } from "../interceptors/index.ts";
+import type { Clock } from "../runtime/index.ts";
+import { type ClosableTransport, createGrpcTransport } from "./grpc-transport.ts";
+
+/** Which service, and the secret that it wants. */
+export interface ServiceTransportOptions {
+  /** `http://host:port`. */
+  readonly url: string;
+  readonly serviceToken: string | undefined;
+  readonly clock: Clock;
+}
+
+/** Retries where the contract says it is safe, and shows the deployment's secret. */
+export function serviceClientInterceptors(
+  options: Omit<ServiceTransportOptions, "url">,
+): Interceptor[] {
+  const { serviceToken, clock } = options;
+  return [
+    retryInterceptor({ clock }),
+    ...(serviceToken === undefined ? [] : [bearerInterceptor(serviceToken)]),
+  ];
+}
+
+/** A gRPC channel to another service. */
+export function createServiceTransport(options: ServiceTransportOptions): ClosableTransport {
+  const { hostname, port } = new URL(options.url);
+  return createGrpcTransport({
+    target: `${hostname}:${port || "80"}`,
+    interceptors: serviceClientInterceptors(options),
+  });
+}

@@ -1,0 +1,74 @@
+/**
+ * What the CLI loads: `devmesh up` and `devmesh serve`. The one place outside
+ * the services that knows all of them.
+ */
+
+import { DevmeshError } from "@devmesh/mesh/errors";
+import { exitOnConfigError, untilSignalled } from "@devmesh/mesh/server";
+import { type Platform, startPlatform } from "./app.ts";
+import { readUpOptions, upHelp } from "./options.ts";
+
+/** The services that run alone. */
+const services = {
+  api: () => import("@devmesh/api/main"),
+  mcp: () => import("@devmesh/mcp/main"),
+  inference: () => import("@devmesh/inference/main"),
+  vm: () => import("@devmesh/vm/main"),
+};
+
+/** Runs the platform until it is told to stop. */
+export async function runUp(argv: readonly string[]): Promise<void> {
+  if (argv.includes("--help")) {
+    process.stdout.write(upHelp);
+    return;
+  }
+  const { platform, json } = await exitOnConfigError(async () => {
+    const { env, json } = readUpOptions(argv, process.env);
+    return { platform: await startPlatform(env), json };
+  });
+  process.stdout.write(json ? `${JSON.stringify(summaryOf(platform))}\n` : welcome(platform));
+  stopWithNpm();
+  await untilSignalled(() => platform.close());
+  process.exit(0);
+}
+
+/** Runs one service until it is told to stop; its settings are environment variables. */
+export async function runServe(name: string): Promise<void> {
+  await exitOnConfigError(async () => {
+    if (!Object.hasOwn(services, name)) {
+      const names = Object.keys(services).join(", ");
+      throw new DevmeshError(
+        "INVALID_FIELD",
+        `serve: there is no service ${JSON.stringify(name)}; there are ${names}`,
+      );
+    }
+  });
+  await services[name as keyof typeof services]();
+  process.exit(0);
+}
+
+function summaryOf({ url, consoleUrl, dataDir, ownerTokenPath, ports }: Platform): object {
+  return { url, console: consoleUrl, dataDir, ownerTokenPath, ports, pid: process.pid };
+}
+
+function welcome({ url, consoleUrl, dataDir }: Platform): string {
+  return `devmesh is up
+
+  console  ${consoleUrl}
+           (the link works once, within five minutes; \`devmesh console\` makes another)
+  API      ${url}
+  data     ${dataDir}
+
+  Try:  DEVMESH_URL=${url} npx devmesh run -- echo hello
+  Stop: Ctrl-C
+`;
+}
+
+/** Started by npm, the platform does not outlive it: nobody could stop it any more. */
+function stopWithNpm(): void {
+  if (process.env.npm_lifecycle_event === undefined) return;
+  const parent = process.ppid;
+  setInterval(() => {
+    if (process.ppid !== parent) process.kill(process.pid, "SIGTERM");
+  }, 1_000).unref();
+}

@@ -1,0 +1,78 @@
+/** The sandbox host's composition root: plain `new`, in order. */
+import type { Transport } from "@connectrpc/connect";
+import { SandboxService } from "@devmesh/gen/devmesh/vm/v1/sandbox_service_pb";
+import type { Logger } from "@devmesh/mesh/log";
+import type { Clock, Ids } from "@devmesh/mesh/runtime";
+import { type App, serve } from "@devmesh/mesh/server";
+import type { DriverName, VmConfig } from "./config.ts";
+import { DockerDriver } from "./drivers/docker/docker-driver.ts";
+import type { SandboxDriver } from "./drivers/driver.ts";
+import { ProcessDriver } from "./drivers/process/process-driver.ts";
+import { QemuDriver } from "./drivers/qemu/index.ts";
+import { backendOf } from "./runner/backend.ts";
+import { Runner } from "./runner/runner.ts";
+import { Host } from "./sandboxes/host.ts";
+import { SandboxServiceImpl } from "./sandboxes/sandbox-service.ts";
+
+/** What the sandbox host is built from. */
+export interface VmOptions {
+  readonly config: VmConfig;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  readonly version: string;
+  /** The way to the backend. */
+  readonly api: Transport;
+}
+
+/** Builds the sandbox host and starts its runner. */
+export async function buildVm(options: VmOptions): Promise<App> {
+  const { config, logger, clock, ids, version, api } = options;
+  const drivers = config.drivers.map((name) => makeDriver(name, config));
+  const host = new Host({ drivers, logger });
+  await host.reap();
+  const runner = new Runner({
+    backend: backendOf(api),
+    host,
+    clock,
+    ids,
+    logger,
+    version,
+    capacity: config.capacity,
+    stateDir: config.stateDir,
+    backendUrl: config.apiUrl,
+    nodePath: process.execPath,
+    agentPath: config.agentPath,
+  });
+  runner.start();
+  return {
+    services: [serve(SandboxService, new SandboxServiceImpl({ host }))],
+    readiness: [{ name: "drivers", check: () => checkDrivers(host) }],
+    async close() {
+      await runner.close();
+      await host.close();
+    },
+  };
+}
+
+function makeDriver(name: DriverName, config: VmConfig): SandboxDriver {
+  const stateDir = config.stateDir;
+  switch (name) {
+    case "process":
+      return new ProcessDriver({ stateDir });
+    case "docker":
+      return new DockerDriver({
+        stateDir,
+        socketPath: config.dockerSocket,
+        image: config.dockerImage,
+      });
+    case "qemu":
+      return new QemuDriver({ stateDir, guestDir: config.guestDir, binary: config.qemuBinary });
+  }
+}
+
+async function checkDrivers(host: Host): Promise<string> {
+  const available = (await host.probe()).filter((probe) => probe.available);
+  if (available.length === 0) throw new Error("no sandbox driver works on this host");
+  return available.map((probe) => `${probe.driver} (${probe.engine})`).join(", ");
+}

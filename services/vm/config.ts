@@ -1,0 +1,80 @@
+/** The sandbox host's configuration: every key, its default, and its bounds. */
+import { cpus, homedir } from "node:os";
+import { join } from "node:path";
+import { type Env, EnvReader } from "@devmesh/mesh/config";
+
+/** The drivers there are, weakest isolation first. */
+export const driverNames = ["process", "docker", "qemu"] as const;
+
+/** One of the drivers. */
+export type DriverName = (typeof driverNames)[number];
+
+/** What the sandbox host is started with. */
+export interface VmConfig {
+  /** Address to listen on. Default: `127.0.0.1`. */
+  readonly host: string;
+  /** `VM_PORT`. Default: 7200. */
+  readonly port: number;
+  readonly logLevel: string;
+  readonly requestTimeoutMs: number;
+  /** Where sandboxes and attempts keep their files. Default: `vm` in the data folder. */
+  readonly stateDir: string;
+  /** The backend, `http://host:port`: leases come from it, and agents call it. */
+  readonly apiUrl: string;
+  /** The secret that the services of one deployment share, or a token with `run:jobs`. */
+  readonly serviceToken: string | undefined;
+  /** How many jobs run at once. Default: the number of processors, 2 at least. */
+  readonly capacity: number;
+  /** Which drivers to offer. Default: all. */
+  readonly drivers: readonly DriverName[];
+  /** The image of containers. Default: `devmesh-base:latest`. */
+  readonly dockerImage: string;
+  /** The Docker engine's socket. Default: `/var/run/docker.sock`. */
+  readonly dockerSocket: string;
+  /** The folder with the guest's kernel and disks, made by `deploy/guest`. */
+  readonly guestDir: string;
+  /** The QEMU program. Default: `qemu-system-x86_64`, looked up on PATH. */
+  readonly qemuBinary: string;
+  /** The bundled agent. Absent: agent jobs are refused. */
+  readonly agentPath: string | undefined;
+}
+
+/** Reads the configuration. Throws CONFIG_INVALID with every mistake in it. */
+export function readVmConfig(env: Env): VmConfig {
+  const reader = new EnvReader(env);
+  const dataDir = reader.string("DEVMESH_DATA_DIR", join(homedir(), ".local", "share", "devmesh"));
+  const cacheDir = reader.string("DEVMESH_CACHE_DIR", join(homedir(), ".cache", "devmesh"));
+  const names = reader.list("SANDBOX_DRIVERS", driverNames);
+  const unknown = names.filter((name) => !driverNames.some((known) => known === name));
+  if (unknown.length > 0) {
+    reader.mistake(
+      `SANDBOX_DRIVERS: there is no ${unknown.join(", ")}; there are ${driverNames.join(", ")}`,
+    );
+  }
+  const dockerHost = reader.string("DOCKER_HOST", "unix:///var/run/docker.sock");
+  if (!dockerHost.startsWith("unix://")) {
+    reader.mistake("DOCKER_HOST: only an engine on a Unix socket of this host is used (unix://…)");
+  }
+  const config: VmConfig = {
+    host: reader.string("VM_HOST", "127.0.0.1"),
+    port: reader.port("VM_PORT", 7200),
+    logLevel: reader.oneOf(
+      "LOG_LEVEL",
+      ["trace", "debug", "info", "warn", "error", "silent"],
+      "info",
+    ),
+    requestTimeoutMs: reader.integer("REQUEST_TIMEOUT_MS", 120_000, { min: 1, max: 3_600_000 }),
+    stateDir: join(dataDir, "vm"),
+    apiUrl: reader.url("API_URL", ["http"], "http://127.0.0.1:8080"),
+    serviceToken: reader.secret("DEVMESH_SERVICE_TOKEN"),
+    capacity: reader.integer("RUNNER_CAPACITY", Math.max(2, cpus().length), { min: 1, max: 1000 }),
+    drivers: driverNames.filter((name) => names.includes(name)),
+    dockerImage: reader.string("DOCKER_IMAGE", "devmesh-base:latest"),
+    dockerSocket: dockerHost.replace(/^unix:\/\//, ""),
+    guestDir: reader.string("VM_GUEST_DIR", join(cacheDir, "guest")),
+    qemuBinary: reader.string("QEMU_BINARY", "qemu-system-x86_64"),
+    agentPath: reader.optional("AGENT_PATH"),
+  };
+  reader.finish();
+  return config;
+}

@@ -1,0 +1,135 @@
+/**
+ * The port behind which code runs away from the host. Owns the contract; the
+ * suite beside it holds every implementation to it.
+ */
+import type { Readable } from "node:stream";
+
+/** How strongly a sandbox is kept apart from the host, weakest first. */
+export const isolations = ["process", "container", "gvisor", "vm"] as const;
+
+/** One of the isolation tiers. */
+export type Isolation = (typeof isolations)[number];
+
+/** What a host can do with one driver, found by doing it. */
+export interface DriverProbe {
+  readonly driver: string;
+  readonly isolation: Isolation;
+  readonly available: boolean;
+  /** The engine and its version, for example `bubblewrap 0.8.0`. Empty if unknown. */
+  readonly engine: string;
+  /** Why it is not available. Empty if it is. */
+  readonly reason: string;
+  /** What to do about it. Empty if it is available. */
+  readonly remedy: string;
+}
+
+/** Bounds on what one sandbox may use; every one of them is enforced or the start fails. */
+export interface SandboxLimits {
+  readonly memoryMib: number;
+  readonly cpuMillis: number;
+  readonly pids: number;
+  readonly diskMib: number;
+}
+
+/** A file or folder of the host that the sandbox may read, never write. */
+export interface ReadOnlyMount {
+  readonly hostPath: string;
+  /** Absolute, below `/opt/devmesh/`. */
+  readonly sandboxPath: string;
+}
+
+/** What a sandbox shall be. */
+export interface SandboxSpec {
+  /** `sbx_…`; names everything the driver makes on the host. */
+  readonly id: string;
+  /** The job it belongs to, for labels. */
+  readonly jobId: string;
+  readonly limits: SandboxLimits;
+  /** Tools that the work needs: the Node binary, the agent. Drivers that cannot mount copy them. */
+  readonly mounts: readonly ReadOnlyMount[];
+  /**
+   * A Unix socket of the host that appears in the sandbox as
+   * `/run/devmesh/backend.sock`: the only way out. Absent: no way out at all.
+   */
+  readonly backendSocket?: string;
+}
+
+/** A program to run in a sandbox. */
+export interface ExecSpec {
+  /** Program and arguments; no shell in between. */
+  readonly argv: readonly string[];
+  /** Added to the sandbox's own few variables. The host's are never passed on. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Absolute. Default: `/work`. */
+  readonly cwd?: string;
+}
+
+/** A piece of output, in the order in which it was read. */
+export interface OutputChunk {
+  readonly stream: "stdout" | "stderr";
+  readonly data: Buffer;
+}
+
+/** How a program ended. */
+export interface ExitState {
+  /** The exit status; 128 + n where signal n ended it. */
+  readonly exitCode: number;
+  /** True if the memory cap ended it. */
+  readonly outOfMemory: boolean;
+}
+
+/** A program that runs in a sandbox. */
+export interface SandboxProcess {
+  /**
+   * All output until the program and everything it left behind have closed
+   * their ends. Can be read once; unread output holds the program back.
+   */
+  output(): AsyncIterable<OutputChunk>;
+  /** Resolves when the program has ended; also without anybody reading the output. */
+  readonly exit: Promise<ExitState>;
+  /** Sends a signal to the program and all its children. Nothing happens after the end. */
+  signal(name: "SIGTERM" | "SIGKILL" | "SIGINT"): Promise<void>;
+}
+
+/**
+ * A place to run code in. Its work dir is `/work`: writable, empty at first.
+ * After `delete` every call throws SANDBOX_FAILED; output can still be read.
+ */
+export interface Sandbox {
+  readonly id: string;
+  readonly jobId: string;
+  readonly driver: string;
+  readonly createdAtMs: number;
+  /**
+   * Unpacks a tar stream (plain or gzip) into the work dir. Throws
+   * WORKSPACE_INVALID for entries that escape it (absolute, `..`, links to
+   * outside, devices) and for more than the disk limit.
+   */
+  put(tar: Readable, signal?: AbortSignal): Promise<void>;
+  /**
+   * Starts a program. Throws COMMAND_NOT_FOUND if it or its folder is not there
+   * or cannot be executed, INVALID_FIELD for a spec that no system can run
+   * (nothing in `argv`, a NUL, a relative `cwd`). The signal bounds the start
+   * only. What a program leaves behind may be ended with it.
+   */
+  exec(spec: ExecSpec, signal?: AbortSignal): Promise<SandboxProcess>;
+  /** The work dir as a plain tar stream with relative paths; `.git` and all. */
+  get(signal?: AbortSignal): Promise<Readable>;
+  /** Removes it with all that runs in it, from every state. Idempotent; ≤ 10 s. */
+  delete(): Promise<void>;
+}
+
+/** Makes sandboxes of one kind. */
+export interface SandboxDriver {
+  /** `process`, `docker`, `qemu`, `fake`. */
+  readonly name: string;
+  readonly isolation: Isolation;
+  /** Tries it out, for at most some seconds. Never throws: a failure is an answer. */
+  probe(signal?: AbortSignal): Promise<DriverProbe>;
+  /** Makes a sandbox. Throws SANDBOX_FAILED; leaves nothing behind when it does. */
+  create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox>;
+  /** The sandboxes that this process made and has not deleted, oldest first. */
+  list(): Sandbox[];
+  /** Removes what earlier processes with the same state folder left behind; answers their ids. */
+  reap(): Promise<string[]>;
+}

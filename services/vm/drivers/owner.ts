@@ -1,0 +1,78 @@
+/**
+ * Tells the processes that made sandboxes apart, also across restarts and pid
+ * reuse, so that leftovers can be known. Removing them is left to the drivers.
+ */
+import { readFile, readlink } from "node:fs/promises";
+
+/** One process of one host since one boot. */
+export interface Owner {
+  readonly pid: number;
+  /** The kernel's start time of the process, in ticks. Empty where there is no `/proc`. */
+  readonly startTicks: string;
+  readonly bootId: string;
+  /** The pid namespace, for example `pid:[4026531836]`: another one's pids mean nothing here. */
+  readonly pidNamespace: string;
+}
+
+/** This process. */
+export async function thisOwner(): Promise<Owner> {
+  return {
+    pid: process.pid,
+    startTicks: (await startTicks(process.pid)) ?? "",
+    bootId: (await textOf("/proc/sys/kernel/random/boot_id")) ?? "",
+    pidNamespace: await pidNamespace(),
+  };
+}
+
+/** True if the process still runs. One of another boot or pid namespace does not. */
+export async function isAlive(owner: Owner): Promise<boolean> {
+  const self = await thisOwner();
+  if (owner.bootId !== self.bootId || owner.pidNamespace !== self.pidNamespace) return false;
+  if (self.startTicks !== "") return (await startTicks(owner.pid)) === owner.startTicks;
+  try {
+    process.kill(owner.pid, 0);
+    return true;
+  } catch (error: unknown) {
+    // EPERM: it is there and somebody else's. Anything else: it is gone.
+    return error instanceof Error && "code" in error && error.code === "EPERM";
+  }
+}
+
+/** The text form, for labels. */
+export function formatOwner(owner: Owner): string {
+  return [owner.pid, owner.startTicks, owner.bootId, owner.pidNamespace].join("/");
+}
+
+/** The reverse of `formatOwner`; undefined for anything else. */
+export function parseOwner(text: string): Owner | undefined {
+  const [pid, ticks, bootId, namespace] = text.split("/");
+  if (pid === undefined || ticks === undefined || bootId === undefined || namespace === undefined) {
+    return undefined;
+  }
+  return { pid: Number(pid), startTicks: ticks, bootId, pidNamespace: namespace };
+}
+
+/** The start time of a process in ticks since boot; undefined if it is not there. */
+export async function startTicks(pid: number): Promise<string | undefined> {
+  const stat = await textOf(`/proc/${pid}/stat`);
+  // The second field, the name, may hold spaces and parentheses: count from behind it.
+  return stat?.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+}
+
+async function pidNamespace(): Promise<string> {
+  try {
+    return await readlink("/proc/self/ns/pid");
+  } catch {
+    // No /proc: a host without pid namespaces, on which all processes share one.
+    return "";
+  }
+}
+
+async function textOf(path: string): Promise<string | undefined> {
+  try {
+    return (await readFile(path, "utf8")).trim();
+  } catch {
+    // The process is gone or there is no /proc: both mean "not known".
+    return undefined;
+  }
+}

@@ -1,0 +1,127 @@
+/**
+ * Owns the frames between host and guest agent: their form, their meaning, their bounds.
+ * The other end is `deploy/guest/agent.pl`. The guest is not trusted: whatever breaks the
+ * form or a bound ends the virtual machine.
+ *
+ * Frame: u32 length of the payload, u8 type, u32 stream, payload; big endian. A list is a
+ * sequence of (u32 length, bytes).
+ */
+
+/** The types of frames. Stream 0 is the guest itself. */
+export const frameType = {
+  /** To the guest: a list of seconds, nanoseconds, memory bytes, pids, CPU µs per 100 ms, backend, mounts. */
+  config: 1,
+  /** From the guest: the agent runs and waits for its configuration. */
+  hello: 2,
+  /** From the guest: everything that the configuration asks for holds. */
+  ready: 3,
+  /** To the guest: start a program (a list). From the guest: a connection to the backend. */
+  open: 4,
+  /** From the guest: the program runs. */
+  started: 5,
+  /** From the guest: it does not; a list of stage, errno and text. */
+  failed: 6,
+  /** Standard input and output of a program, and both ways of a connection. */
+  data: 7,
+  /** From the guest: standard error. */
+  stderr: 8,
+  /** No more data will come from this side. */
+  eof: 9,
+  /** u32: so many more bytes may be sent on this stream. */
+  credit: 10,
+  /** To the guest: u8, a signal for a program and all its children. */
+  signal: 11,
+  /** From the guest: u32 exit status, u8 whether the memory cap killed something. */
+  exit: 12,
+  /** The stream is given up: nothing of it will be sent or read. */
+  close: 13,
+} as const;
+
+/** One of the types of frames. */
+export type FrameType = (typeof frameType)[keyof typeof frameType];
+
+/** One frame. */
+export interface Frame {
+  readonly type: number;
+  readonly stream: number;
+  readonly payload: Buffer;
+}
+
+/** How many bytes a side may send on a stream before it gets credit. */
+export const windowBytes = 262_144;
+
+/** How many bytes of data a frame to the guest carries at most. */
+export const chunkBytes = 32_768;
+
+/** Streams with this number and above are opened by the guest. */
+export const firstGuestStream = 0x8000_0000;
+
+const HEADER_BYTES = 9;
+const MAX_PAYLOAD_BYTES = 65_536;
+
+/** A frame as bytes. */
+export function encodeFrame(type: FrameType, stream: number, payload: Buffer = empty): Buffer {
+  const frame = Buffer.allocUnsafe(HEADER_BYTES + payload.length);
+  frame.writeUInt32BE(payload.length, 0);
+  frame.writeUInt8(type, 4);
+  frame.writeUInt32BE(stream, 5);
+  payload.copy(frame, HEADER_BYTES);
+  return frame;
+}
+
+/** A list as bytes. */
+export function encodeList(items: readonly (string | number)[]): Buffer {
+  const pieces: Buffer[] = [];
+  for (const item of items) {
+    const bytes = Buffer.from(String(item));
+    pieces.push(encodeU32(bytes.length), bytes);
+  }
+  return Buffer.concat(pieces);
+}
+
+/** The items of a list. Throws when the bytes are none. */
+export function decodeList(bytes: Buffer): string[] {
+  const items: string[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const end = at + 4 + bytes.readUInt32BE(at);
+    if (end > bytes.length) throw new Error("a list item is longer than its list");
+    items.push(bytes.toString("utf8", at + 4, end));
+    at = end;
+  }
+  return items;
+}
+
+/** A u32 as bytes. */
+export function encodeU32(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
+}
+
+/** Cuts a stream of bytes from the guest into frames; keeps less than one frame. */
+export class FrameReader {
+  #rest: Buffer = empty;
+
+  /** The frames that are complete with these bytes. Throws when one is too large. */
+  push(bytes: Buffer): Frame[] {
+    const all = this.#rest.length === 0 ? bytes : Buffer.concat([this.#rest, bytes]);
+    const frames: Frame[] = [];
+    let at = 0;
+    while (all.length - at >= HEADER_BYTES) {
+      const size = all.readUInt32BE(at);
+      if (size > MAX_PAYLOAD_BYTES) throw new Error(`the guest sent a frame of ${size} bytes`);
+      const end = at + HEADER_BYTES + size;
+      if (end > all.length) break;
+      frames.push({
+        type: all.readUInt8(at + 4),
+        stream: all.readUInt32BE(at + 5),
+        payload: all.subarray(at + HEADER_BYTES, end),
+      });
+      at = end;
+    }
+    this.#rest = all.subarray(at);
+    return frames;
+  }
+}
+
+const empty = Buffer.alloc(0);

@@ -1,0 +1,72 @@
+/**
+ * Owns how QEMU is kept apart from the host and tied to this process: its own user, no
+ * network, death with its parent. What QEMU emulates is left to `vm-process.ts`.
+ */
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { DevmeshError } from "@devmesh/mesh/errors";
+
+const run = promisify(execFile);
+const TRY_LIMIT_MS = 5_000;
+
+/** Users for QEMU, one per virtual machine: no package and no person has these. */
+const FIRST_UID = 62_000;
+const UIDS = 2_000;
+
+/** What stands before `qemu-system-x86_64` on the command line. */
+export interface Launcher {
+  /** The words before QEMU's own; `kvmGroup` is the group that `/dev/kvm` wants, if any. */
+  prefix(kvmGroup?: number): string[];
+  /** True if QEMU runs as a user of its own. */
+  readonly ownUser: boolean;
+  /** True if QEMU's process has no network interface but an unused loopback. */
+  readonly ownNetwork: boolean;
+}
+
+/**
+ * The strictest launcher that works here. As root on Linux, running QEMU as another user is
+ * a condition: throws ISOLATION_UNAVAILABLE where `setpriv` is missing.
+ */
+export async function findLauncher(): Promise<Launcher> {
+  if (process.platform !== "linux") return none;
+  const root = process.getuid?.() === 0;
+  const setpriv = (uid: number, group?: number) => [
+    "setpriv",
+    "--pdeathsig=KILL",
+    ...(root ? ["--no-new-privs", `--reuid=${uid}`, `--regid=${uid}`] : []),
+    ...(root ? [group === undefined ? "--clear-groups" : `--groups=${group}`] : []),
+    "--",
+  ];
+  const unshare = ["unshare", "--net", "--"];
+  const ownNetwork = root && (await works([...unshare, ...setpriv(FIRST_UID)]));
+  if (!ownNetwork && !(await works(setpriv(FIRST_UID)))) {
+    if (!root) return none;
+    throw new DevmeshError(
+      "ISOLATION_UNAVAILABLE",
+      "QEMU must not run as root, and setpriv is not here; install util-linux",
+      { metadata: { isolation: "vm", remedy: "install util-linux" } },
+    );
+  }
+  let next = Math.floor(Math.random() * UIDS);
+  return {
+    ownUser: root,
+    ownNetwork,
+    prefix: (group) => {
+      next = (next + 1) % UIDS;
+      return [...(ownNetwork ? unshare : []), ...setpriv(FIRST_UID + next, group)];
+    },
+  };
+}
+
+const none: Launcher = { ownUser: false, ownNetwork: false, prefix: () => [] };
+
+async function works(prefix: string[]): Promise<boolean> {
+  const [file = "", ...args] = prefix;
+  try {
+    await run(file, [...args, "true"], { timeout: TRY_LIMIT_MS });
+    return true;
+  } catch {
+    // Not installed, not allowed, too old: each means that this prefix is not to be had.
+    return false;
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * The work dir of a sandbox on the host: on an ext4 image of its own size where
+ * the host lets us mount one, in a plain folder otherwise. Ending what uses it
+ * is left to the drivers.
+ */
+import { chmod, chown, lstat, mkdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { runTool } from "./run-tool.ts";
+
+/** How the size of work dirs is bounded on this host. */
+export type DiskKind = "image" | "folder";
+
+/** A folder of the host that shall be reachable below the sandbox's own folder. */
+export interface StagedBind {
+  readonly source: string;
+  /** Exists already, of the same kind (file or folder). */
+  readonly target: string;
+}
+
+/** What to make. */
+export interface WorkDiskOptions {
+  /** The sandbox's own folder. */
+  readonly folder: string;
+  /** Where formatted images are kept, one per size. */
+  readonly templates: string;
+  readonly kind: DiskKind;
+  readonly diskMib: number;
+  /** Who owns `work` and `tmp`; absent: this process's user. */
+  readonly user?: number;
+  readonly binds?: readonly StagedBind[];
+  readonly signal?: AbortSignal;
+}
+
+/** The two folders of a disk. */
+export interface WorkDisk {
+  readonly work: string;
+  readonly tmp: string;
+}
+
+const script = `set -e
+if [ "$2" != "" ]; then
+  cp --sparse=always --reflink=auto "$1" "$2"
+  mount -t ext4 -o loop,nosuid,nodev,noatime "$2" "$3"
+fi
+shift 3
+while [ $# -gt 0 ]; do mount --bind "$1" "$2"; shift 2; done`;
+
+/** Makes the disk. What it leaves when it throws, `removeFolder` takes away. */
+export async function makeWorkDisk(options: WorkDiskOptions): Promise<WorkDisk> {
+  const { folder, kind, binds = [] } = options;
+  const disk = join(folder, "disk");
+  await mkdir(disk, { mode: 0o755 });
+  if (kind === "image" || binds.length > 0) {
+    const image = kind === "image" ? join(folder, "disk.img") : "";
+    const template = kind === "image" ? await templateOf(options.templates, options.diskMib) : "";
+    const pairs = binds.flatMap(({ source, target }) => [source, target]);
+    await runTool("sh", ["-c", script, "sh", template, image, disk, ...pairs], {
+      ...(options.signal && { signal: options.signal }),
+    });
+  }
+  const made = { work: join(disk, "work"), tmp: join(disk, "tmp") };
+  for (const path of Object.values(made)) {
+    await mkdir(path, { mode: 0o755 });
+    if (options.user !== undefined) await chown(path, options.user, options.user);
+  }
+  return made;
+}
+
+/** Takes a sandbox's folder away with all that is mounted below it. */
+export async function removeFolder(folder: string): Promise<void> {
+  for (const mount of await mountsBelow(folder)) {
+    try {
+      await runTool("umount", [mount]);
+    } catch {
+      // Busy in another mount namespace for a moment: it goes when that one does.
+      await runTool("umount", ["--lazy", mount]);
+    }
+  }
+  try {
+    await rm(folder, { recursive: true, force: true });
+  } catch (error: unknown) {
+    if (!(error instanceof Error && "code" in error && error.code === "EACCES")) throw error;
+    // Folders that a program made unreadable for their owner.
+    await runTool("chmod", ["-R", "u+rwX", folder]);
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Finds out by doing it whether images can be mounted. */
+export async function findDiskKind(scratch: string): Promise<DiskKind> {
+  const folder = join(scratch, `probe-disk-${process.pid}`);
+  try {
+    await mkdir(folder, { recursive: true });
+    await makeWorkDisk({ folder, templates: join(folder, "t"), kind: "image", diskMib: 16 });
+    return "image";
+  } catch {
+    // No right to mount, no loop devices, no mkfs: the weaker kind, which the probe names.
+    return "folder";
+  } finally {
+    await removeFolder(folder);
+  }
+}
+
+/** True if every other user of the host may pass through to the path. */
+export async function isReachableByAll(path: string): Promise<boolean> {
+  const parts = path.split("/").slice(0, -1);
+  for (let depth = 1; depth <= parts.length; depth++) {
+    const { mode } = await stat(parts.slice(0, depth).join("/") || "/");
+    if ((mode & 0o001) === 0) return false;
+  }
+  return true;
+}
+
+async function templateOf(folder: string, diskMib: number): Promise<string> {
+  const path = join(folder, `ext4-${diskMib}.img`);
+  if (await exists(path)) return path;
+  await mkdir(folder, { recursive: true });
+  const made = `${path}.${process.pid}-${Date.now()}`;
+  try {
+    await runTool("truncate", ["--size", `${diskMib}M`, made]);
+    // No journal: the disk does not outlive its sandbox. Nothing reserved for root.
+    const features = ["-O", "^has_journal", "-m", "0", "-E", "lazy_itable_init=1,nodiscard"];
+    await runTool("mkfs.ext4", ["-q", "-F", ...features, made]);
+    await chmod(made, 0o600);
+    await rename(made, path);
+  } finally {
+    await rm(made, { force: true });
+  }
+  return path;
+}
+
+async function mountsBelow(folder: string): Promise<string[]> {
+  let table: string;
+  try {
+    table = await readFile("/proc/self/mountinfo", "utf8");
+  } catch {
+    // No /proc: no mounts of ours.
+    return [];
+  }
+  return table
+    .split("\n")
+    .map((line) =>
+      (line.split(" ")[4] ?? "").replace(/\\(\d{3})/g, (_, code: string) =>
+        String.fromCharCode(Number.parseInt(code, 8)),
+      ),
+    )
+    .filter((path) => path.startsWith(`${folder}/`))
+    .reverse();
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch (error: unknown) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return false;
+    throw error;
+  }
+}

@@ -1,0 +1,32 @@
+/** Runs a sandbox host and its runner alone. */
+import { readServingConfig } from "@devmesh/mesh/config";
+import { createLogger } from "@devmesh/mesh/log";
+import { SortableIds, SystemClock } from "@devmesh/mesh/runtime";
+import {
+  exitOnConfigError,
+  servePrivately,
+  startServer,
+  untilSignalled,
+} from "@devmesh/mesh/server";
+import { createServiceTransport } from "@devmesh/mesh/transport";
+import { version } from "@devmesh/mesh/version";
+import { buildVm } from "./app.ts";
+import { readVmConfig } from "./config.ts";
+
+await exitOnConfigError(async () => {
+  const config = readVmConfig(process.env);
+  const serving = readServingConfig(process.env, "VM", 7200);
+  const logger = createLogger({ service: "vm", level: serving.logLevel });
+  const clock = new SystemClock();
+  const ids = new SortableIds(clock);
+  const { serviceToken } = serving;
+  const api = createServiceTransport({ url: config.apiUrl, serviceToken, clock });
+  const app = await buildVm({ config, logger, clock, ids, version, api });
+  const served = servePrivately(app, { ...serving, logger, clock, ids });
+  const server = await startServer({ ...served, ...serving, logger, http2: "grpc-js" });
+  await untilSignalled(async () => {
+    await app.close();
+    await server.close(10_000);
+    api.close();
+  });
+});

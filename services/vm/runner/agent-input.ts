@@ -1,0 +1,79 @@
+/** What an agent is given: its task, its limits and its context pack. */
+import type { JsonObject } from "@bufbuild/protobuf";
+import type { AgentWork } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { ContextPack } from "@devmesh/gen/devmesh/mcp/v1/pack_pb";
+import { toDevmeshError } from "@devmesh/mesh/errors";
+import type { Backend } from "./backend.ts";
+import type { EventShipper } from "./event-shipper.ts";
+
+/** Defaults as the contract names them. */
+const defaults = { model: "coding", maxSteps: 40, maxTokens: 400_000, contextTokens: 4_000 };
+
+/** The content of the agent's input file. */
+export interface AgentInput {
+  readonly task: string;
+  readonly model: string;
+  readonly testArgv: readonly string[];
+  readonly maxSteps: number;
+  readonly maxTokens: number;
+  readonly contextPack: JsonObject | null;
+}
+
+/** Makes the input; asks for the context pack and leaves its receipt in the job's events. */
+export async function makeAgentInput(
+  work: AgentWork,
+  backend: Backend,
+  shipper: EventShipper,
+): Promise<AgentInput> {
+  return {
+    task: work.task,
+    model: work.model || defaults.model,
+    testArgv: work.testArgv,
+    maxSteps: work.maxSteps || defaults.maxSteps,
+    maxTokens: work.maxTokens || defaults.maxTokens,
+    contextPack: await packFor(work, backend, shipper),
+  };
+}
+
+/** An agent can work without context, so a plane that is away costs only the pack. */
+async function packFor(
+  work: AgentWork,
+  backend: Backend,
+  shipper: EventShipper,
+): Promise<JsonObject | null> {
+  const budgetTokens = work.contextTokens || defaults.contextTokens;
+  try {
+    const request = { task: work.task, budgetTokens };
+    const { pack } = await backend.context.buildContextPack(request, { timeoutMs: 30_000 });
+    if (pack === undefined) return null;
+    const receipt = receiptOf(pack);
+    shipper.note({
+      level: "info",
+      topic: "context",
+      message: `context: ${pack.items.length} items, ${pack.tokens} of ${budgetTokens} tokens`,
+      payload: receipt,
+    });
+    return { text: pack.text, ...receipt };
+  } catch (error) {
+    const message = `no context: ${toDevmeshError(error).message}`;
+    shipper.note({ level: "warn", topic: "context", message });
+    return null;
+  }
+}
+
+function receiptOf(pack: ContextPack): JsonObject {
+  return {
+    tokens: pack.tokens,
+    budget: pack.budgetTokens,
+    arms: pack.arms,
+    degraded: pack.degraded,
+    tokenizer: pack.tokenizer,
+    items: pack.items.map(({ source, startLine, endLine, tokens, why }) => ({
+      source,
+      startLine,
+      endLine,
+      tokens,
+      why,
+    })),
+  };
+}

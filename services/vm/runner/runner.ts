@@ -1,0 +1,160 @@
+/** This host's runner: presents itself, pulls leases, runs them, tells that it lives. */
+import { hostname } from "node:os";
+import { create } from "@bufbuild/protobuf";
+import { DurationSchema } from "@bufbuild/protobuf/wkt";
+import { toDevmeshError } from "@devmesh/mesh/errors";
+import { toProtoIsolation } from "./job-limits.ts";
+import { JobRun, type JobRunOptions } from "./job-run.ts";
+
+/** How long one ask for work may wait. */
+const leaseWaitSeconds = 20;
+
+/** What a runner needs. */
+export interface RunnerOptions extends JobRunOptions {
+  readonly version: string;
+  /** How many jobs it runs at once. */
+  readonly capacity: number;
+}
+
+/** Runs jobs of the backend on this host. */
+export class Runner {
+  readonly #options: RunnerOptions;
+  /** Unique for each start, so that nobody takes it for an earlier one. */
+  readonly id: string;
+  readonly #runs = new Map<JobRun, Promise<void>>();
+  readonly #stopped = new AbortController();
+  #loops: Promise<unknown> = Promise.resolve();
+  #heartbeatMs = 3_000;
+  #lastAnswerMs = 0;
+  #leaseTtlMs = 12_000;
+
+  constructor(options: RunnerOptions) {
+    this.#options = options;
+    this.id = options.ids.next("run");
+  }
+
+  /** Starts to pull work, from now on until `close`. */
+  start(): void {
+    this.#loops = Promise.all([this.#leaseForever(), this.#heartbeatForever()]);
+  }
+
+  /** Takes no more work, gives what runs back to the queue, and waits for it. */
+  async close(): Promise<void> {
+    this.#stopped.abort();
+    for (const run of this.#runs.keys()) run.shutDown();
+    await Promise.all(this.#runs.values());
+    await this.#loops;
+  }
+
+  async #register(): Promise<void> {
+    const { backend, host, version, capacity, clock } = this.#options;
+    const probes = await host.probe();
+    const { leaseTtl, heartbeatInterval } = await backend.runners.registerRunner(
+      {
+        runner: {
+          id: this.id,
+          host: hostname(),
+          version,
+          capacity,
+          capabilities: probes.map((p) => ({ ...p, isolation: toProtoIsolation(p.isolation) })),
+        },
+      },
+      { timeoutMs: 5_000, signal: this.#stopped.signal },
+    );
+    this.#leaseTtlMs = toMs(leaseTtl) || this.#leaseTtlMs;
+    this.#heartbeatMs = toMs(heartbeatInterval) || this.#heartbeatMs;
+    this.#lastAnswerMs = clock.now();
+  }
+
+  async #leaseForever(): Promise<void> {
+    let registered = false;
+    await this.#forever(async () => {
+      if (!registered) await this.#register();
+      registered = true;
+      const room = this.#options.capacity - this.#runs.size;
+      if (room <= 0) {
+        await Promise.race(this.#runs.values());
+        return;
+      }
+      try {
+        await this.#lease(room);
+      } catch (error) {
+        // A backend that does not know this runner any more gets to know it again.
+        if (toDevmeshError(error).reason === "NOT_FOUND") registered = false;
+        throw error;
+      }
+    });
+  }
+
+  async #lease(room: number): Promise<void> {
+    const { backend, host } = this.#options;
+    const available = (await host.probe()).filter((probe) => probe.available);
+    const { leases } = await backend.runners.leaseJobs(
+      {
+        runnerId: this.id,
+        maxJobs: room,
+        isolations: available.map((probe) => toProtoIsolation(probe.isolation)),
+        wait: create(DurationSchema, { seconds: BigInt(leaseWaitSeconds) }),
+      },
+      { timeoutMs: (leaseWaitSeconds + 10) * 1000, signal: this.#stopped.signal },
+    );
+    for (const lease of leases) {
+      const run = new JobRun(this.#options, lease);
+      const done = run.run().finally(() => this.#runs.delete(run));
+      this.#runs.set(run, done);
+      if (this.#stopped.signal.aborted) run.shutDown();
+    }
+  }
+
+  async #heartbeatForever(): Promise<void> {
+    await this.#forever(async () => {
+      const { clock, backend } = this.#options;
+      // Ends at once when the runner stops.
+      await clock.sleep(this.#heartbeatMs, this.#stopped.signal).catch(() => {});
+      const runs = [...this.#runs.keys()];
+      if (this.#stopped.signal.aborted && runs.length === 0) return;
+      this.#fenceWhenSilent(runs);
+      const leases = runs.map(({ jobId, epoch }) => ({ jobId, epoch }));
+      const request = { runnerId: this.id, leases };
+      const answer = await backend.runners.heartbeat(request, { timeoutMs: 5_000 });
+      this.#lastAnswerMs = clock.now();
+      answer.leases.forEach((state, i) => {
+        if (state.fenced) runs[i]?.fence();
+        else if (state.cancelRequested) runs[i]?.cancel();
+      });
+    });
+  }
+
+  /**
+   * A runner that cannot reach the backend for two lease lives has lost its
+   * leases for sure: it kills the work rather than let two runners do it.
+   */
+  #fenceWhenSilent(runs: readonly JobRun[]): void {
+    if (this.#options.clock.now() - this.#lastAnswerMs < 2 * this.#leaseTtlMs) return;
+    for (const run of runs) run.fence();
+  }
+
+  async #forever(step: () => Promise<void>): Promise<void> {
+    const { signal } = this.#stopped;
+    let failures = 0;
+    while (!signal.aborted) {
+      try {
+        await step();
+        failures = 0;
+      } catch (error) {
+        if (signal.aborted) return;
+        const { reason, message } = toDevmeshError(error);
+        failures += 1;
+        const level = failures === 1 ? "warn" : "debug";
+        this.#options.logger[level]({ reason, detail: message }, "the backend does not answer");
+        // Ends at once when the runner stops.
+        const wait = Math.min(2_000, 100 * 2 ** failures);
+        await this.#options.clock.sleep(wait, signal).catch(() => {});
+      }
+    }
+  }
+}
+
+function toMs(duration: { seconds: bigint; nanos: number } | undefined): number {
+  return duration === undefined ? 0 : Number(duration.seconds) * 1000 + duration.nanos / 1e6;
+}
