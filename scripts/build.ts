@@ -27,9 +27,13 @@ const stale =
   force || !existsSync(page) || statSync(page).mtimeMs < newest(["web/src", "sdk/ts/src"]);
 if (stale) {
   console.error("devmesh: building the console");
-  execFileSync(process.execPath, [join(root, "node_modules/vite/bin/vite.js"), "build"], {
-    cwd: join(root, "web"),
-    stdio: ["ignore", "ignore", "inherit"],
-  });
+  execFileSync(
+    process.execPath,
+    [join(root, "node_modules/vite/bin/vite.js"), "build", "--logLevel", "error"],
+    {
+      cwd: join(root, "web"),
+      stdio: ["ignore", "ignore", "inherit"],
+    },
+  );
 }
 await buildCoder();

@@ -9,7 +9,7 @@ stamp="$root/node_modules/.devmesh-installed"
 
 if [ ! -x "$node" ] || ! cmp -s "$root/package-lock.json" "$stamp"; then
   echo "devmesh: installing npm packages" >&2
-  (cd "$root" && npm ci --no-audit --no-fund --loglevel=error >&2)
+  (cd "$root" && npm install --no-save --no-audit --no-fund --loglevel=error >&2)
   # npm's own `node` package puts the binary here in its install script.
   if [ ! -x "$node" ]; then
     (cd "$root" && npm rebuild node --loglevel=error >&2)

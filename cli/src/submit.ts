@@ -27,7 +27,7 @@ export const submitOptions: OptionTable = {
   isolation: { value: "TIER", help: `the least isolation: ${isolationNames.join(", ")}` },
   timeout: { value: "TIME", help: "end the job after this time, for example 90s, 15m" },
   out: { value: "DIR", help: "download the artifacts into this folder" },
-  apply: { help: "unpack the changed files into the workspace once the job succeeded" },
+  apply: { help: "unpack the changed files into the workspace on success; deleted ones stay" },
   detach: { help: "print the job's id and leave" },
   key: { value: "KEY", help: "idempotency key: the same key is the same job (default: a new one)" },
   label: { value: "K=V", multiple: true, help: "a label; may be repeated" },
@@ -160,5 +160,7 @@ async function fetchResults(
     return;
   }
   const { written } = await unpackArtifact(context.devmesh(), changes, workspace);
-  await output.talk(`applied ${written.length} files to ${workspace}`);
+  await output.talk(
+    `applied ${written.length} files to ${workspace}; what the job deleted is still there`,
+  );
 }

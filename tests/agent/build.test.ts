@@ -43,7 +43,7 @@ describe("the agent's bundle", function () {
     );
     expect(failed).to.include({ code: 1 });
     const { stderr } = failed as { readonly stderr: string };
-    expect(stderr.slice(0, 16)).to.equal('\x1e{"type":"report"');
+    expect(stderr.slice(0, 17)).to.equal('\x1e{"type":"report"');
     expect(stderr.indexOf("\n")).to.equal(stderr.length - 1);
   });
 });

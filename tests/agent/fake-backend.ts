@@ -5,7 +5,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { json } from "node:stream/consumers";
-import { problemType, toDevmeshError, toProblem } from "@devmesh/mesh/errors";
+import { DevmeshError, statusOf, toDevmeshError } from "@devmesh/mesh/errors";
 import type {
   ChatInput,
   ChatPiece,
@@ -74,11 +74,11 @@ export class FakeBackend {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (request.headers.authorization !== `Bearer ${this.#token}`) {
-      sendProblem(response, 401, { reason: "UNAUTHENTICATED", detail: "no such token" });
+      sendError(response, new DevmeshError("UNAUTHENTICATED", "no such token"));
       return;
     }
     if (request.url !== "/v1/chat/completions" || request.method !== "POST") {
-      sendProblem(response, 404, { reason: "NO_SUCH_ROUTE", detail: `${request.url}` });
+      sendError(response, new DevmeshError("NO_SUCH_ROUTE", `${request.url}`));
       return;
     }
     const body = (await json(request)) as DialectRequest;
@@ -125,8 +125,7 @@ export class FakeBackend {
         sendError(response, error);
         return;
       }
-      const { reason, message } = toDevmeshError(error);
-      send({ error: { code: reason, message } });
+      send(errorBody(toDevmeshError(error)));
       response.end();
     }
   }
@@ -134,14 +133,15 @@ export class FakeBackend {
 
 function sendError(response: ServerResponse, error: unknown): void {
   const known = toDevmeshError(error);
-  const problem = toProblem(known, "req_test");
   if (known.retryAfterMs !== undefined) {
     response.setHeader("retry-after", String(known.retryAfterMs / 1000));
   }
-  sendProblem(response, problem.status, problem);
+  response.writeHead(statusOf(known.reason), { "content-type": "application/json" });
+  response.end(JSON.stringify(errorBody(known)));
 }
 
-function sendProblem(response: ServerResponse, status: number, problem: object): void {
-  response.writeHead(status, { "content-type": problemType });
-  response.end(JSON.stringify(problem));
+/** The dialect's own shape. */
+function errorBody({ reason, message }: DevmeshError): object {
+  const type = statusOf(reason) < 500 ? "invalid_request_error" : "api_error";
+  return { error: { message, type, param: null, code: reason.toLowerCase() } };
 }

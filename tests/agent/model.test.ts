@@ -136,14 +136,15 @@ describe("backend model", () => {
       ],
       [
         429,
-        { error: { message: "spent", code: "BUDGET_EXCEEDED" } },
+        { error: { message: "spent", code: "budget_exceeded" } },
         { retryable: false },
         "spent",
       ],
+      [503, { error: { message: "later", code: "draining" } }, { retryable: true }, "later"],
       [
         400,
         { error: { message: "too long", code: "context_length_exceeded" } },
-        { reason: "context_length_exceeded", retryable: false },
+        { reason: "CONTEXT_LENGTH_EXCEEDED", retryable: false },
         "too long",
       ],
       [503, "<html>down</html>", { reason: "", retryable: true }, "<html>down</html>"],
@@ -161,11 +162,11 @@ describe("backend model", () => {
 
   it("an error within the stream, a cut one and a strange one are errors", async () => {
     const text = { choices: [{ index: 0, delta: { content: "x" } }] };
-    const inStream = { error: { code: "PROVIDER_UNAVAILABLE", message: "the provider is gone" } };
+    const inStream = { error: { code: "provider_unavailable", message: "the provider is gone" } };
     const gone = await failureOf((await modelOf(sse(text, inStream))).ask(question, signal));
     expect(gone).to.include({ reason: "PROVIDER_UNAVAILABLE", retryable: true });
     expect(gone.message).to.include("the provider is gone");
-    const refused = { error: { code: "BUDGET_EXCEEDED", message: "spent" } };
+    const refused = { error: { code: "budget_exceeded", message: "spent" } };
     const spent = await failureOf((await modelOf(sse(text, refused))).ask(question, signal));
     expect(spent.retryable).to.equal(false);
     const cut = await failureOf((await modelOf(sse(text))).ask(question, signal));
@@ -185,6 +186,20 @@ describe("backend model", () => {
       expect(error.message).to.match(/could not be reached: .*(ECONNREFUSED|ENOENT)/);
       expect(error.retryable).to.equal(true);
     }
+  });
+
+  it("does not wait for ever for a backend that is silent", async () => {
+    const server = createServer(() => {});
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as AddressInfo;
+    const backendUrl = `http://127.0.0.1:${port}`;
+    const http = new BackendHttp({ backendUrl, token: "t", idleTimeoutMs: 20 });
+    const error = await failureOf(new BackendModel({ http, model: "m" }).ask(question, signal));
+    expect(error).to.include({ retryable: true });
+    expect(error.message).to.include("no byte for 0.02 s");
+    http.close();
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
   });
 
   it("refuses addresses that are none", () => {

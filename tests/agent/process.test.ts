@@ -174,7 +174,7 @@ describe("the agent's process", function () {
 
   it("ends when nobody reads its output any more", async () => {
     const argv = ["sh", "-c", "echo here > begun; while [ ! -e go ]; do sleep 0.05; done"];
-    const backend = await listen([call("run", { argv }), finish]);
+    const backend = await listen([call("run", { argv }), { pieces: [{ hang: true }] }]);
     const { child, end } = await startAgent({
       cwd,
       scratch,
@@ -190,7 +190,6 @@ describe("the agent's process", function () {
     const [status] = await exited;
     expect(status).to.equal(1);
     expect(await cut).to.equal(undefined);
-    expect(backend.requests).to.have.length(1);
   });
 
   it("puts AGENTS.md into the prompt, bounded, and never from outside", async () => {

@@ -106,7 +106,7 @@ export class Coder {
     try {
       return await model.ask(question, signal);
     } catch (error) {
-      const isTooLong = error instanceof ModelError && /context_length/i.test(error.reason);
+      const isTooLong = error instanceof ModelError && error.reason.startsWith("CONTEXT_LENGTH");
       if (!isTooLong || conversation.shortenByHalf() === 0) throw error;
       records.say("(the conversation is too long for the model; old results shortened)");
       return model.ask(question, signal);
@@ -149,7 +149,7 @@ export class Coder {
     records.say(`  ${oneLine(result.text)}`);
     records.note(isBad ? "warn" : "info", `${call.name}: ${oneLine(result.text)}`, {
       step,
-      tool: call.name,
+      tool: oneLine(call.name, 100),
       ms,
       inputTokens: 0,
       outputTokens: 0,

@@ -8,6 +8,7 @@ export interface Settings {
   readonly backendUrl: string;
   /** Scopes `llm:invoke` and `context:read`. */
   readonly token: string;
+  /** For the log. May be empty. */
   readonly jobId: string;
   /** The path of the input file. */
   readonly inputPath: string;

@@ -55,6 +55,7 @@ async function work(): Promise<Report> {
     user: taskPrompt(input),
     maxBytes: input.maxContextBytes,
   });
+  records.say(`Job ${settings.jobId || "(no id)"}, model ${input.model}`);
   records.say(`Task: ${input.task}`);
   const coder = new Coder({ input, model, toolbox, conversation, records, clock: realClock });
   return coder.run(stop.signal);

@@ -55,7 +55,9 @@ export class Agents {
     const alive = await this.#store.list(this.#leaseTtlMs);
     if (alive.length === 0) return;
     const rows = alive.flatMap(({ agent }) => agent.capabilities);
-    if (rows.some((row) => row.available && row.isolation >= isolation)) return;
+    // A driver that is still being tried may give it: the job waits for the verdict.
+    const may = rows.filter((row) => row.isolation >= isolation && (row.available || row.pending));
+    if (may.length > 0) return;
     const name = Isolation[isolation].toLowerCase();
     const missing = rows.filter((row) => row.isolation >= isolation);
     const remedy = missing.map((row) => row.remedy).join("; ");

@@ -1,6 +1,5 @@
 /** The handlers of `devmesh.api.v1.JobService`: convert, call, convert. */
-import { create } from "@bufbuild/protobuf";
-import { DurationSchema } from "@bufbuild/protobuf/wkt";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type {
   CancelJobRequest,
@@ -92,10 +91,7 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
 
   async *watchJob({ id, from }: WatchJobRequest, context: HandlerContext) {
     const { keepaliveMs } = this.#watch;
-    const interval = create(DurationSchema, {
-      seconds: BigInt(Math.floor(keepaliveMs / 1000)),
-      nanos: (keepaliveMs % 1000) * 1e6,
-    });
+    const interval = durationFromMs(keepaliveMs);
     for await (const event of this.#watch.events(id, from, context.signal)) {
       if (event === undefined) yield { step: { case: "keepalive" as const, value: { interval } } };
       else yield { step: { case: "event" as const, value: event } };

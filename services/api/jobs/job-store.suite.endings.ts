@@ -224,6 +224,30 @@ export function endingsSuite(bed: JobStoreBed): void {
       expect((await store.get(id))?.result).to.deep.include(digestOf(line.repeat(3_500)));
     });
 
+    it("never takes a lease that was renewed in time", async () => {
+      const other = await bed.again();
+      const leases = [];
+      for (let i = 0; i < 20; i++) leases.push((await hold(store, { leaseTtlMs: 0 })).lease);
+      const [swept, states] = await Promise.all([store.sweep(), other.renew(leases, longMs)]);
+      const taken = new Set(swept.map(({ jobId }) => jobId));
+      for (const { jobId, fenced } of states) {
+        expect(fenced).to.equal(taken.has(jobId));
+        expect((await store.get(jobId))?.status).to.equal(fenced ? QUEUED : RUNNING);
+      }
+    });
+
+    it("never forgets a cancel that comes at the same time", async () => {
+      const other = await bed.again();
+      const jobs: string[] = [];
+      for (let i = 0; i < 20; i++) jobs.push((await hold(store, { leaseTtlMs: 0 })).id);
+      await Promise.all([store.sweep(), ...jobs.map((id) => other.requestCancel(id, ""))]);
+      await store.sweep();
+      for (const id of jobs) {
+        expect(await store.get(id)).to.deep.include({ status: CANCELLED, cancelRequested: true });
+        expect((await history(store, id)).at(-1)).to.equal("result CANCELLED");
+      }
+    });
+
     it("takes each lease back once when many sweep at once", async () => {
       const other = await bed.again();
       for (let i = 0; i < 10; i++) await hold(store, { leaseTtlMs: 0 });

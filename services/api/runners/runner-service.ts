@@ -1,6 +1,5 @@
 /** The handlers of `devmesh.api.v1.RunnerService`. */
-import { create } from "@bufbuild/protobuf";
-import { type Duration, DurationSchema } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type {
   AppendEventsRequest,
@@ -42,7 +41,10 @@ export class RunnerServiceImpl implements ServiceImpl<typeof RunnerService> {
     context.values.get(kSubject).resource = runner.id;
     await this.#runners.register(runner);
     const { leaseTtlMs } = this.#runners;
-    return { leaseTtl: toDuration(leaseTtlMs), heartbeatInterval: toDuration(leaseTtlMs / 4) };
+    return {
+      leaseTtl: durationFromMs(leaseTtlMs),
+      heartbeatInterval: durationFromMs(leaseTtlMs / 4),
+    };
   }
 
   async leaseJobs(req: LeaseJobsRequest, { signal }: HandlerContext) {
@@ -50,9 +52,9 @@ export class RunnerServiceImpl implements ServiceImpl<typeof RunnerService> {
       runnerId: req.runnerId,
       max: req.maxJobs,
       strongest: Math.max(...req.isolations),
-      waitMs: Number(req.wait?.seconds ?? 0) * 1000 + (req.wait?.nanos ?? 0) / 1e6,
+      waitMs: req.wait === undefined ? 0 : durationMs(req.wait),
     };
-    const ttl = toDuration(this.#runners.leaseTtlMs);
+    const ttl = durationFromMs(this.#runners.leaseTtlMs);
     const leases = await this.#runners.lease(input, signal);
     return { leases: leases.map((lease) => ({ ...lease, ttl })) };
   }
@@ -86,11 +88,4 @@ export class RunnerServiceImpl implements ServiceImpl<typeof RunnerService> {
 function required(lease: LeaseRef | undefined): LeaseRef {
   if (lease === undefined) throw invalidField("lease", "is missing");
   return lease;
-}
-
-function toDuration(ms: number): Duration {
-  return create(DurationSchema, {
-    seconds: BigInt(Math.floor(ms / 1000)),
-    nanos: Math.round((ms % 1000) * 1e6),
-  });
 }

@@ -1,5 +1,5 @@
 /** The handlers of `devmesh.api.v1.TokenService`. */
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { durationMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type {
   CreateTokenRequest,
@@ -20,7 +20,7 @@ export class TokenServiceImpl implements ServiceImpl<typeof TokenService> {
   }
 
   async createToken({ name, scopes, ttl }: CreateTokenRequest, context: HandlerContext) {
-    const ttlMs = ttl === undefined ? undefined : Number(ttl.seconds) * 1000 + ttl.nanos / 1e6;
+    const ttlMs = ttl === undefined ? undefined : durationMs(ttl);
     const creator = context.values.get(kPrincipal);
     const { token, secret } = await this.#tokens.create(creator, { name, scopes, ttlMs });
     context.values.get(kSubject).resource = token.id;

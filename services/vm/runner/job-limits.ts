@@ -1,4 +1,5 @@
 /** The bounds of one job: what its spec says, and the defaults where it says nothing. */
+import { durationMs } from "@bufbuild/protobuf/wkt";
 import { type JobSpec, Isolation as ProtoIsolation } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type { Isolation, SandboxLimits } from "../drivers/driver.ts";
 
@@ -19,7 +20,7 @@ export function sandboxLimits({ limits }: JobSpec): SandboxLimits {
 /** How long the work may take, in milliseconds. */
 export function runTimeoutMs({ limits }: JobSpec): number {
   const wanted = limits?.runTimeout;
-  const ms = wanted === undefined ? 0 : Number(wanted.seconds) * 1000 + wanted.nanos / 1e6;
+  const ms = wanted === undefined ? 0 : durationMs(wanted);
   return ms === 0 ? defaultRunTimeoutMs : ms;
 }
 

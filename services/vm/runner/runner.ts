@@ -1,13 +1,12 @@
 /** This host's runner: presents itself, pulls leases, runs them, tells that it lives. */
 import { hostname } from "node:os";
-import { create } from "@bufbuild/protobuf";
-import { DurationSchema } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import { toDevmeshError } from "@devmesh/mesh/errors";
 import { toProtoIsolation } from "./job-limits.ts";
 import { JobRun, type JobRunOptions } from "./job-run.ts";
 
-/** How long one ask for work may wait. */
-const leaseWaitSeconds = 20;
+/** How long one ask for work may wait; shorter while drivers are still being tried. */
+const leaseWaitMs = { settled: 20_000, probing: 500 };
 
 /** What a runner needs. */
 export interface RunnerOptions extends JobRunOptions {
@@ -27,6 +26,8 @@ export class Runner {
   #heartbeatMs = 3_000;
   #lastAnswerMs = 0;
   #leaseTtlMs = 12_000;
+  #registered = false;
+  #allProbed = false;
 
   constructor(options: RunnerOptions) {
     this.#options = options;
@@ -48,7 +49,7 @@ export class Runner {
 
   async #register(): Promise<void> {
     const { backend, host, version, capacity, clock } = this.#options;
-    const probes = await host.probe();
+    const rows = host.table();
     const { leaseTtl, heartbeatInterval } = await backend.runners.registerRunner(
       {
         runner: {
@@ -56,21 +57,27 @@ export class Runner {
           host: hostname(),
           version,
           capacity,
-          capabilities: probes.map((p) => ({ ...p, isolation: toProtoIsolation(p.isolation) })),
+          capabilities: rows.map((row) => ({ ...row, isolation: toProtoIsolation(row.isolation) })),
         },
       },
       { timeoutMs: 5_000, signal: this.#stopped.signal },
     );
-    this.#leaseTtlMs = toMs(leaseTtl) || this.#leaseTtlMs;
-    this.#heartbeatMs = toMs(heartbeatInterval) || this.#heartbeatMs;
+    this.#leaseTtlMs = leaseTtl ? durationMs(leaseTtl) : this.#leaseTtlMs;
+    this.#heartbeatMs = heartbeatInterval ? durationMs(heartbeatInterval) : this.#heartbeatMs;
     this.#lastAnswerMs = clock.now();
+    this.#registered = true;
   }
 
   async #leaseForever(): Promise<void> {
-    let registered = false;
+    const { host } = this.#options;
+    await host.ready();
+    // Drivers that take longer are told as soon as they are known.
+    void host.probe().then(() => {
+      this.#allProbed = true;
+      this.#registered = false;
+    });
     await this.#forever(async () => {
-      if (!registered) await this.#register();
-      registered = true;
+      if (!this.#registered) await this.#register();
       const room = this.#options.capacity - this.#runs.size;
       if (room <= 0) {
         await Promise.race(this.#runs.values());
@@ -80,7 +87,7 @@ export class Runner {
         await this.#lease(room);
       } catch (error) {
         // A backend that does not know this runner any more gets to know it again.
-        if (toDevmeshError(error).reason === "NOT_FOUND") registered = false;
+        if (toDevmeshError(error).reason === "NOT_FOUND") this.#registered = false;
         throw error;
       }
     });
@@ -88,15 +95,16 @@ export class Runner {
 
   async #lease(room: number): Promise<void> {
     const { backend, host } = this.#options;
-    const available = (await host.probe()).filter((probe) => probe.available);
+    const waitMs = this.#allProbed ? leaseWaitMs.settled : leaseWaitMs.probing;
+    const available = host.table().filter((row) => row.available);
     const { leases } = await backend.runners.leaseJobs(
       {
         runnerId: this.id,
         maxJobs: room,
-        isolations: available.map((probe) => toProtoIsolation(probe.isolation)),
-        wait: create(DurationSchema, { seconds: BigInt(leaseWaitSeconds) }),
+        isolations: available.map((row) => toProtoIsolation(row.isolation)),
+        wait: durationFromMs(waitMs),
       },
-      { timeoutMs: (leaseWaitSeconds + 10) * 1000, signal: this.#stopped.signal },
+      { timeoutMs: waitMs + 10_000, signal: this.#stopped.signal },
     );
     for (const lease of leases) {
       const run = new JobRun(this.#options, lease);
@@ -153,8 +161,4 @@ export class Runner {
       }
     }
   }
-}
-
-function toMs(duration: { seconds: bigint; nanos: number } | undefined): number {
-  return duration === undefined ? 0 : Number(duration.seconds) * 1000 + duration.nanos / 1e6;
 }

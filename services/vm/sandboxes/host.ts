@@ -16,23 +16,49 @@ export interface HostOptions {
   readonly logger: Logger;
 }
 
+/** A row of the probe table; `pending` while the driver is still being tried. */
+export interface HostRow extends DriverProbe {
+  readonly pending: boolean;
+}
+
 /** The drivers of this host and what they can do. */
 export class Host {
   readonly #drivers: readonly SandboxDriver[];
   readonly #logger: Logger;
-  #probes: Promise<readonly DriverProbe[]> | undefined;
+  readonly #rows = new Map<SandboxDriver, DriverProbe>();
+  #probing: Map<SandboxDriver, Promise<DriverProbe>> | undefined;
 
   constructor({ drivers, logger }: HostOptions) {
     this.#drivers = drivers;
     this.#logger = logger;
   }
 
-  /** One row for each driver; probed once, and again when asked. */
-  probe(refresh = false): Promise<readonly DriverProbe[]> {
-    if (refresh || this.#probes === undefined) {
-      this.#probes = Promise.all(this.#drivers.map((driver) => driver.probe()));
-    }
-    return this.#probes;
+  /** One row for each driver, once all are known; tried anew when asked. */
+  async probe(refresh = false): Promise<readonly DriverProbe[]> {
+    return Promise.all(this.#probes(refresh).values());
+  }
+
+  /** What is known now; never waits. */
+  table(): HostRow[] {
+    this.#probes();
+    return this.#drivers.map((driver) => {
+      const { name, isolation } = driver;
+      const known = this.#rows.get(driver);
+      if (known !== undefined) return { ...known, pending: false };
+      const reason = "is still being tried";
+      const row = { driver: name, isolation, available: false, engine: "", reason };
+      return { ...row, remedy: "wait some seconds", pending: true };
+    });
+  }
+
+  /** Resolves with the first driver that works, or when none does. */
+  async ready(): Promise<void> {
+    const probes = [...this.#probes().values()];
+    const working = probes.map(async (probe) => {
+      if (!(await probe).available) throw new Error("not available");
+    });
+    // With no driver at all, the table says why.
+    await Promise.any(working).catch(() => {});
   }
 
   /**
@@ -40,14 +66,13 @@ export class Host {
    * ISOLATION_UNAVAILABLE with what is missing: never less than was asked for.
    */
   async driverFor(isolation: Isolation): Promise<SandboxDriver> {
-    const rank = (name: Isolation) => isolations.indexOf(name);
-    const probes = await this.probe();
-    const fit = this.#drivers.filter((driver) => rank(driver.isolation) >= rank(isolation));
-    const chosen = fit
-      .filter((driver) => probes.find((p) => p.driver === driver.name)?.available === true)
-      .sort((a, b) => rank(a.isolation) - rank(b.isolation))[0];
-    if (chosen !== undefined) return chosen;
-    const missing = probes.filter((p) => rank(p.isolation) >= rank(isolation));
+    const fit = this.#drivers
+      .filter((driver) => rank(driver.isolation) >= rank(isolation))
+      .sort((a, b) => rank(a.isolation) - rank(b.isolation));
+    for (const driver of fit) {
+      if ((await this.#probes().get(driver))?.available === true) return driver;
+    }
+    const missing = (await this.probe()).filter((p) => rank(p.isolation) >= rank(isolation));
     const why = missing.map((p) => `${p.driver}: ${p.reason}`).join("; ");
     throw new DevmeshError(
       "ISOLATION_UNAVAILABLE",
@@ -65,19 +90,38 @@ export class Host {
 
   /** Removes what earlier processes left behind. */
   async reap(): Promise<void> {
-    for (const driver of this.#drivers) {
-      try {
-        const ids = await driver.reap();
-        if (ids.length > 0) this.#logger.warn({ driver: driver.name, ids }, "leftovers removed");
-      } catch (err) {
-        // A driver that cannot look cannot run anything either; its probe says why.
-        this.#logger.debug({ driver: driver.name, err }, "leftovers could not be looked for");
-      }
-    }
+    await Promise.all(this.#drivers.map((driver) => this.#reapOne(driver)));
   }
 
   /** Removes every sandbox. */
   async close(): Promise<void> {
     await Promise.allSettled(this.sandboxes().map((sandbox) => sandbox.delete()));
   }
+
+  async #reapOne(driver: SandboxDriver): Promise<void> {
+    try {
+      const ids = await driver.reap();
+      if (ids.length > 0) this.#logger.warn({ driver: driver.name, ids }, "leftovers removed");
+    } catch (err) {
+      // A driver that cannot look cannot run anything either; its probe says why.
+      this.#logger.debug({ driver: driver.name, err }, "leftovers could not be looked for");
+    }
+  }
+
+  #probes(refresh = false): Map<SandboxDriver, Promise<DriverProbe>> {
+    if (this.#probing === undefined || refresh) {
+      this.#probing = new Map(this.#drivers.map((driver) => [driver, this.#probeOne(driver)]));
+    }
+    return this.#probing;
+  }
+
+  async #probeOne(driver: SandboxDriver): Promise<DriverProbe> {
+    const row = await driver.probe();
+    this.#rows.set(driver, row);
+    return row;
+  }
+}
+
+function rank(isolation: Isolation): number {
+  return isolations.indexOf(isolation);
 }

@@ -4,7 +4,7 @@ import { errorCode, errorText } from "../text.ts";
 
 /** Facts of a failed model call. */
 export interface ModelErrorFacts {
-  /** The reason's name, or the dialect's code. Empty where none was said. */
+  /** The reason's name, or the dialect's code in capitals. Empty where none was said. */
   readonly reason: string;
   /** True if the same call may succeed later. */
   readonly retryable: boolean;
@@ -42,7 +42,7 @@ export async function refusalOf(response: Response): Promise<ModelError> {
   const body = parsed(text);
   const row = isRow(body.error) ? body.error : body;
   const words = firstText(row.message, row.detail, row.title, body.error) || text.slice(0, 300);
-  const reason = firstText(row.reason, row.code, row.type);
+  const reason = reasonOf(row);
   return new ModelError(`the backend answered ${status}${reason && ` ${reason}`}: ${words}`, {
     reason,
     retryable: typeof row.retryable === "boolean" ? row.retryable : isRetryable(status, reason),
@@ -55,11 +55,11 @@ export function brokenCall(error: unknown): ModelError {
   if (error instanceof ModelError) return error;
   if (error instanceof APIError && isRow(error.error)) {
     const row = error.error;
-    const reason = firstText(row.reason, row.code, row.type);
+    const reason = reasonOf(row);
     const words = firstText(row.message, row.detail) || "no reason was given";
     return new ModelError(`the answer ended with ${reason || "an error"}: ${words}`, {
       reason,
-      retryable: typeof row.retryable === "boolean" ? row.retryable : isRetryable(503, reason),
+      retryable: typeof row.retryable === "boolean" ? row.retryable : isRetryable(0, reason),
       cause: error,
     });
   }
@@ -72,11 +72,32 @@ export function brokenCall(error: unknown): ModelError {
   });
 }
 
-/** Statuses and reasons under which waiting helps; where no `retryable` is said. */
+/** Reasons under which waiting helps, of devmesh and of the dialect. */
+const passing = new Set([
+  "RATE_LIMITED",
+  "PROVIDER_UNAVAILABLE",
+  "PROVIDER_PROTOCOL",
+  "UNAVAILABLE",
+  "DEADLINE_EXCEEDED",
+  "DRAINING",
+  "SERVER_ERROR",
+  "API_ERROR",
+  "RATE_LIMIT_EXCEEDED",
+  "",
+]);
+
+/** Reasons under which it does not, though their status looks so. */
+const final = new Set(["BUDGET_EXCEEDED", "INSUFFICIENT_QUOTA", "UNIMPLEMENTED", "INTERNAL"]);
+
+/** Whether to try again where no `retryable` is said. Status 0: within a stream, only the reason counts. */
 function isRetryable(status: number, reason: string): boolean {
-  const isFinal = ["BUDGET_EXCEEDED", "UNIMPLEMENTED", "CANCELLED", "INTERNAL"];
-  if (isFinal.includes(reason) || status === 501) return false;
+  if (final.has(reason) || status === 501) return false;
+  if (status === 0) return passing.has(reason);
   return status === 408 || status === 429 || status >= 500;
+}
+
+function reasonOf(row: Readonly<Record<string, unknown>>): string {
+  return firstText(row.reason, row.code, row.type).toUpperCase();
 }
 
 function retryAfterOf(header: string | null): number | undefined {

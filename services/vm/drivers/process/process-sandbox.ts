@@ -44,6 +44,8 @@ export class ProcessSandbox implements Sandbox {
   readonly createdAtMs = Date.now();
   readonly #options: ProcessSandboxOptions;
   readonly #running = new Set<BwrapProcess>();
+  /** Packing for `get`: it writes nothing, and must work when the disk is over its limit. */
+  readonly #packing = new Set<BwrapProcess>();
   readonly #starting = new Set<Promise<unknown>>();
   readonly #ending = new AbortController();
   readonly #watch: LimitWatch | undefined;
@@ -59,7 +61,7 @@ export class ProcessSandbox implements Sandbox {
         limits: spec.limits,
         folders: host.disk === "folder" ? [disk.work, disk.tmp] : [],
         watchMemory: cgroup === undefined,
-        running: () => this.#running,
+        running: () => new Set([...this.#running].filter((program) => !this.#packing.has(program))),
       });
     }
   }
@@ -95,6 +97,9 @@ export class ProcessSandbox implements Sandbox {
 
   async get(signal?: AbortSignal): Promise<Readable> {
     const program = await this.#start({ argv: packCommand, env: {} }, false, signal);
+    this.#packing.add(program);
+    const ended = () => this.#packing.delete(program);
+    program.exit.then(ended, ended);
     return readArchive("process", program, signal);
   }
 

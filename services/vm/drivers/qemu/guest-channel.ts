@@ -135,18 +135,19 @@ export class GuestChannel {
   }
 
   #dispatch(frame: Frame): void {
-    if (frame.stream === 0) return this.#dispatchGuest(frame);
-    if (frame.type === frameType.open) return this.#accept(frame.stream);
+    if (frame.stream === 0) this.#dispatchGuest(frame);
+    else if (frame.type === frameType.open) this.#accept(frame.stream);
     // A stream that is not known has ended here while the frame was under way.
-    this.#streams.get(frame.stream)?.receive(frame);
+    else this.#streams.get(frame.stream)?.receive(frame);
   }
 
   #dispatchGuest({ type, payload }: Frame): void {
-    if (type === frameType.hello) return this.#configure();
-    if (type === frameType.ready) return this.#ready.resolve();
-    if (type !== frameType.failed) throw new Error(`the guest sent a frame of type ${type}`);
-    const [, , text = ""] = decodeList(payload);
-    this.fail(sandboxFailed("qemu", `the guest cannot be set up: ${text.trim()}`));
+    if (type === frameType.hello) this.#configure();
+    else if (type === frameType.ready) this.#ready.resolve();
+    else if (type === frameType.failed) {
+      const [, , text = ""] = decodeList(payload);
+      this.fail(sandboxFailed("qemu", `the guest cannot be set up: ${text.trim()}`));
+    } else throw new Error(`the guest sent a frame of type ${type}`);
   }
 
   #configure(): void {

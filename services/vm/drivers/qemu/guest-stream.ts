@@ -142,19 +142,24 @@ export class GuestStream {
   receive({ type, payload }: Frame): void {
     switch (type) {
       case frameType.started:
-        return this.#started.resolve();
+        this.#started.resolve();
+        return;
       case frameType.failed: {
         const [stage = "", errno = "", text = ""] = decodeList(payload);
-        return this.fail(new StartRefusal(stage, Number(errno), text));
+        this.fail(new StartRefusal(stage, Number(errno), text));
+        return;
       }
       case frameType.data:
-        return this.#enqueue({ stream: "stdout", data: payload });
+        this.#enqueue({ stream: "stdout", data: payload });
+        return;
       case frameType.stderr:
-        return this.#enqueue({ stream: "stderr", data: payload });
+        this.#enqueue({ stream: "stderr", data: payload });
+        return;
       case frameType.eof:
         this.#eof = true;
         this.#wakeReader();
-        return this.#doneIfEnded();
+        this.#doneIfEnded();
+        return;
       case frameType.credit:
         this.#sendCredit = Math.min(windowBytes, this.#sendCredit + payload.readUInt32BE(0));
         for (const wake of this.#wakeWriters.splice(0)) wake();
@@ -164,9 +169,11 @@ export class GuestStream {
           status: payload.readUInt32BE(0),
           memoryKill: payload.readUInt8(4) !== 0,
         });
-        return this.#doneIfEnded();
+        this.#doneIfEnded();
+        return;
       case frameType.close:
-        return this.fail(sandboxFailed("qemu", "the guest closed the stream"));
+        this.fail(sandboxFailed("qemu", "the guest closed the stream"));
+        return;
       default:
         throw new Error(`the guest sent a frame of type ${type}`);
     }
