@@ -1,6 +1,7 @@
 /**
- * Unpacks third-party protos from their packages and runs `buf generate`.
- * `--check` fails if the committed `gen/` differs from a fresh run.
+ * Unpacks third-party protos from their packages and runs `buf generate`, for
+ * the services (`gen/`) and for clients (`sdk/ts/src/gen`). `--check` fails if
+ * what is committed differs from a fresh run.
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -84,11 +85,20 @@ function snapshot(folder: string): Map<string, string> {
   return files;
 }
 
+/** What is generated where, and by which template. */
+const outputs = [
+  { folder: "gen", template: "buf.gen.yaml" },
+  { folder: "sdk/ts/src/gen", template: "sdk/ts/buf.gen.yaml" },
+];
+
 function generate(out: string): void {
-  execFileSync(join(root, "node_modules/.bin/buf"), ["generate", "--output", out], {
-    cwd: root,
-    stdio: "inherit",
-  });
+  for (const { template } of outputs) {
+    execFileSync(
+      join(root, "node_modules/.bin/buf"),
+      ["generate", "--template", template, "--output", out],
+      { cwd: root, stdio: "inherit" },
+    );
+  }
 }
 
 unpackThirdParty();
@@ -96,13 +106,15 @@ if (process.argv.includes("--check")) {
   const fresh = mkdtempSync(join(tmpdir(), "devmesh-gen-"));
   try {
     generate(fresh);
-    const wanted = snapshot(join(fresh, "gen"));
-    const found = snapshot(join(root, "gen"));
-    const stale = [...new Set([...wanted.keys(), ...found.keys()])].filter(
-      (path) => wanted.get(path) !== found.get(path),
-    );
+    const stale = outputs.flatMap(({ folder }) => {
+      const wanted = snapshot(join(fresh, folder));
+      const found = snapshot(join(root, folder));
+      return [...new Set([...wanted.keys(), ...found.keys()])]
+        .filter((path) => wanted.get(path) !== found.get(path))
+        .map((path) => join(folder, path));
+    });
     if (stale.length > 0) {
-      console.error(`gen/ is stale, run 'npm run generate': ${stale.join(", ")}`);
+      console.error(`generated code is stale, run 'npm run generate': ${stale.join(", ")}`);
       process.exitCode = 1;
     }
   } finally {

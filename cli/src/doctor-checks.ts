@@ -92,15 +92,20 @@ function checkRunner({ host, capacity, running, capabilities }: Agent): Finding[
   const check = `runner ${inline(host)}`;
   const room = `${running} of ${capacity} jobs`;
   const tiers = capabilities.map((capability) => checkTier(check, capability));
-  if (tiers.some(({ state }) => state === "ok")) return [ok(check, room), ...tiers];
+  const mayGive = capabilities.some(({ available, pending }) => available || pending);
+  if (mayGive) return [ok(check, room), ...tiers];
   const detail = `${room}, but it can give no isolation at all`;
   return [{ check, state: "broken", detail, remedy: "follow a remedy below" }, ...tiers];
 }
 
 function checkTier(runner: string, capability: Capability): Finding {
-  const { driver, isolation, available, engine, reason, remedy } = capability;
+  const { driver, isolation, available, pending, engine, reason, remedy } = capability;
   const check = `${runner}: ${isolationName(isolation) ?? "unknown"} by ${inline(driver)}`;
   if (available) return ok(check, inline(engine) || "available");
+  if (pending) {
+    const again = "ask again in a minute";
+    return { check, state: "warning", detail: "the probe still runs", remedy: again };
+  }
   return { check, state: "warning", detail: inline(reason, 300), remedy: inline(remedy, 300) };
 }
 

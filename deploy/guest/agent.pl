@@ -1,4 +1,4 @@
-#!/usr/bin/perl
+#!/usr/bin/perl -w
 # The resident agent of a guest: process 1, as root. It starts programs for the
 # host, carries their output and input over one virtio-serial port, and bridges
 # the backend's socket. What may run and for how long is the host's business.
@@ -7,21 +7,23 @@
 # A list is a sequence of (u32 length, bytes). The other end of the protocol,
 # with the meaning of each frame, is services/vm/drivers/qemu/frames.ts.
 #
-# No modules: each one costs boot time under emulation. The numbers of system
+# No modules but strict: each one costs boot time under emulation. The numbers of system
 # calls and constants are those of Linux on x86-64.
 use strict;
-use warnings;
-no warnings 'exec';
 
-use constant {
-    CONFIG => 1, HELLO => 2, READY => 3, OPEN => 4, STARTED => 5, FAILED => 6, DATA => 7,
-    STDERR_DATA => 8, EOF => 9, CREDIT => 10, SIGNAL => 11, EXIT => 12, CLOSE => 13,
-};
-use constant { WINDOW => 262144, CHUNK => 32768, OUT_MAX => 131072, MAX_BRIDGES => 64 };
-use constant { EINTR => 4, EAGAIN => 11, ENOENT => 2, WNOHANG => 1 };
-use constant { SYS_SIGMASK => 14, SYS_SIGNALFD => 289, SYS_SETSID => 112, SYS_SETGROUPS => 116, SYS_SETRESUID => 117,
-    SYS_SETRESGID => 119, SYS_PRCTL => 157, SYS_MOUNT => 165, SYS_REBOOT => 169,
-    SYS_SETTIME => 227, SYS_EXIT => 231 };
+# Types of frames.
+sub CONFIG() { 1 } sub HELLO() { 2 } sub READY() { 3 } sub OPEN() { 4 } sub STARTED() { 5 }
+sub FAILED() { 6 } sub DATA() { 7 } sub STDERR_DATA() { 8 } sub EOF() { 9 } sub CREDIT() { 10 }
+sub SIGNAL() { 11 } sub EXIT() { 12 } sub CLOSE() { 13 }
+# Bounds.
+sub WINDOW() { 262144 } sub CHUNK() { 32768 } sub OUT_MAX() { 131072 } sub MAX_BRIDGES() { 64 }
+# Errors and flags.
+sub EINTR() { 4 } sub EAGAIN() { 11 } sub WNOHANG() { 1 }
+# System calls.
+sub SYS_SIGMASK() { 14 } sub SYS_SIGNALFD() { 289 } sub SYS_SETSID() { 112 }
+sub SYS_SETGROUPS() { 116 } sub SYS_SETRESUID() { 117 } sub SYS_SETRESGID() { 119 }
+sub SYS_PRCTL() { 157 } sub SYS_MOUNT() { 165 } sub SYS_REBOOT() { 169 }
+sub SYS_SETTIME() { 227 } sub SYS_EXIT() { 231 }
 
 my $JOB = '/sys/fs/cgroup/job';    # parent of one cgroup per program
 my $UID = 1000;
@@ -246,6 +248,7 @@ sub start {
             chdir $cwd or die;
             %ENV = %env;
             $stage = 'exec';
+            $^W = 0;    # the status pipe tells it
             exec { $argv[0] } @argv };
         syswrite $status_w, pack '(N/a*)*', $stage, $!+0, "$!";
         syscall(SYS_EXIT, 127);

@@ -90,6 +90,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     storageUrl: config.storageUrl,
     dataDir: config.dataDir,
     clock,
+    maxBlobBytes: config.maxBlobBytes,
   });
   const { leaseTtlMs } = config;
   const scopes = scopesOf(contracts.map((desc) => ({ desc })));

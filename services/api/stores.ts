@@ -37,6 +37,8 @@ export interface OpenStoresOptions {
   readonly dataDir: string;
   /** The clock of SQLite and memory; Postgres has its own. */
   readonly clock: Clock;
+  /** The largest blob taken, in bytes. Default: 1 GiB. */
+  readonly maxBlobBytes?: number;
 }
 
 /** All stores of the backend. */
@@ -94,8 +96,9 @@ function openMemory({ clock }: OpenStoresOptions): Stores {
   };
 }
 
-async function openFile({ dataDir, clock }: OpenStoresOptions, path: string): Promise<Stores> {
-  const blobs = await FsBlobStore.open({ folder: join(dataDir, "blobs") });
+async function openFile(options: OpenStoresOptions, path: string): Promise<Stores> {
+  const { clock } = options;
+  const blobs = await openBlobs(options);
   const db = openSqlite({ path, migrations: migrationsOf("sqlite") });
   // 32 MiB hold the pages of a long queue; the log is written back every 16 MiB.
   db.exec("PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 4096");
@@ -113,8 +116,9 @@ async function openFile({ dataDir, clock }: OpenStoresOptions, path: string): Pr
   };
 }
 
-async function openServer({ storageUrl, dataDir }: OpenStoresOptions): Promise<Stores> {
-  const blobs = await FsBlobStore.open({ folder: join(dataDir, "blobs") });
+async function openServer(options: OpenStoresOptions): Promise<Stores> {
+  const { storageUrl } = options;
+  const blobs = await openBlobs(options);
   const schema = postgresSchema;
   const pool = await openPostgres({
     url: storageUrl,
@@ -133,4 +137,11 @@ async function openServer({ storageUrl, dataDir }: OpenStoresOptions): Promise<S
       await pool.end();
     },
   };
+}
+
+function openBlobs({ dataDir, maxBlobBytes }: OpenStoresOptions): Promise<BlobStore> {
+  return FsBlobStore.open({
+    folder: join(dataDir, "blobs"),
+    ...(maxBlobBytes !== undefined && { maxBytes: maxBlobBytes }),
+  });
 }

@@ -11,6 +11,7 @@ import { readInferenceConfig } from "@devmesh/inference/config";
 import { buildMcp } from "@devmesh/mcp/app";
 import { readMcpConfig } from "@devmesh/mcp/config";
 import { type Env, readServingConfig } from "@devmesh/mesh/config";
+import { DevmeshError } from "@devmesh/mesh/errors";
 import { createLogger, type Logger } from "@devmesh/mesh/log";
 import { type Clock, type Ids, SortableIds, SystemClock } from "@devmesh/mesh/runtime";
 import {
@@ -46,6 +47,7 @@ const graceMs = 5_000;
 /** Starts everything. Throws CONFIG_INVALID, UNAVAILABLE, STORE_TOO_NEW; leaves nothing open then. */
 export async function startPlatform(env: Env): Promise<Platform> {
   const apiConfig = readApiConfig(env);
+  refuseSharedFile(env);
   await using undo = new AsyncDisposableStack();
   const held = holdDataDir(apiConfig.dataDir);
   undo.defer(() => held.release());
@@ -122,6 +124,16 @@ export async function startPlatform(env: Env): Promise<Platform> {
     },
     close: () => stop.disposeAsync(),
   };
+}
+
+/** One SQLite file has one owner; the data folder holds one for each service. */
+function refuseSharedFile(env: Env): void {
+  if (env.STORAGE_URL?.startsWith("sqlite:") !== true) return;
+  throw new DevmeshError(
+    "CONFIG_INVALID",
+    "STORAGE_URL: `up` keeps one SQLite file for each service; name their folder with --data-dir",
+    { metadata: { field: "STORAGE_URL" } },
+  );
 }
 
 interface Common {

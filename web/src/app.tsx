@@ -76,7 +76,9 @@ function Header(): JSX.Element {
           <i class="dot" />
           {backend.reach().state === "here" ? "connected" : "away"}
         </span>
-        <Show when={backend.system()}>{(system) => <span class="muted">{system().version}</span>}</Show>
+        <Show when={backend.system()}>
+          {(system) => <span class="muted">{system().version}</span>}
+        </Show>
         <Show when={isIn() && backend.session.token() !== undefined}>
           <button
             type="button"

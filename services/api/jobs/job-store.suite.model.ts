@@ -99,12 +99,15 @@ export function modelSuite(bed: JobStoreBed, numRuns: number): void {
     this.timeout(60_000);
 
     it("are as the reference says", async () => {
+      // On a slow machine the runs that are left do nothing: none is cut off half way.
+      const end = Date.now() + 8_000;
       const property = fc.asyncProperty(fc.array(steps, { maxLength: 50 }), async (run) => {
+        if (Date.now() > end) return;
         const model = new Model(await bed.fresh());
         for (const step of run) await model.take(step);
         await model.compare();
       });
-      await fc.assert(property, { numRuns, interruptAfterTimeLimit: 10_000 });
+      await fc.assert(property, { numRuns });
     });
   });
 }

@@ -26,6 +26,8 @@ export interface IndexerOptions {
 
 /** The first wait after a failure; it doubles with each further one up to the sweep. */
 const firstRetryMs = 2_000;
+/** Texts embedded at once: a search's own text waits behind one batch at most. */
+const batchTexts = 8;
 /** When there was nothing to do, it looks again after this long. */
 const sweepMs = 120_000;
 
@@ -125,7 +127,7 @@ export class Indexer implements IndexState {
     if (embedder === undefined) return false;
     this.#target ??= await this.#chooseTarget(embedder, signal);
     const target = this.#target;
-    const query = { versionId: target.id, after: this.#cursor, limit: embedder.maxTexts };
+    const query = { versionId: target.id, after: this.#cursor, limit: Math.min(embedder.maxTexts, batchTexts) };
     const batch = await store.pending(query);
     const last = batch.at(-1);
     if (last === undefined) {

@@ -23,7 +23,7 @@ export function serviceTokenAuthenticator(secret: string): Authenticator {
       if (shown === null) return anonymous;
       const given = Buffer.from(shown);
       if (given.length === wanted.length && timingSafeEqual(given, wanted)) return service;
-      throw new DevmeshError("UNAUTHENTICATED", "the service token is not this deployment's");
+      throw new DevmeshError("UNAUTHENTICATED", "the token is unknown, expired or revoked");
     },
   };
 }

@@ -14,8 +14,15 @@ export interface Owner {
   readonly pidNamespace: string;
 }
 
+let self: Promise<Owner> | undefined;
+
 /** This process. */
-export async function thisOwner(): Promise<Owner> {
+export function thisOwner(): Promise<Owner> {
+  self ??= readSelf();
+  return self;
+}
+
+async function readSelf(): Promise<Owner> {
   return {
     pid: process.pid,
     startTicks: (await startTicks(process.pid)) ?? "",
@@ -26,9 +33,9 @@ export async function thisOwner(): Promise<Owner> {
 
 /** True if the process still runs. One of another boot or pid namespace does not. */
 export async function isAlive(owner: Owner): Promise<boolean> {
-  const self = await thisOwner();
-  if (owner.bootId !== self.bootId || owner.pidNamespace !== self.pidNamespace) return false;
-  if (self.startTicks !== "") return (await startTicks(owner.pid)) === owner.startTicks;
+  const own = await thisOwner();
+  if (owner.bootId !== own.bootId || owner.pidNamespace !== own.pidNamespace) return false;
+  if (own.startTicks !== "") return (await startTicks(owner.pid)) === owner.startTicks;
   try {
     process.kill(owner.pid, 0);
     return true;

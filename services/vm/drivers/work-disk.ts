@@ -3,6 +3,7 @@
  * the host lets us mount one, in a plain folder otherwise. Ending what uses it
  * is left to the drivers.
  */
+import { randomInt } from "node:crypto";
 import { chmod, chown, lstat, mkdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { runTool } from "./run-tool.ts";
@@ -28,6 +29,8 @@ export interface WorkDiskOptions {
   /** Who owns `work` and `tmp`; absent: this process's user. */
   readonly user?: number;
   readonly binds?: readonly StagedBind[];
+  /** Named pipes to make on the way: starting a process is what costs. */
+  readonly pipes?: readonly string[];
   readonly signal?: AbortSignal;
 }
 
@@ -37,24 +40,30 @@ export interface WorkDisk {
   readonly tmp: string;
 }
 
-const script = `set -e
-if [ "$2" != "" ]; then
-  cp --sparse=always --reflink=auto "$1" "$2"
-  mount -t ext4 -o loop,nosuid,nodev,noatime "$2" "$3"
+/** Arguments: template, image, disk, the pipes one a line, and pairs to bind. */
+const script = `set -ef
+template=$1 image=$2 disk=$3 pipes=$4
+shift 4
+IFS='
+'
+if [ "$pipes" != "" ]; then mkfifo -m 600 $pipes; fi
+if [ "$image" != "" ]; then
+  cp --sparse=always --reflink=auto "$template" "$image"
+  mount -t ext4 -o loop,nosuid,nodev,noatime "$image" "$disk"
 fi
-shift 3
 while [ $# -gt 0 ]; do mount --bind "$1" "$2"; shift 2; done`;
 
 /** Makes the disk. What it leaves when it throws, `removeFolder` takes away. */
 export async function makeWorkDisk(options: WorkDiskOptions): Promise<WorkDisk> {
-  const { folder, kind, binds = [] } = options;
+  const { folder, kind, binds = [], pipes = [] } = options;
   const disk = join(folder, "disk");
   await mkdir(disk, { mode: 0o755 });
-  if (kind === "image" || binds.length > 0) {
+  if (kind === "image" || binds.length + pipes.length > 0) {
     const image = kind === "image" ? join(folder, "disk.img") : "";
     const template = kind === "image" ? await templateOf(options.templates, options.diskMib) : "";
     const pairs = binds.flatMap(({ source, target }) => [source, target]);
-    await runTool("sh", ["-c", script, "sh", template, image, disk, ...pairs], {
+    const args = [template, image, disk, pipes.join("\n"), ...pairs];
+    await runTool("sh", ["-c", script, "sh", ...args], {
       ...(options.signal && { signal: options.signal }),
     });
   }
@@ -88,7 +97,7 @@ export async function removeFolder(folder: string): Promise<void> {
 
 /** Finds out by doing it whether images can be mounted. */
 export async function findDiskKind(scratch: string): Promise<DiskKind> {
-  const folder = join(scratch, `probe-disk-${process.pid}`);
+  const folder = join(scratch, `probe-disk-${process.pid}-${randomInt(1_000_000)}`);
   try {
     await mkdir(folder, { recursive: true });
     await makeWorkDisk({ folder, templates: join(folder, "t"), kind: "image", diskMib: 16 });

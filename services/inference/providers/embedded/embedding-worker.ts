@@ -4,6 +4,7 @@
  * output (CLS), brought to length 1.
  */
 import { existsSync, readFileSync } from "node:fs";
+import { setPriority } from "node:os";
 import { dirname, join } from "node:path";
 import { workerData } from "node:worker_threads";
 import { Tokenizer } from "@huggingface/tokenizers";
@@ -28,6 +29,9 @@ const defaultWindow = 512;
 
 const { modelPath, tokenizerPath, threads } = workerData as EmbeddingWorkerData;
 let loading: Promise<Loaded> | undefined;
+
+// On Linux this is the thread's own: embedding in the background leaves the processors to the work.
+setPriority(10);
 
 serveParent<EmbeddingWorkerRequest, EmbeddingWorkerPiece>(async (request, emit) => {
   const model = await loaded();

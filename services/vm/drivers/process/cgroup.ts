@@ -2,6 +2,7 @@
  * Control groups, version 1 and 2: one group per sandbox for memory, CPU and
  * number of processes. Which processes belong in it is left to the caller.
  */
+import { randomInt } from "node:crypto";
 import { mkdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -36,7 +37,7 @@ export async function findCgroups(): Promise<CgroupHost | undefined> {
   const mounts = await readFile("/proc/self/mounts", "utf8");
   for (const host of [v1Host(mounts), v2Host(mounts)]) {
     if (host === undefined) continue;
-    const id = `probe-${process.pid}`;
+    const id = `probe-${process.pid}-${randomInt(1_000_000)}`;
     try {
       const limits = { memoryMib: 64, cpuMillis: 1000, pids: 16, diskMib: 1 };
       const group = await host.create(id, limits);

@@ -5,12 +5,14 @@ import { runTool } from "../run-tool.ts";
 
 const pairsPerBatch = 4;
 
-/** The named pipes of one sandbox, in its folder. Begins to make them at once. */
+type Pair = readonly [stdout: string, stderr: string];
+
+/** The named pipes of one sandbox, in its folder. */
 export class PipeStore {
   readonly #folder: string;
   readonly #user: number | undefined;
-  #ready: [string, string][] = [];
-  #ahead: Promise<[string, string][]>;
+  readonly #first: Pair[];
+  #ready: Pair[] = [];
   #turn: Promise<unknown> = Promise.resolve();
   #batches = 0;
 
@@ -18,11 +20,21 @@ export class PipeStore {
   constructor(folder: string, user: number | undefined) {
     this.#folder = folder;
     this.#user = user;
-    this.#ahead = this.#make();
+    this.#first = this.#nextBatch();
+  }
+
+  /** The pipes of the first batch, for whoever starts a process anyway and makes them with it. */
+  get firstPaths(): string[] {
+    return this.#first.flat();
+  }
+
+  /** Takes the first batch into stock, once it is made. */
+  addFirst(): void {
+    this.#add(this.#first);
   }
 
   /** Two pipes that nobody else gets. */
-  take(): Promise<readonly [string, string]> {
+  take(): Promise<Pair> {
     const taken = this.#turn.then(() => this.#takeNow());
     this.#turn = taken.catch(() => {
       // The caller has it; the next one tries again.
@@ -32,34 +44,32 @@ export class PipeStore {
 
   /** Resolves when nothing is being made any more. */
   async settled(): Promise<void> {
-    await Promise.allSettled([this.#turn, this.#ahead]);
+    await this.#turn;
   }
 
-  async #takeNow(): Promise<readonly [string, string]> {
+  async #takeNow(): Promise<Pair> {
     if (this.#ready.length === 0) {
-      this.#ready = await this.#ahead;
-      this.#ahead = this.#make();
+      const pairs = this.#nextBatch();
+      await runTool("mkfifo", ["--mode=600", ...pairs.flat()]);
+      this.#add(pairs);
     }
     const pair = this.#ready.pop();
     if (pair === undefined) throw new Error("no pipes were made");
     return pair;
   }
 
-  #make(): Promise<[string, string][]> {
+  #nextBatch(): Pair[] {
     const batch = this.#batches++;
-    const pairs = Array.from({ length: pairsPerBatch }, (_, at): [string, string] => [
-      join(this.#folder, `pipe-${batch}-${at}-out`),
-      join(this.#folder, `pipe-${batch}-${at}-err`),
-    ]);
-    const made = (async () => {
-      await runTool("mkfifo", ["--mode=600", ...pairs.flat()]);
-      for (const path of pairs.flat()) {
-        if (this.#user !== undefined) chownSync(path, this.#user, this.#user);
-      }
-      return pairs;
-    })();
-    // Whoever takes from it meets the failure; nobody may ever do so.
-    made.catch(() => {});
-    return made;
+    return Array.from({ length: pairsPerBatch }, (_, at): Pair => {
+      const name = join(this.#folder, `pipe-${batch}-${at}`);
+      return [`${name}-out`, `${name}-err`];
+    });
+  }
+
+  #add(pairs: readonly Pair[]): void {
+    if (this.#user !== undefined) {
+      for (const path of pairs.flat()) chownSync(path, this.#user, this.#user);
+    }
+    this.#ready.push(...pairs);
   }
 }

@@ -96,7 +96,6 @@ export class ProcessDriver implements SandboxDriver {
     if (signal?.aborted) throw new DevmeshError("CANCELLED", "the start was cancelled");
     let host: ProcessHost | undefined;
     let made = false;
-    let settled = async () => {};
     const user = this.#takeUser();
     try {
       host = await this.#findHost();
@@ -104,7 +103,6 @@ export class ProcessDriver implements SandboxDriver {
       made = true;
       const { base, disk: kind, cgroups } = host;
       const pipes = new PipeStore(folder, host.root ? user : undefined);
-      settled = pipes.settled.bind(pipes);
       const { binds, staged } = await stage(folder, spec, host.root ? user : undefined);
       const [disk, cgroup] = await Promise.all([
         makeWorkDisk({
@@ -113,11 +111,13 @@ export class ProcessDriver implements SandboxDriver {
           kind,
           diskMib: spec.limits.diskMib,
           binds: staged,
+          pipes: pipes.firstPaths,
           ...(host.root && { user }),
           ...(signal && { signal }),
         }),
         cgroups?.create(spec.id, spec.limits),
       ]);
+      pipes.addFirst();
       signal?.throwIfAborted();
       const sandbox = new ProcessSandbox({
         spec,
@@ -137,7 +137,6 @@ export class ProcessDriver implements SandboxDriver {
       this.#sandboxes.set(spec.id, sandbox);
       return sandbox;
     } catch (error: unknown) {
-      await settled();
       if (host && made) await remove(host, spec.id);
       this.#usersTaken.delete(user);
       throw startFailed(this.name, error, signal);

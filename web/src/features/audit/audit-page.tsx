@@ -19,7 +19,14 @@ export function AuditPage(): JSX.Element {
   return (
     <Page title="Audit" actions={<StaleNote when={list.isStale()} />}>
       <ErrorNote error={list.error()} />
-      <Show when={list.data()} fallback={<Show when={!list.error()}><Loading /></Show>}>
+      <Show
+        when={list.data()}
+        fallback={
+          <Show when={!list.error()}>
+            <Loading />
+          </Show>
+        }
+      >
         {(page) => (
           <>
             <Show
@@ -54,7 +61,10 @@ export function AuditPage(): JSX.Element {
                           <td class="code">{row.actor}</td>
                           <td class="code">{row.action}</td>
                           <td class="wide code">
-                            <Show when={row.resource.startsWith("job_")} fallback={row.resource || "–"}>
+                            <Show
+                              when={row.resource.startsWith("job_")}
+                              fallback={row.resource || "–"}
+                            >
                               <a href={`/jobs/${row.resource}`}>{row.resource}</a>
                             </Show>
                           </td>

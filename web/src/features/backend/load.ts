@@ -1,13 +1,14 @@
 /** Owns loading what a screen shows: last data kept, refreshed by time and when the backend is back. */
-import { createEffect, createSignal, on, onCleanup } from "solid-js";
+
 import type { Devmesh } from "@devmesh/sdk";
+import { createEffect, createSignal, on, onCleanup } from "solid-js";
 import { useBackend } from "./backend.ts";
 
 /** Something loaded. */
 export interface Loaded<T> {
   /** The last that was loaded for the current key. */
   readonly data: () => T | undefined;
-  /** Why the last try failed. Undefined after a success. */
+  /** Why the last try failed. Undefined after a success, and while the backend is away. */
   readonly error: () => Error | undefined;
   /** True if `data` may be out of date because the last try failed or the backend is away. */
   readonly isStale: () => boolean;
@@ -73,7 +74,8 @@ export function createLoad<K, T>(options: LoadOptions<K, T>): Loaded<T> {
 
   return {
     data,
-    error,
+    // That the backend is away says the banner, once for all screens.
+    error: () => (backend.reach().state === "here" ? error() : undefined),
     isStale: () =>
       data() !== undefined && (error() !== undefined || backend.reach().state !== "here"),
     reload: () => void run(options.key()),

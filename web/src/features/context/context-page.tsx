@@ -12,7 +12,12 @@ const collections: readonly Collection[] = ["code", "notes", "runs"];
 /** A search by keyword and by meaning, kept in the address. */
 export function ContextPage(): JSX.Element {
   const [text, setText] = createSignal("");
-  createEffect(on(() => place().query.get("q") ?? "", (q) => setText(q)));
+  createEffect(
+    on(
+      () => place().query.get("q") ?? "",
+      (q) => setText(q),
+    ),
+  );
   const found = createLoad({
     key: () => place().query.toString(),
     load: async (client, key, signal) => {
@@ -62,14 +67,26 @@ export function ContextPage(): JSX.Element {
           </Empty>
         }
       >
-        <Show when={found.data()} fallback={<Show when={!found.error()}><Loading /></Show>}>
+        <Show
+          when={found.data()}
+          fallback={
+            <Show when={!found.error()}>
+              <Loading />
+            </Show>
+          }
+        >
           {(answer) => (
             <>
               <p class="receipt" role="status">
-                {answer().items.length} {answer().items.length === 1 ? "result" : "results"}, searched by{" "}
-                {answer().receipt?.arms.join(" and ") || "nothing"}
+                {answer().items.length} {answer().items.length === 1 ? "result" : "results"},
+                searched by {answer().receipt?.arms.join(" and ") || "nothing"}
                 <Show when={answer().receipt?.embeddingModel}>
-                  {(model) => <> with <code>{model()}</code></>}
+                  {(model) => (
+                    <>
+                      {" "}
+                      with <code>{model()}</code>
+                    </>
+                  )}
                 </Show>
               </p>
               <Show when={answer().receipt?.degraded}>
@@ -106,10 +123,14 @@ function Result(props: { readonly item: SearchItem }): JSX.Element {
         <span class="ranks">
           <span class="tag">{props.item.collection}</span>
           <Show when={props.item.keywordRank > 0}>
-            <Chip look={{ icon: "search", word: `keyword #${props.item.keywordRank}`, tone: "neutral" }} />
+            <Chip
+              look={{ icon: "search", word: `keyword #${props.item.keywordRank}`, tone: "neutral" }}
+            />
           </Show>
           <Show when={props.item.vectorRank > 0}>
-            <Chip look={{ icon: "question", word: `meaning #${props.item.vectorRank}`, tone: "active" }} />
+            <Chip
+              look={{ icon: "target", word: `meaning #${props.item.vectorRank}`, tone: "active" }}
+            />
           </Show>
         </span>
       </header>

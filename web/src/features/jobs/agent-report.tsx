@@ -16,21 +16,23 @@ const noTests: ChipLook = { icon: "question", word: "not run", tone: "neutral" }
 export function AgentReportView(props: { readonly report: AgentReport }): JSX.Element {
   return (
     <div class="report">
-      <Show when={props.report.summary}>{(summary) => <p class="summary">{summary()}</p>}</Show>
-      <dl class="figures">
-        <Figure name="Tests before">
-          <Chip look={testLooks[props.report.testsBefore] ?? noTests} />
-        </Figure>
-        <Figure name="Tests after">
-          <Chip look={testLooks[props.report.testsAfter] ?? noTests} />
-        </Figure>
-        <Figure name="Steps">{formatCount(props.report.steps)}</Figure>
-        <Figure name="Tokens in">{formatCount(props.report.inputTokens)}</Figure>
-        <Figure name="Tokens out">{formatCount(props.report.outputTokens)}</Figure>
-        <Figure name="Model">
-          <code>{props.report.model || "–"}</code>
-        </Figure>
-      </dl>
+      <section class="panel" aria-label="Report">
+        <Show when={props.report.summary}>{(summary) => <p class="summary">{summary()}</p>}</Show>
+        <dl class="figures">
+          <Figure name="Tests before">
+            <Chip look={testLooks[props.report.testsBefore] ?? noTests} />
+          </Figure>
+          <Figure name="Tests after">
+            <Chip look={testLooks[props.report.testsAfter] ?? noTests} />
+          </Figure>
+          <Figure name="Steps">{formatCount(props.report.steps)}</Figure>
+          <Figure name="Tokens in">{formatCount(props.report.inputTokens)}</Figure>
+          <Figure name="Tokens out">{formatCount(props.report.outputTokens)}</Figure>
+          <Figure name="Model">
+            <code>{props.report.model || "–"}</code>
+          </Figure>
+        </dl>
+      </section>
       <Show
         when={props.report.patch}
         fallback={

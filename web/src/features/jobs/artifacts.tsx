@@ -39,11 +39,11 @@ export function Artifacts(props: { readonly artifacts: readonly Artifact[] }): J
                 <button
                   type="button"
                   class="bare file"
-                  aria-label={`Download ${artifact.name}`}
                   aria-busy={busy() === artifact.name}
                   onClick={() => void save(artifact)}
                 >
                   <Icon name="download" />
+                  <span class="visually-hidden">Download </span>
                   <span class="code">{artifact.name}</span>
                   <span class="muted">{formatBytes(Number(artifact.sizeBytes))}</span>
                 </button>

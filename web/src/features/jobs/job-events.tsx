@@ -21,7 +21,9 @@ export function JobEvents(props: { readonly happenings: readonly JobHappening[] 
             <tr>
               <th scope="col">Time</th>
               <th scope="col">What</th>
-              <th scope="col" class="wide">Detail</th>
+              <th scope="col" class="wide">
+                Detail
+              </th>
             </tr>
           </thead>
           <tbody>

@@ -48,12 +48,18 @@ export function JobFacts(props: { readonly job: Job }): JSX.Element {
             <Ago time={props.job.createTime && timestampDate(props.job.createTime)} />
           </Fact>
           <Fact name="Run time">{duration()}</Fact>
-          <Fact name="Owner">{props.job.owner}</Fact>
+          <Fact name="Owner">
+            <code>{props.job.owner}</code>
+          </Fact>
           <Show when={limitWords(props.job.spec)}>
             {(words) => <Fact name="Limits">{words()}</Fact>}
           </Show>
           <Show when={labels().length > 0}>
-            <Fact name="Labels">{labels().map(([key, value]) => `${key}=${value}`).join(", ")}</Fact>
+            <Fact name="Labels">
+              {labels()
+                .map(([key, value]) => `${key}=${value}`)
+                .join(", ")}
+            </Fact>
           </Show>
         </dl>
       </section>

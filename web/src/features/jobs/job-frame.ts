@@ -3,7 +3,12 @@
 /** One frame; `seq` numbers all but heartbeats, and errors that belong to the connection. */
 export type JobFrame =
   | { readonly type: "log"; readonly seq: number; readonly timeMs: number; readonly log: LogPiece }
-  | { readonly type: "status"; readonly seq: number; readonly timeMs: number; readonly change: StatusChange }
+  | {
+      readonly type: "status";
+      readonly seq: number;
+      readonly timeMs: number;
+      readonly change: StatusChange;
+    }
   | { readonly type: "note"; readonly seq: number; readonly timeMs: number; readonly note: Note }
   | { readonly type: "result"; readonly seq: number; readonly timeMs: number }
   | { readonly type: "error"; readonly reason: string; readonly message: string }
@@ -54,7 +59,12 @@ export function parseFrame(message: unknown): JobFrame | undefined {
       return { type, seq, timeMs, change: changeOf(payload) };
     case "note": {
       const { level, topic, message: said } = payload;
-      return { type, seq, timeMs, note: { level: text(level), topic: text(topic), message: text(said) } };
+      return {
+        type,
+        seq,
+        timeMs,
+        note: { level: text(level), topic: text(topic), message: text(said) },
+      };
     }
     case "result":
       return { type, seq, timeMs };
@@ -73,7 +83,9 @@ function changeOf(payload: Record<string, unknown>): StatusChange {
   const { status, attempt, detail, runner } = payload;
   return {
     // `RUNNING`, `running` and `JOB_STATUS_RUNNING` mean the same.
-    status: text(status).replace(/^JOB_STATUS_/, "").toLowerCase(),
+    status: text(status)
+      .replace(/^JOB_STATUS_/, "")
+      .toLowerCase(),
     attempt: typeof attempt === "number" ? attempt : 0,
     detail: text(detail),
     runner: text(runner),

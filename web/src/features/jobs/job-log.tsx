@@ -1,5 +1,5 @@
 /** The log of a job: the viewer with the connection's state and the raw download. */
-import { type Job, type JobEvent } from "@devmesh/sdk";
+import type { Job, JobEvent } from "@devmesh/sdk";
 import { createSignal, type JSX, Show } from "solid-js";
 import { formatBytes } from "../../ui/format.ts";
 import { Icon } from "../../ui/icon.tsx";
@@ -90,7 +90,13 @@ function RawDownload(props: { readonly job: Job }): JSX.Element {
       <span class="muted" role="status">
         {progress()}
       </span>
-      <button type="button" class="bare icon-only" aria-label="Download the raw log" title="Download the raw log" onClick={() => void save()}>
+      <button
+        type="button"
+        class="bare icon-only"
+        aria-label="Download the raw log"
+        title="Download the raw log"
+        onClick={() => void save()}
+      >
         <Icon name="download" />
       </button>
     </>

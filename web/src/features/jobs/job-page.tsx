@@ -62,7 +62,14 @@ export function JobPage(props: { readonly id: string }): JSX.Element {
       }
     >
       <ErrorNote error={loaded.error()} />
-      <Show when={loaded.data()} fallback={<Show when={!loaded.error()}><Loading /></Show>}>
+      <Show
+        when={loaded.data()}
+        fallback={
+          <Show when={!loaded.error()}>
+            <Loading />
+          </Show>
+        }
+      >
         {(job) => (
           <div class="job-layout">
             <div class="job-main">

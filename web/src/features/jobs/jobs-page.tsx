@@ -40,7 +40,14 @@ export function JobsPage(): JSX.Element {
     >
       <Filter />
       <ErrorNote error={list.error()} />
-      <Show when={list.data()} fallback={<Show when={!list.error()}><Loading /></Show>}>
+      <Show
+        when={list.data()}
+        fallback={
+          <Show when={!list.error()}>
+            <Loading />
+          </Show>
+        }
+      >
         {(page) => (
           <>
             <Show when={page().items.length > 0} fallback={<NoJobs />}>
@@ -76,7 +83,7 @@ function Filter(): JSX.Element {
               href={withQuery({ status: name, page: "" })}
               aria-current={status() === name ? "true" : undefined}
             >
-              {name === "" ? "All" : name}
+              {name || "all"}
             </a>
           )}
         </For>
@@ -122,12 +129,18 @@ function JobTable(props: { readonly jobs: readonly Job[] }): JSX.Element {
         <thead>
           <tr>
             <th scope="col">Status</th>
-            <th scope="col" class="wide">Job</th>
+            <th scope="col" class="wide">
+              Job
+            </th>
             <th scope="col">Type</th>
             <th scope="col">Isolation</th>
             <th scope="col">Runner</th>
-            <th scope="col" class="number">Run time</th>
-            <th scope="col" class="number">Created</th>
+            <th scope="col" class="number">
+              Run time
+            </th>
+            <th scope="col" class="number">
+              Created
+            </th>
           </tr>
         </thead>
         <tbody>

@@ -131,7 +131,9 @@ function CommandFields(props: FieldsProps): JSX.Element {
           checked={props.draft.isScript}
           onChange={(event) => props.set({ isScript: event.currentTarget.checked })}
         />
-        Run it with <code>sh -c</code>; otherwise it is split into words and no shell sees it
+        <span>
+          Run it with <code>sh -c</code>; otherwise it is split into words and no shell sees it
+        </span>
       </label>
     </>
   );

@@ -19,7 +19,14 @@ export function ModelsPage(): JSX.Element {
   return (
     <Page title="Models" actions={<StaleNote when={list.isStale()} />}>
       <ErrorNote error={list.error()} />
-      <Show when={list.data()} fallback={<Show when={!list.error()}><Loading /></Show>}>
+      <Show
+        when={list.data()}
+        fallback={
+          <Show when={!list.error()}>
+            <Loading />
+          </Show>
+        }
+      >
         {(data) => (
           <div class="split">
             <div>

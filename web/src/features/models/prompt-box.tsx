@@ -12,7 +12,13 @@ import { formatCount } from "../../ui/format.ts";
 import { Icon } from "../../ui/icon.tsx";
 import { ErrorNote } from "../../ui/page.tsx";
 import { useBackend } from "../backend/backend.ts";
-import { defaultOverride, type Override, overrideOf, overrideWords, toPolicy } from "./provider-override.ts";
+import {
+  defaultOverride,
+  type Override,
+  overrideOf,
+  overrideWords,
+  toPolicy,
+} from "./provider-override.ts";
 
 /** The box. */
 export function PromptBox(props: {

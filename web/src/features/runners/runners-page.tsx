@@ -22,7 +22,14 @@ export function RunnersPage(): JSX.Element {
   return (
     <Page title="Runners" actions={<StaleNote when={list.isStale()} />}>
       <ErrorNote error={list.error()} />
-      <Show when={list.data()} fallback={<Show when={!list.error()}><Loading /></Show>}>
+      <Show
+        when={list.data()}
+        fallback={
+          <Show when={!list.error()}>
+            <Loading />
+          </Show>
+        }
+      >
         {(agents) => (
           <For
             each={agents()}
@@ -48,8 +55,8 @@ function Runner(props: { readonly agent: Agent }): JSX.Element {
         <h2>{props.agent.host}</h2>
         <code class="muted">{props.agent.id}</code>
         <span class="runner-facts">
-          {props.agent.running} of {props.agent.capacity} running · version {props.agent.version} · heard{" "}
-          <Ago time={props.agent.lastSeen && timestampDate(props.agent.lastSeen)} />
+          {props.agent.running} of {props.agent.capacity} running · version {props.agent.version} ·
+          heard <Ago time={props.agent.lastSeen && timestampDate(props.agent.lastSeen)} />
         </span>
       </header>
       <div class="table-frame">

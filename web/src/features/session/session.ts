@@ -59,7 +59,8 @@ export function createSession(storage: Storage): Session {
       setState({ state: "in", who: await client.tokens.whoami() });
     } catch (error: unknown) {
       if (!isUnauthenticated(error)) throw error;
-      const lost = secret === undefined ? "" : "The token that was kept here is not valid any more.";
+      const lost =
+        secret === undefined ? "" : "The token that was kept here is not valid any more.";
       signOut(refusal || lost);
     }
   };

@@ -20,7 +20,14 @@ export function SystemPage(): JSX.Element {
   return (
     <Page title="Health" actions={<StaleNote when={loaded.isStale()} />}>
       <ErrorNote error={loaded.error()} />
-      <Show when={loaded.data()} fallback={<Show when={!loaded.error()}><Loading /></Show>}>
+      <Show
+        when={loaded.data()}
+        fallback={
+          <Show when={!loaded.error()}>
+            <Loading />
+          </Show>
+        }
+      >
         {(system) => (
           <>
             <dl class="figures panel">

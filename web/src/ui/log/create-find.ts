@@ -3,8 +3,9 @@ import { createEffect, createMemo, createSignal, on, onCleanup } from "solid-js"
 import { createMatcher, Finder, type Hit, type Matcher, type Query } from "./find.ts";
 import type { LineStore } from "./line-store.ts";
 
-/** Lines scanned between two frames: some milliseconds. */
-const sliceLines = 20_000;
+/** How long a scan may take between two frames, and how many lines between two looks at the time. */
+const sliceMs = 10;
+const sliceLines = 2_000;
 
 /** A search as the viewer uses it. */
 export interface Find {
@@ -55,7 +56,9 @@ export function createFind(deps: {
   let frame: number | undefined;
   const scan = () => {
     frame = undefined;
-    const hasMore = finder.step(sliceLines);
+    const until = performance.now() + sliceMs;
+    let hasMore = finder.step(sliceLines);
+    while (hasMore && performance.now() < until) hasMore = finder.step(sliceLines);
     setCount(finder.count);
     setScanning(hasMore);
     if (hasMore) frame = requestAnimationFrame(scan);

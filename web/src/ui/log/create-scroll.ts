@@ -9,6 +9,8 @@ export const rowPx = 20;
 
 /** Scrolling as the viewer uses it. */
 export interface Scroll {
+  /** Cells of a row when lines wrap, else undefined. */
+  readonly columns: () => number | undefined;
   readonly layout: () => RowLayout;
   readonly window: () => Window;
   readonly spacerPx: () => number;
@@ -33,7 +35,11 @@ export function createScroll(deps: {
   readonly columns: (cells: number) => number | undefined;
 }): Scroll {
   const { store, version } = deps;
-  const [seen, setSeen] = createSignal({ scrollTop: 0, heightPx: 0 });
+  const [seen, setSeen] = createSignal(
+    { scrollTop: 0, heightPx: 0 },
+    { equals: (a, b) => a.scrollTop === b.scrollTop && a.heightPx === b.heightPx },
+  );
+  const heightPx = createMemo(() => seen().heightPx);
   const [cells, setCells] = createSignal(100);
   const [isFollowing, setFollowing] = createSignal(true);
   const [leftAt, setLeftAt] = createSignal(0);
@@ -73,7 +79,7 @@ export function createScroll(deps: {
     setFollowing(false);
   };
 
-  createEffect(on([rows, () => seen().heightPx], () => isFollowing() && toEnd()));
+  createEffect(on([rows, heightPx], () => isFollowing() && toEnd()));
   createEffect(
     on(
       layout,
@@ -83,6 +89,7 @@ export function createScroll(deps: {
   );
 
   return {
+    columns,
     layout,
     window: createMemo(() => windowOf(viewport())),
     spacerPx: () => spacerPx(rows(), rowPx),

@@ -42,9 +42,7 @@ export function LogRows(props: {
           </Show>
           <span class="log-text">
             <For each={row.segments}>
-              {(segment) => (
-                <LogSegment segment={segment} current={() => currentMatch(row.line)} />
-              )}
+              {(segment) => <LogSegment segment={segment} current={() => currentMatch(row.line)} />}
             </For>
             {"\n"}
           </span>

@@ -2,7 +2,16 @@
  * Owns the log viewer: toolbar, search, the windowed rows, the pill that leads
  * back to the tail, and what screen readers hear. It knows no product noun.
  */
-import { createEffect, createMemo, createSignal, type JSX, on, onCleanup, onMount, Show } from "solid-js";
+import {
+  createEffect,
+  createMemo,
+  createSignal,
+  type JSX,
+  on,
+  onCleanup,
+  onMount,
+  Show,
+} from "solid-js";
 import { Announcer } from "../announcer.ts";
 import { realClock } from "../clock.ts";
 import { CopyButton } from "../copy-button.tsx";
@@ -55,13 +64,14 @@ export function LogView(props: LogViewProps): JSX.Element {
     return Math.max(4, String(store.length).length);
   });
   const gutterCells = () => digits() + paddingCells + (hasTimes() ? timeCells : 0);
-  const columnsOf = (cells: number) => (isWrapped() ? Math.max(10, cells - gutterCells()) : undefined);
+  const columnsOf = (cells: number) =>
+    isWrapped() ? Math.max(10, cells - gutterCells()) : undefined;
   const scroll = createScroll({ store, version, columns: columnsOf });
   const find = createFind({ store, version, topLine: scroll.topLine });
   const painter = new RowPainter(store);
   const rows = createMemo(() => {
     version();
-    return painter.paint(scroll.layout(), scroll.window(), find.matcher(), columnsOf(scroll.cells()));
+    return painter.paint(scroll.layout(), scroll.window(), find.matcher(), scroll.columns());
   });
 
   onMount(() => {
@@ -90,7 +100,8 @@ export function LogView(props: LogViewProps): JSX.Element {
   onCleanup(() => announcer.stop());
 
   const onPageKey = (event: KeyboardEvent) => {
-    if (!(event.ctrlKey || event.metaKey) || event.altKey || event.key.toLowerCase() !== "f") return;
+    if (!(event.ctrlKey || event.metaKey) || event.altKey || event.key.toLowerCase() !== "f")
+      return;
     // A second press reaches the browser's own search.
     if (find.isOpen() && document.activeElement === findInput) return;
     event.preventDefault();
@@ -128,10 +139,14 @@ export function LogView(props: LogViewProps): JSX.Element {
         </span>
         <div class="actions">
           <LineField count={() => (version(), store.length)} onGo={goToLine} />
-          <ToolToggle label="Find" isOn={find.isOpen()} onToggle={(on) => (on ? find.open() : closeFind())} />
+          <ToolToggle
+            label="Find"
+            isOn={find.isOpen()}
+            onToggle={(on) => (on ? find.open() : closeFind())}
+          />
           <ToolToggle label="Wrap" isOn={isWrapped()} onToggle={setWrapped} />
           <ToolToggle label="Times" isOn={hasTimes()} onToggle={setTimes} />
-          <CopyButton label="Copy the whole log" text={() => store.join(stripAnsi)} />
+          <CopyButton isBare label="Copy the whole log" text={() => store.join(stripAnsi)} />
           {props.tools}
         </div>
       </div>
@@ -155,14 +170,15 @@ export function LogView(props: LogViewProps): JSX.Element {
           tabindex="0"
           onKeyDown={onLogKey}
         >
-          <span ref={ruler} class="log-ruler" aria-hidden="true">
-            {"0".repeat(100)}
-          </span>
+          <span ref={ruler} class="log-ruler" />
           <Show when={(version(), store.length === 0)}>
             <p class="log-empty">{props.empty}</p>
           </Show>
           <div class="log-spacer" style={{ height: `${scroll.spacerPx()}px` }}>
-            <div class="log-rows" style={{ transform: `translateY(${scroll.window().offsetPx}px)` }}>
+            <div
+              class="log-rows"
+              style={{ transform: `translateY(${scroll.window().offsetPx}px)` }}
+            >
               <LogRows
                 store={store}
                 rows={rows()}

@@ -1,5 +1,5 @@
 /** Owns which rows are in the document: only those seen, each made again only if it changed. */
-import { type Run, parseAnsi, stripAnsi } from "./ansi.ts";
+import { parseAnsi, type Run, stripAnsi } from "./ansi.ts";
 import type { Matcher } from "./find.ts";
 import type { LineStore } from "./line-store.ts";
 import { type Segment, segmentsOf } from "./segments.ts";

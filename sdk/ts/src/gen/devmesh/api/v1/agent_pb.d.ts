@@ -128,6 +128,13 @@ export declare type Capability = Message<"devmesh.api.v1.Capability"> & {
    * @generated from field: string remedy = 6;
    */
   remedy: string;
+
+  /**
+   * True while the probe still runs: `available` is not known yet.
+   *
+   * @generated from field: bool pending = 7;
+   */
+  pending: boolean;
 };
 
 /**
