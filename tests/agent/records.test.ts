@@ -117,6 +117,18 @@ describe("texts", () => {
     expect(printable("\x1b[31mred\x1b[0m\x07\r\nnext\tcell")).to.equal("red\nnext\tcell");
     expect(oneLine("  a\n\n b\x1b]0;title\x07 ")).to.equal("a b");
     expect(oneLine("abcdef", 4)).to.equal("abc…");
+    expect(printable("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\ \x1b(B\x1b[1;38:5:2mend")).to.equal(
+      "link end",
+    );
+    expect(printable("\x1b]never ended\x1b")).to.equal("never ended");
+  });
+
+  it("cleans hostile text in time that grows with its length only", () => {
+    // A quadratic reading of one of these would outlast any test's patience.
+    for (const unit of ["\x1b]", "\x1b[", "\x1b[1;", "\x1b", "\x1b];", " ", "\x1b(", "\r"]) {
+      printable(unit.repeat(500_000));
+      oneLine(unit.repeat(500_000));
+    }
   });
 });
 

@@ -4,7 +4,10 @@ import { App } from "./app.tsx";
 import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/parts.css";
+import "./styles/tables.css";
+import "./styles/forms.css";
 import "./styles/log.css";
+import "./styles/job.css";
 import "./styles/screens.css";
 
 const root = document.getElementById("app");

@@ -1,5 +1,4 @@
 /** Owns cutting and cleaning of text for people, records and models. */
-import { stripVTControlCharacters } from "node:util";
 
 /** At most so many bytes of UTF-8, cut between characters. */
 export function cutBytes(text: string, maxBytes: number): string {
@@ -30,16 +29,35 @@ export function leftOut(bytes: number): string {
 
 /** One line of at most so many characters, without anything a terminal would act on. */
 export function oneLine(text: string, maxCharacters = 200): string {
-  const line = printable(text).replaceAll(/\s+/g, " ").trim();
+  // Cut first: what does not fit need not be cleaned, however long it is.
+  const line = printable(text.slice(0, 16 * maxCharacters))
+    .replaceAll(/\s+/g, " ")
+    .trim();
   if (line.length <= maxCharacters) return line;
   return `${line.slice(0, maxCharacters - 1).toWellFormed()}…`;
 }
 
 /** The text without escape sequences and control characters other than line end and tab. */
 export function printable(text: string): string {
-  return stripVTControlCharacters(text)
+  return withoutEscapes(text)
     .replaceAll("\r\n", "\n")
     .replaceAll(/[^\P{Cc}\n\t]/gu, "");
+}
+
+/** In time that grows with the length only, whatever the text is. */
+function withoutEscapes(text: string): string {
+  const [head = "", ...pieces] = text.split("\x1b");
+  return head + pieces.map((piece, index) => afterEscape(piece, pieces[index + 1])).join("");
+}
+
+/** What a terminal would show of a piece that follows an escape character. */
+function afterEscape(piece: string, next: string | undefined): string {
+  if (piece.startsWith("[")) return piece.replace(/^\[[0-?]*[ -/]*[@-~]?/, "");
+  if (!piece.startsWith("]")) return piece.replace(/^[ -/]*[0-~]/, "");
+  // A title or a link: up to BEL, or to the escape and the backslash of the next piece.
+  const end = piece.indexOf("\x07");
+  if (end >= 0) return piece.slice(end + 1);
+  return next?.startsWith("\\") ? "" : piece.slice(1);
 }
 
 /** The words of anything thrown. */

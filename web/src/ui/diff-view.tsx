@@ -25,7 +25,6 @@ export function DiffView(props: { readonly patch: string }): JSX.Element {
               <span class="tone-bad">−{formatCount(file.removed)}</span>
             </span>
           </summary>
-          {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must take the focus */}
           <section class="diff-scroll" tabindex="0" aria-label={`Changes of ${file.name}`}>
             <table>
               <tbody>

@@ -22,6 +22,8 @@ export interface WorkerHostOptions {
   readonly idleMs?: number;
   /** An aborted request that does not end in this time costs the worker. Default: 5,000. */
   readonly abortGraceMs?: number;
+  /** A worker that was told to end and does not in this time is ended by force. Default: 10,000. */
+  readonly endGraceMs?: number;
 }
 
 interface Job<Request, Piece> {
@@ -56,7 +58,13 @@ export class WorkerHost<Request, Piece> {
   #closed = false;
 
   constructor(options: WorkerHostOptions) {
-    this.#options = { maxQueued: 64, idleMs: 300_000, abortGraceMs: 5_000, ...options };
+    this.#options = {
+      maxQueued: 64,
+      idleMs: 300_000,
+      abortGraceMs: 5_000,
+      endGraceMs: 10_000,
+      ...options,
+    };
   }
 
   /**
@@ -92,7 +100,23 @@ export class WorkerHost<Request, Piece> {
     for (const job of this.#waiting.splice(0)) job.pieces.fail(closedError());
     this.#active?.pieces.fail(closedError());
     this.#idle?.abort();
-    await this.#worker?.terminate();
+    if (this.#worker !== undefined) await this.#end(this.#worker);
+  }
+
+  /** Lets a worker end by itself; one that does not is ended by force. */
+  async #end(worker: Worker): Promise<void> {
+    const ended = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
+    this.#send(worker, { type: "stop" });
+    const late = new AbortController();
+    const force = this.#options.clock.sleep(this.#options.endGraceMs, late.signal).then(
+      async () => {
+        await worker.terminate();
+      },
+      // It ended in time.
+      () => {},
+    );
+    await Promise.race([ended, force]);
+    late.abort();
   }
 
   #pump(): void {
@@ -181,7 +205,7 @@ export class WorkerHost<Request, Piece> {
         if (this.#idle !== idle) return;
         // Forgotten before it ends: a request that comes now starts another.
         this.#worker = undefined;
-        return worker.terminate();
+        return this.#end(worker);
       },
       // A request came first, or the host was closed.
       () => {},

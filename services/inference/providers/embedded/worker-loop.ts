@@ -14,23 +14,41 @@ export type WorkerHandler<Request, Piece> = (
 export function serveParent<Request, Piece>(handle: WorkerHandler<Request, Piece>): void {
   const port = parentPort;
   if (port === null) throw new Error("this module runs in a worker thread only");
-  const running = new Map<number, AbortController>();
+  const running = new Map<number, { controller: AbortController; ended: Promise<void> }>();
   const send = (message: FromWorker<Piece>) => port.postMessage(message);
   port.on("message", (message: ToWorker<Request>) => {
-    if (message.type === "abort") {
-      running.get(message.id)?.abort();
-      return;
+    switch (message.type) {
+      case "abort":
+        running.get(message.id)?.controller.abort();
+        return;
+      case "stop":
+        void stop();
+        return;
+      case "run":
+        run(message.id, message.request);
+        return;
+      default:
+        message satisfies never;
     }
-    const { id, request } = message;
+  });
+
+  const run = (id: number, request: Request) => {
     const controller = new AbortController();
-    running.set(id, controller);
-    handle(request, (piece) => send({ type: "piece", id, piece }), controller.signal)
+    const ended = handle(request, (piece) => send({ type: "piece", id, piece }), controller.signal)
       .then(
         () => send({ type: "done", id }),
         (error: unknown) => send({ type: "failed", id, ...failureOf(error) }),
       )
       .finally(() => running.delete(id));
-  });
+    running.set(id, { controller, ended });
+  };
+
+  // A thread that is ended inside a native call takes the whole process with it.
+  const stop = async () => {
+    for (const { controller } of running.values()) controller.abort();
+    await Promise.all([...running.values()].map(({ ended }) => ended));
+    process.exit(0);
+  };
 }
 
 function failureOf(error: unknown) {

@@ -2,8 +2,12 @@
 import type { Reason } from "@devmesh/mesh/errors";
 import type { ChatInput, ToolCall } from "../provider.ts";
 
-/** From the parent. One request runs at a time; `abort` may name one that has ended. */
+/**
+ * From the parent. One request runs at a time; `abort` may name one that has
+ * ended; after `stop` the worker ends by itself, once no native call is left.
+ */
 export type ToWorker<Request> =
+  | { readonly type: "stop" }
   | { readonly type: "run"; readonly id: number; readonly request: Request }
   | { readonly type: "abort"; readonly id: number };
 

@@ -35,29 +35,31 @@ export function ContextPage(): JSX.Element {
   const isAsked = () => (place().query.get("q") ?? "") !== "";
   return (
     <Page title="Context" actions={<StaleNote when={found.isStale()} />}>
-      <form class="toolbar search-form" role="search" onSubmit={submit}>
-        <input
-          type="search"
-          aria-label="Search the context"
-          placeholder="Where are retries decided?"
-          value={text()}
-          onInput={(event) => setText(event.currentTarget.value)}
-        />
-        <label class="inline">
-          In
-          <select
-            value={place().query.get("in") ?? ""}
-            onChange={(event) => navigate(withQuery({ in: event.currentTarget.value }))}
-          >
-            <option value="">all collections</option>
-            <For each={collections}>{(name) => <option value={name}>{name}</option>}</For>
-          </select>
-        </label>
-        <button type="submit" class="primary">
-          <Icon name="search" />
-          Search
-        </button>
-      </form>
+      <search>
+        <form class="toolbar search-form" onSubmit={submit}>
+          <input
+            type="search"
+            aria-label="Search the context"
+            placeholder="Where are retries decided?"
+            value={text()}
+            onInput={(event) => setText(event.currentTarget.value)}
+          />
+          <label class="inline">
+            In
+            <select
+              value={place().query.get("in") ?? ""}
+              onChange={(event) => navigate(withQuery({ in: event.currentTarget.value }))}
+            >
+              <option value="">all collections</option>
+              <For each={collections}>{(name) => <option value={name}>{name}</option>}</For>
+            </select>
+          </label>
+          <button type="submit" class="primary">
+            <Icon name="search" />
+            Search
+          </button>
+        </form>
+      </search>
       <ErrorNote error={found.error()} />
       <Show
         when={isAsked()}
@@ -134,10 +136,9 @@ function Result(props: { readonly item: SearchItem }): JSX.Element {
           </Show>
         </span>
       </header>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must take the focus */}
-      <pre tabindex="0" aria-label={`Text of ${props.item.source}`} role="region">
-        {props.item.snippet}
-      </pre>
+      <section class="snippet" tabindex="0" aria-label={`Text of ${props.item.source}`}>
+        <pre>{props.item.snippet}</pre>
+      </section>
     </li>
   );
 }

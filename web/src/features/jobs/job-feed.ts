@@ -107,29 +107,35 @@ export class JobFeed {
 
   #take(data: unknown): void {
     const frame = parseFrame(data);
-    // A frame that is none means that the peer is not what it should be.
-    if (frame === undefined) return this.#lost();
-    this.#watch();
-    if (frame.type === "heartbeat") return this.#alive();
-    if (frame.type === "error") {
-      if (finalReasons.has(frame.reason)) this.#refuse(frame.reason, frame.message);
-      else this.#lost();
+    if (frame === undefined) {
+      // A peer that sends what is no frame is not what it should be.
+      this.#lost();
       return;
     }
-    if (frame.seq <= this.#lastSeq) return;
-    // A gap is never shown: the connection is made again from what is missing.
-    if (frame.seq !== this.#lastSeq + 1) return this.#lost();
-    this.#alive();
-    this.#lastSeq = frame.seq;
-    this.#deps.onFrame(frame);
-    if (frame.type === "result") {
-      this.#drop();
-      this.#set("ended");
-    }
+    this.#watch();
+    if (frame.type === "heartbeat") this.#failures = 0;
+    else if (frame.type === "error") this.#takeError(frame.reason, frame.message);
+    else this.#takeEvent(frame);
   }
 
-  #alive(): void {
+  #takeError(reason: string, message: string): void {
+    if (finalReasons.has(reason)) this.#refuse(reason, message);
+    else this.#lost();
+  }
+
+  #takeEvent(frame: Extract<JobFrame, { seq: number }>): void {
+    if (frame.seq <= this.#lastSeq) return;
+    if (frame.seq !== this.#lastSeq + 1) {
+      // A gap is never shown: the connection is made again from what is missing.
+      this.#lost();
+      return;
+    }
     this.#failures = 0;
+    this.#lastSeq = frame.seq;
+    this.#deps.onFrame(frame);
+    if (frame.type !== "result") return;
+    this.#drop();
+    this.#set("ended");
   }
 
   #refuse(reason: string, message: string): void {

@@ -30,7 +30,7 @@ export const plain: Style = {};
 // CSI, then OSC/DCS/PM/APC/SOS strings up to BEL or ST, then other escapes, an
 // escape that the end of the text cuts off, and control characters but the tab.
 // biome-ignore format: one alternative a line
-const escape = new RegExp(
+const escapes = new RegExp(
   [
     "\\x1b\\[([0-9;:]*)m",
     "(?:\\x1b\\[|\\x9b)[0-?]*[ -/]*(?:[@-~]|$)",
@@ -46,7 +46,7 @@ const anyControl = /[\x00-\x08\x0a-\x1f\x7f-\x9f]/;
 
 /** The text that is seen, without escapes and control characters. */
 export function stripAnsi(line: string): string {
-  return anyControl.test(line) ? line.replace(escape, "") : line;
+  return anyControl.test(line) ? line.replace(escapes, "") : line;
 }
 
 /** The runs of a line and the style after it. Their texts joined equal `stripAnsi(line)`. */
@@ -65,7 +65,7 @@ export function parseAnsi(line: string, start: Style = plain): { runs: Run[]; en
     return { runs, end: style };
   }
   let at = 0;
-  for (const match of line.matchAll(escape)) {
+  for (const match of line.matchAll(escapes)) {
     push(line.slice(at, match.index));
     at = match.index + match[0].length;
     if (match[1] !== undefined) style = applySgr(style, match[1]);

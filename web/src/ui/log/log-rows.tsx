@@ -30,11 +30,12 @@ export function LogRows(props: {
         >
           <Show when={row.part === 0} fallback={<span class="log-number" />}>
             {/* Not a tab stop, or the way past a log would be long: "Go to line" does the same. */}
+            {/* biome-ignore lint/a11y/useAnchorContent: the label names it; the style sheet draws it */}
             <a
               class="log-number"
               href={`#L${row.line + 1}`}
               tabindex="-1"
-              aria-hidden="true"
+              aria-label={`Line ${row.line + 1}`}
               data-number={row.line + 1}
               data-time={formatClock(props.store.timeMs(row.line))}
               onClick={(event) => select(event, row.line)}

@@ -22,6 +22,7 @@ import { createFind } from "./create-find.ts";
 import { createScroll } from "./create-scroll.ts";
 import { FindBar } from "./find-bar.tsx";
 import type { LineStore } from "./line-store.ts";
+import { createFindKey, takeLogKey } from "./log-keys.ts";
 import { LogRows } from "./log-rows.tsx";
 import { LineField, ToolToggle } from "./log-tools.tsx";
 import { RowPainter } from "./visible-rows.ts";
@@ -59,10 +60,11 @@ export function LogView(props: LogViewProps): JSX.Element {
   let findInput: HTMLInputElement | undefined;
 
   const { store, version } = props;
-  const digits = createMemo(() => {
+  const lines = createMemo(() => {
     version();
-    return Math.max(4, String(store.length).length);
+    return store.length;
   });
+  const digits = () => Math.max(4, String(lines()).length);
   const gutterCells = () => digits() + paddingCells + (hasTimes() ? timeCells : 0);
   const columnsOf = (cells: number) =>
     isWrapped() ? Math.max(10, cells - gutterCells()) : undefined;
@@ -99,27 +101,8 @@ export function LogView(props: LogViewProps): JSX.Element {
   );
   onCleanup(() => announcer.stop());
 
-  const onPageKey = (event: KeyboardEvent) => {
-    if (!(event.ctrlKey || event.metaKey) || event.altKey || event.key.toLowerCase() !== "f")
-      return;
-    // A second press reaches the browser's own search.
-    if (find.isOpen() && document.activeElement === findInput) return;
-    event.preventDefault();
-    find.open();
-    findInput?.focus();
-    findInput?.select();
-  };
-  document.addEventListener("keydown", onPageKey);
-  onCleanup(() => document.removeEventListener("keydown", onPageKey));
-
-  const onLogKey = (event: KeyboardEvent) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "n" || event.key === "N") find.go(event.key === "n" ? 1 : -1);
-    else if (event.key === "Escape" && find.isOpen()) closeFind();
-    else if (event.key === "/") find.open();
-    else return;
-    event.preventDefault();
-  };
+  createFindKey(find, () => findInput);
+  const onLogKey = (event: KeyboardEvent) => takeLogKey(event, find, closeFind);
   const goToLine = (line: number) => {
     scroll.goTo(line, "center");
     props.onSelect(line);
@@ -135,10 +118,10 @@ export function LogView(props: LogViewProps): JSX.Element {
       <div class="log-tools">
         {props.status}
         <span class="log-count">
-          {(version(), formatCount(store.length))} {store.length === 1 ? "line" : "lines"}
+          {formatCount(lines())} {lines() === 1 ? "line" : "lines"}
         </span>
         <div class="actions">
-          <LineField count={() => (version(), store.length)} onGo={goToLine} />
+          <LineField count={lines} onGo={goToLine} />
           <ToolToggle
             label="Find"
             isOn={find.isOpen()}
@@ -171,7 +154,7 @@ export function LogView(props: LogViewProps): JSX.Element {
           onKeyDown={onLogKey}
         >
           <span ref={ruler} class="log-ruler" />
-          <Show when={(version(), store.length === 0)}>
+          <Show when={lines() === 0}>
             <p class="log-empty">{props.empty}</p>
           </Show>
           <div class="log-spacer" style={{ height: `${scroll.spacerPx()}px` }}>

@@ -2,7 +2,7 @@
 import { stripAnsi } from "./ansi.ts";
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: escapes are what is looked for
-const eraseLine = /^([^]*)\x1b\[2K/;
+const eraseLine = /^[\s\S]*\x1b\[2K/;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: escapes are what is looked for
 const eraseToEnd = /\x1b\[0?K/;
 
@@ -27,10 +27,10 @@ function sliceFrom(line: string, column: number): string {
   let at = 0;
   let escapes = "";
   while (at < line.length && seen < column) {
-    const escape = escapeAt(line, at);
-    if (escape !== "") {
-      escapes += escape;
-      at += escape.length;
+    const sequence = escapeAt(line, at);
+    if (sequence !== "") {
+      escapes += sequence;
+      at += sequence.length;
     } else {
       seen++;
       at++;
