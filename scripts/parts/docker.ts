@@ -43,7 +43,7 @@ export async function startDocker(options: PartOptions = {}): Promise<Found<Dock
 }
 
 /** An engine that is not ours. Two on one host undo each other's firewall rules, so it comes first. */
-async function runningEngine(): Promise<DockerEngine | undefined> {
+export async function runningEngine(): Promise<DockerEngine | undefined> {
   const host = process.env.DOCKER_HOST ?? "";
   const named = host.startsWith("unix://") ? [host.slice("unix://".length)] : [];
   for (const socketPath of [...named, SYSTEM_SOCKET]) {

@@ -127,7 +127,11 @@ export class Indexer implements IndexState {
     if (embedder === undefined) return false;
     this.#target ??= await this.#chooseTarget(embedder, signal);
     const target = this.#target;
-    const query = { versionId: target.id, after: this.#cursor, limit: Math.min(embedder.maxTexts, batchTexts) };
+    const query = {
+      versionId: target.id,
+      after: this.#cursor,
+      limit: Math.min(embedder.maxTexts, batchTexts),
+    };
     const batch = await store.pending(query);
     const last = batch.at(-1);
     if (last === undefined) {

@@ -39,11 +39,13 @@ export class EnvReader {
     const path = this.#raw(`${name}_FILE`);
     if (direct !== undefined || path === undefined) return direct;
     try {
-      return readFileSync(path, "utf8").trim();
+      const secret = readFileSync(path, "utf8").trim();
+      if (secret !== "") return secret;
+      this.#mistakes.push(`${name}_FILE: ${path} is empty`);
     } catch {
       this.#mistakes.push(`${name}_FILE: cannot read ${path}`);
-      return undefined;
     }
+    return undefined;
   }
 
   /** A whole number within bounds. */
@@ -135,13 +137,22 @@ export class EnvReader {
     return value === "" ? undefined : value;
   }
 
+  /** A list stands for its items with commas between them; an object has no text. */
+  #text(key: string, value: unknown): string {
+    if (typeof value !== "object" || Array.isArray(value)) return String(value);
+    this.#mistakes.push(`DEVMESH_CONFIG: ${key} wants a text, a number, true, false or a list`);
+    return "";
+  }
+
   #readFile(path: string | undefined): Env {
     if (path === undefined || path === "") return {};
     try {
       const parsed: unknown = JSON.parse(readFileSync(path, "utf8"));
       if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed))
         throw new Error("not an object");
-      return Object.fromEntries(Object.entries(parsed).map(([key, value]) => [key, String(value)]));
+      return Object.fromEntries(
+        Object.entries(parsed).map(([key, value]) => [key, this.#text(key, value)]),
+      );
     } catch (error) {
       const why = error instanceof Error ? error.message : "unreadable";
       this.#mistakes.push(`DEVMESH_CONFIG: ${path} is not a JSON object: ${why}`);
@@ -150,6 +161,10 @@ export class EnvReader {
   }
 }
 
+/** Shows of a broken URL its scheme and what follows the credentials, without the query. */
 function withoutPassword(url: string): string {
-  return url.replace(/\/\/([^:@/]*):[^@/]*@/, "//$1:…@");
+  const [address = ""] = url.split("?");
+  const scheme = /^[a-z][a-z0-9+.-]*:\/\//i.exec(address)?.[0] ?? "";
+  const at = address.lastIndexOf("@");
+  return at < 0 ? address : `${scheme}…${address.slice(at)}`;
 }

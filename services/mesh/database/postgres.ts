@@ -1,5 +1,5 @@
 /** Opens Postgres pools the one way devmesh uses them, and migrates a schema. */
-import { Pool, type PoolClient } from "pg";
+import { DatabaseError, Pool, type PoolClient } from "pg";
 import { DevmeshError } from "../errors/index.ts";
 import { type AppliedMigration, type Migration, pendingMigrations } from "./migrations.ts";
 
@@ -36,7 +36,9 @@ export async function openPostgres(options: PostgresOptions): Promise<Pool> {
   } catch (cause) {
     await pool.end();
     if (cause instanceof DevmeshError) throw cause;
-    throw new DevmeshError("UNAVAILABLE", "cannot reach the Postgres of STORAGE_URL", { cause });
+    const why = cause instanceof DatabaseError ? ` (it says: ${cause.message})` : "";
+    const text = `cannot reach or migrate the Postgres of STORAGE_URL${why}`;
+    throw new DevmeshError("UNAVAILABLE", text, { cause });
   }
   return pool;
 }

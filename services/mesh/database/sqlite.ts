@@ -18,16 +18,17 @@ export interface SqliteOptions {
  * if the file is no database or cannot be written.
  */
 export function openSqlite({ path, migrations }: SqliteOptions): DatabaseSync {
-  if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  let db: DatabaseSync;
+  let db: DatabaseSync | undefined;
   try {
+    if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     db = new DatabaseSync(path, { timeout: 10_000, enableForeignKeyConstraints: true });
     db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;");
   } catch (cause) {
+    db?.close();
     throw new DevmeshError("UNAVAILABLE", `cannot open the SQLite file ${path}`, { cause });
   }
   try {
-    inTransaction(db, () => migrate(db, path, migrations));
+    migrate(db, path, migrations);
   } catch (error) {
     db.close();
     throw error;
@@ -43,26 +44,29 @@ export function inTransaction<T>(db: DatabaseSync, work: () => T): T {
     db.exec("COMMIT");
     return result;
   } catch (error) {
-    db.exec("ROLLBACK");
+    // On some failures (a full disk) SQLite has rolled back by itself.
+    if (db.isTransaction) db.exec("ROLLBACK");
     throw error;
   }
 }
 
 function migrate(db: DatabaseSync, path: string, known: readonly Migration[]): void {
-  db.exec(`CREATE TABLE IF NOT EXISTS schema_migrations (
-    version INTEGER PRIMARY KEY,
-    name TEXT NOT NULL,
-    checksum TEXT NOT NULL,
-    applied_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
-  ) STRICT`);
-  const applied = db
-    .prepare("SELECT version, checksum FROM schema_migrations ORDER BY version")
-    .all() as unknown as AppliedMigration[];
-  const insert = db.prepare(
-    "INSERT INTO schema_migrations (version, name, checksum) VALUES (?1, ?2, ?3)",
-  );
-  for (const migration of pendingMigrations(path, known, applied)) {
-    db.exec(migration.sql);
-    insert.run(migration.version, migration.name, migration.checksum);
-  }
+  inTransaction(db, () => {
+    db.exec(`CREATE TABLE IF NOT EXISTS schema_migrations (
+      version INTEGER PRIMARY KEY,
+      name TEXT NOT NULL,
+      checksum TEXT NOT NULL,
+      applied_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+    ) STRICT`);
+    const applied = db
+      .prepare("SELECT version, checksum FROM schema_migrations ORDER BY version")
+      .all() as unknown as AppliedMigration[];
+    const insert = db.prepare(
+      "INSERT INTO schema_migrations (version, name, checksum) VALUES (?1, ?2, ?3)",
+    );
+    for (const migration of pendingMigrations(path, known, applied)) {
+      db.exec(migration.sql);
+      insert.run(migration.version, migration.name, migration.checksum);
+    }
+  });
 }

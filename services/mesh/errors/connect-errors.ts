@@ -4,7 +4,7 @@
  */
 import { create } from "@bufbuild/protobuf";
 import { DurationSchema } from "@bufbuild/protobuf/wkt";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { ConnectError } from "@connectrpc/connect";
 import { ViolationsSchema } from "@devmesh/gen/buf/validate/validate_pb";
 import { ErrorInfoSchema, RetryInfoSchema } from "@devmesh/gen/google/rpc/error_details_pb";
 import { DevmeshError } from "./devmesh-error.ts";
@@ -15,7 +15,7 @@ export const errorDomain = "devmesh.dev";
 
 /** The wire form: code, ErrorInfo, and RetryInfo where a wait is known. */
 export function toConnectError(error: unknown): ConnectError {
-  if (error instanceof ConnectError && error.findDetails(ErrorInfoSchema).length > 0) return error;
+  if (error instanceof ConnectError && infoOf(error) !== undefined) return error;
   const known = toDevmeshError(error);
   const details: ConnectError["details"] = [
     {
@@ -35,19 +35,29 @@ export function toConnectError(error: unknown): ConnectError {
 export function toDevmeshError(error: unknown): DevmeshError {
   if (error instanceof DevmeshError) return error;
   if (error instanceof ConnectError) return fromConnectError(error);
-  if (isAbort(error))
+  const name = error instanceof Error ? error.name : "";
+  if (name === "AbortError") {
     return new DevmeshError("CANCELLED", "the call was cancelled", { cause: error });
-  return new DevmeshError(
-    "INTERNAL",
-    "internal error; the log has the cause under the request id",
-    {
-      cause: error,
-    },
-  );
+  }
+  if (name === "TimeoutError") {
+    return new DevmeshError("DEADLINE_EXCEEDED", "the time limit was reached", { cause: error });
+  }
+  return internal(error);
+}
+
+/** Driver texts and stack traces are for the log. */
+function internal(cause: unknown): DevmeshError {
+  const text = "internal error; the log has the cause under the request id";
+  return new DevmeshError("INTERNAL", text, { cause });
+}
+
+/** What devmesh says of an error on the wire, if it is one of devmesh's. */
+function infoOf(error: ConnectError) {
+  return error.findDetails(ErrorInfoSchema).find((info) => info.domain === errorDomain);
 }
 
 function fromConnectError(error: ConnectError): DevmeshError {
-  const info = error.findDetails(ErrorInfoSchema).find((d) => d.domain === errorDomain);
+  const info = infoOf(error);
   if (info !== undefined && isReason(info.reason)) {
     const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
     return new DevmeshError(info.reason, error.rawMessage, {
@@ -64,14 +74,10 @@ function fromConnectError(error: ConnectError): DevmeshError {
       cause: error,
     });
   }
-  if (error.cause !== undefined && error.code === Code.Internal) {
-    return new DevmeshError(
-      "INTERNAL",
-      "internal error; the log has the cause under the request id",
-      { cause: error },
-    );
-  }
-  return new DevmeshError(reasonOfCode(error.code), error.rawMessage, { cause: error });
+  const reason = reasonOfCode(error.code);
+  // Connect wraps whatever was thrown, text and all.
+  if (error.cause !== undefined && reason === "INTERNAL") return internal(error);
+  return new DevmeshError(reason, error.rawMessage, { cause: error });
 }
 
 function toDuration(ms: number) {
@@ -79,8 +85,4 @@ function toDuration(ms: number) {
     seconds: BigInt(Math.floor(ms / 1000)),
     nanos: Math.floor((ms % 1000) * 1e6),
   });
-}
-
-function isAbort(error: unknown): boolean {
-  return error instanceof Error && (error.name === "AbortError" || error.name === "TimeoutError");
 }

@@ -20,8 +20,16 @@ export interface Authenticator {
  * (health, reflection), which anybody may call.
  */
 export function accessOf(method: DescMethod): Access | undefined {
-  return hasOption(method, access) ? getOption(method, access) : undefined;
+  // Reading an option parses it: once for each method, not for each call.
+  let rule = rules.get(method);
+  if (rule === undefined) {
+    rule = hasOption(method, access) ? getOption(method, access) : null;
+    rules.set(method, rule);
+  }
+  return rule ?? undefined;
 }
+
+const rules = new WeakMap<DescMethod, Access | null>();
 
 /** Sets `kPrincipal`; refuses callers without the method's scope. */
 export function accessInterceptor(authenticator: Authenticator): Interceptor {

@@ -8,27 +8,26 @@ import { DevmeshError } from "../errors/index.ts";
  * signal it came with. Streams are bounded by their handlers.
  */
 export function deadlineInterceptor(limitMs: number): Interceptor {
-  return (next) => (req) => {
+  return (next) => async (req) => {
     if (req.stream) return next(req);
     const controller = new AbortController();
-    const onAbort = () => controller.abort(req.signal.reason);
-    if (req.signal.aborted) onAbort();
-    else req.signal.addEventListener("abort", onAbort, { once: true });
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        const error = new DevmeshError(
-          "DEADLINE_EXCEEDED",
-          `no answer within ${limitMs} ms (REQUEST_TIMEOUT_MS)`,
-        );
-        controller.abort(error);
-        reject(error);
-      }, limitMs);
-      next({ ...req, signal: controller.signal })
-        .then(resolve, reject)
-        .finally(() => {
-          clearTimeout(timer);
-          req.signal.removeEventListener("abort", onAbort);
-        });
-    });
+    const { promise: interrupted, reject } = Promise.withResolvers<never>();
+    const stop = (reason: unknown) => {
+      controller.abort(reason);
+      reject(reason);
+    };
+    const onAbort = () => stop(req.signal.reason);
+    const timer = setTimeout(() => {
+      const text = `no answer within ${limitMs} ms (REQUEST_TIMEOUT_MS)`;
+      stop(new DevmeshError("DEADLINE_EXCEEDED", text));
+    }, limitMs);
+    try {
+      if (req.signal.aborted) onAbort();
+      else req.signal.addEventListener("abort", onAbort, { once: true });
+      return await Promise.race([next({ ...req, signal: controller.signal }), interrupted]);
+    } finally {
+      clearTimeout(timer);
+      req.signal.removeEventListener("abort", onAbort);
+    }
   };
 }

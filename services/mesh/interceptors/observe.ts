@@ -2,11 +2,11 @@
  * The outermost interceptor: names the call, logs it once, leaves its audit
  * row, and turns whatever was thrown (mid-stream too) into the wire's error.
  */
-import type { Interceptor, StreamResponse } from "@connectrpc/connect";
+import type { Interceptor } from "@connectrpc/connect";
 import { kLogger, kPrincipal, kRequestId, kSubject } from "../context/index.ts";
 import { DevmeshError, toConnectError, toDevmeshError } from "../errors/index.ts";
 import type { Logger } from "../log/index.ts";
-import type { Clock, Ids } from "../runtime/index.ts";
+import { type Clock, type Ids, tapStream } from "../runtime/index.ts";
 import { accessOf } from "./access.ts";
 
 /** One call that changes something, or was refused. */
@@ -51,23 +51,21 @@ export function observeInterceptor({ logger, clock, ids, audit }: ObserveOptions
       const failure = error === undefined ? undefined : toDevmeshError(error);
       const outcome = failure?.reason ?? "ok";
       const actor = req.contextValues.get(kPrincipal).id;
-      logCall(logger, failure, {
-        rpc,
-        requestId,
-        actor,
-        outcome,
-        latencyMs: Math.round((performance.now() - startedAtMs) * 1000) / 1000,
-        ...(subject.resource !== "" && { resource: subject.resource }),
-      });
+      if (failure !== undefined || logger.isLevelEnabled("debug")) {
+        const latencyMs = Math.round((performance.now() - startedAtMs) * 1000) / 1000;
+        const { resource } = subject;
+        const facts = { rpc, requestId, actor, outcome, latencyMs };
+        logCall(logger, failure, resource === "" ? facts : { ...facts, resource });
+      }
       if (audit !== undefined && rule !== undefined && rule.audit !== "") {
-        await audit({
-          timeMs: clock.now(),
-          actor,
-          action: rule.audit,
-          resource: subject.resource,
-          outcome,
-          correlationId: requestId,
-        });
+        const { resource } = subject;
+        const entry = { actor, action: rule.audit, resource, outcome, correlationId: requestId };
+        try {
+          await audit({ timeMs: clock.now(), ...entry });
+        } catch (err) {
+          // The call has happened: its answer stands, and the log has what the audit lacks.
+          logger.error({ err, ...entry }, "audit row lost");
+        }
       }
       if (failure === undefined) return undefined;
       const wire = toConnectError(error instanceof DevmeshError ? error : failure);
@@ -78,7 +76,7 @@ export function observeInterceptor({ logger, clock, ids, audit }: ObserveOptions
     try {
       const res = await next(req);
       res.header.set("x-request-id", requestId);
-      if (res.stream) return { ...res, message: observed(res, end) };
+      if (res.stream) return { ...res, message: observed(res.message, req.signal, end) };
       await end();
       return res;
     } catch (error) {
@@ -87,19 +85,19 @@ export function observeInterceptor({ logger, clock, ids, audit }: ObserveOptions
   };
 }
 
-async function* observed(res: StreamResponse, end: (error?: unknown) => Promise<unknown>) {
-  let ended = false;
-  try {
-    yield* res.message;
-    ended = true;
-    await end();
-  } catch (error) {
-    ended = true;
-    throw await end(error);
-  } finally {
-    // The caller stopped reading before the end.
-    if (!ended) await end(new DevmeshError("CANCELLED", "the caller went away"));
-  }
+function observed<T>(
+  messages: AsyncIterable<T>,
+  signal: AbortSignal,
+  end: (error?: unknown) => Promise<unknown>,
+): AsyncIterable<T> {
+  return tapStream(messages, {
+    async end(how, error) {
+      // A handler that returns when it is told to stop has not come to its end.
+      const stopped = how === "done" && signal.reason instanceof DevmeshError;
+      if (how === "failed" || stopped) throw await end(error ?? signal.reason);
+      await end(how === "left" ? new DevmeshError("CANCELLED", "the caller went away") : undefined);
+    },
+  });
 }
 
 function logCall(logger: Logger, failure: DevmeshError | undefined, facts: object): void {

@@ -11,13 +11,15 @@ export interface RetryOptions {
   readonly attempts?: number;
   /** First wait; each further one doubles, with full jitter. Default: 50 ms. */
   readonly baseMs?: number;
-  /** The longest wait. Default: 2,000 ms. */
+  /** The longest wait; who asks for a longer one is not asked again. Default: 2,000 ms. */
   readonly maxMs?: number;
+  /** From 0 to 1: which share of the wait is taken. Default: Math.random. */
+  readonly random?: () => number;
 }
 
 /** Retries methods whose `idempotency_level` is set, within the call's deadline. */
 export function retryInterceptor(options: RetryOptions): Interceptor {
-  const { clock, attempts = 4, baseMs = 50, maxMs = 2_000 } = options;
+  const { clock, attempts = 4, baseMs = 50, maxMs = 2_000, random = Math.random } = options;
   return (next) => async (req) => {
     const level = req.method.idempotency;
     if (req.stream || level === MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN) {
@@ -27,11 +29,11 @@ export function retryInterceptor(options: RetryOptions): Interceptor {
       try {
         return await next(req);
       } catch (error) {
-        const failure = toDevmeshError(error);
-        const final = attempt === attempts || req.signal.aborted || !isRetryable(failure.reason);
-        if (final) throw error;
-        const wait = Math.min(maxMs, baseMs * 2 ** (attempt - 1)) * Math.random();
-        await clock.sleep(failure.retryAfterMs ?? wait, req.signal);
+        const { reason, retryAfterMs } = toDevmeshError(error);
+        if (attempt === attempts || req.signal.aborted || !isRetryable(reason)) throw error;
+        const wait = retryAfterMs ?? Math.min(maxMs, baseMs * 2 ** (attempt - 1)) * random();
+        if (wait > maxMs) throw error;
+        await clock.sleep(wait, req.signal);
       }
     }
   };

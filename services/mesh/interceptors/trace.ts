@@ -1,5 +1,5 @@
 /** One span for each call on the server's side, continued from `traceparent`. */
-import type { Interceptor, StreamResponse } from "@connectrpc/connect";
+import type { Interceptor } from "@connectrpc/connect";
 import {
   context,
   propagation,
@@ -11,6 +11,7 @@ import {
   trace,
 } from "@opentelemetry/api";
 import { toDevmeshError } from "../errors/index.ts";
+import { tapStream } from "../runtime/index.ts";
 
 const getter: TextMapGetter<Headers> = {
   keys: (headers) => [...headers.keys()],
@@ -33,27 +34,23 @@ export function traceInterceptor(tracer: Tracer = trace.getTracer("devmesh")): I
       },
       parent,
     );
+    const active = trace.setSpan(parent, span);
+    const around = <R>(step: () => R): R => context.with(active, step);
     try {
-      const res = await context.with(trace.setSpan(parent, span), () => next(req));
-      if (res.stream) return { ...res, message: traced(res, span) };
-      span.end();
-      return res;
+      const res = await around(() => next(req));
+      if (!res.stream) {
+        span.end();
+        return res;
+      }
+      // What the handler calls between two messages belongs to the span too.
+      const end = (how: string, error?: unknown) =>
+        how === "failed" ? fail(span, error) : span.end();
+      return { ...res, message: tapStream(res.message, { around, end }) };
     } catch (error) {
       fail(span, error);
       throw error;
     }
   };
-}
-
-async function* traced(res: StreamResponse, span: Span) {
-  try {
-    yield* res.message;
-  } catch (error) {
-    fail(span, error);
-    throw error;
-  } finally {
-    span.end();
-  }
 }
 
 function fail(span: Span, error: unknown): void {

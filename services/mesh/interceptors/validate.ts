@@ -3,6 +3,7 @@ import type { Message } from "@bufbuild/protobuf";
 import { createValidator, type Violation } from "@bufbuild/protovalidate";
 import type { Interceptor } from "@connectrpc/connect";
 import { DevmeshError } from "../errors/index.ts";
+import { mapStream } from "../runtime/index.ts";
 
 const validator = createValidator();
 
@@ -10,9 +11,9 @@ const validator = createValidator();
 export function validateInterceptor(): Interceptor {
   return (next) => (req) => {
     const schema = req.method.input;
-    const check = (message: Message) => {
+    const check = (message: Message): Message => {
       const result = validator.validate(schema, message);
-      if (result.kind === "valid") return;
+      if (result.kind === "valid") return message;
       if (result.kind === "error") throw result.error;
       throw violationError(result.violations);
     };
@@ -20,15 +21,8 @@ export function validateInterceptor(): Interceptor {
       check(req.message);
       return next(req);
     }
-    return next({ ...req, message: checked(req.message, check) });
+    return next({ ...req, message: mapStream(req.message, check) });
   };
-}
-
-async function* checked(messages: AsyncIterable<Message>, check: (message: Message) => void) {
-  for await (const message of messages) {
-    check(message);
-    yield message;
-  }
 }
 
 function violationError(violations: readonly Violation[]): DevmeshError {

@@ -1,1 +1,2 @@
-export { createLogger, type Logger, type LoggerOptions, redact, silentLogger } from "./logger.ts";
+export { createLogger, type Logger, type LoggerOptions, silentLogger } from "./logger.ts";
+export { redact } from "./redact.ts";

@@ -1,9 +1,10 @@
 /**
  * JSON logs with fixed keys: `ts`, `level`, `service`, `msg`, and where known
  * `requestId`, `jobId`, `actor`, `provider`, `model`, `tokens`, `latencyMs`,
- * `outcome`. Owns the redaction of secrets.
+ * `outcome`. No secret stands in them: see `redact.ts`.
  */
 import { type DestinationStream, type Logger as PinoLogger, pino, stdTimeFunctions } from "pino";
+import { redact, redactFields } from "./redact.ts";
 
 /** The logger that every constructor takes. */
 export type Logger = PinoLogger;
@@ -17,17 +18,6 @@ export interface LoggerOptions {
   readonly destination?: DestinationStream;
 }
 
-/** What a secret of devmesh or of a provider looks like in a text. */
-const secretPattern =
-  /\b(dm_[A-Za-z0-9_-]{16,}|sk-[A-Za-z0-9_-]{8,}|Bearer\s+[A-Za-z0-9._~+/=-]{8,})/g;
-
-const secretKeys = ["authorization", "cookie", "secret", "token", "jobToken", "apiKey", "password"];
-
-/** Replaces what looks like a secret. */
-export function redact(text: string): string {
-  return text.replace(secretPattern, "[redacted]");
-}
-
 /** Makes a service's logger. */
 export function createLogger({ service, level = "info", destination }: LoggerOptions): Logger {
   return pino(
@@ -35,14 +25,24 @@ export function createLogger({ service, level = "info", destination }: LoggerOpt
       level,
       base: { service },
       timestamp: () => stdTimeFunctions.isoTime().replace('"time"', '"ts"'),
-      formatters: { level: (label) => ({ level: label }) },
-      redact: {
-        paths: secretKeys.flatMap((key) => [key, `*.${key}`, `*.*.${key}`]),
-        censor: "[redacted]",
+      formatters: {
+        level: (label) => ({ level: label }),
+        bindings: (bindings) => redactFields(bindings) as Record<string, unknown>,
+        log: (facts) => redactFields(plainErrors(facts)) as Record<string, unknown>,
       },
       hooks: { streamWrite: redact },
     },
     destination ?? pino.destination({ fd: 2, sync: true }),
+  );
+}
+
+/** Errors become plain objects first: message, stack and causes are not enumerable. */
+function plainErrors(facts: object): object {
+  return Object.fromEntries(
+    Object.entries(facts).map(([name, value]) => [
+      name,
+      value instanceof Error ? pino.stdSerializers.err(value) : value,
+    ]),
   );
 }
 

@@ -63,20 +63,26 @@ function setPath(json: JsonObject, schema: DescMessage, path: string, texts: str
   const field = schema.fields.find((f) => f.name === head || f.jsonName === head);
   if (field === undefined) throw invalidField(path, `${schema.typeName} has no such field`);
   if (field.fieldKind === "message" && rest.length > 0) {
-    const inner = (json[field.jsonName] ?? {}) as JsonObject;
-    json[field.jsonName] = inner;
-    setPath(inner, field.message, rest.join("."), texts);
+    setPath(objectAt(json, field), field.message, rest.join("."), texts);
     return;
   }
   if (field.fieldKind === "map" && rest.length > 0) {
-    const inner = (json[field.jsonName] ?? {}) as JsonObject;
-    json[field.jsonName] = inner;
-    inner[rest.join(".")] = texts[0] ?? "";
+    objectAt(json, field)[rest.join(".")] = texts[0] ?? "";
     return;
   }
   if (rest.length > 0) throw invalidField(path, `${field.jsonName} has no fields`);
   const values = texts.map((text) => toJsonValue(field, text));
   json[field.jsonName] = field.fieldKind === "list" ? values : (values[0] ?? null);
+}
+
+/** The object under a field, made if it is missing. */
+function objectAt(json: JsonObject, { jsonName }: DescField): JsonObject {
+  const inner = json[jsonName] ?? {};
+  if (typeof inner !== "object" || inner === null || Array.isArray(inner)) {
+    throw invalidField(jsonName, "wants an object");
+  }
+  json[jsonName] = inner;
+  return inner;
 }
 
 /** Proto JSON takes numbers as strings; booleans it does not. */

@@ -13,10 +13,13 @@ export interface RestOptions {
   readonly methods: readonly BoundMethod[];
   /** The largest body taken, in bytes. */
   readonly maxBodyBytes: number;
+  /** Ends streams when the server shuts down. */
+  readonly shutdown: AbortSignal;
 }
 
 /** Handles every request that a `google.api.http` rule names. */
-export function createRestHandler({ methods, maxBodyBytes }: RestOptions): HttpHandler {
+export function createRestHandler(options: RestOptions): HttpHandler {
+  const { methods, maxBodyBytes, shutdown } = options;
   const routes = restRoutes(methods);
   return async (exchange) => {
     const here = routes.flatMap((route) => {
@@ -40,7 +43,7 @@ export function createRestHandler({ methods, maxBodyBytes }: RestOptions): HttpH
       query.set("from", String(resumeFrom(exchange.header("last-event-id"))));
     }
     const message = messageOfRequest(route, { variables, query, body });
-    if (route.streams) await answerStream(route, message, exchange);
+    if (route.streams) await answerStream(route, message, exchange, shutdown);
     else await answerUnary(route, message, exchange);
     return true;
   };
@@ -65,8 +68,10 @@ async function answerStream(
   route: RestRoute,
   message: Message,
   exchange: HttpExchange,
+  shutdown: AbortSignal,
 ): Promise<void> {
-  const init = initOf(exchange);
+  const signal = AbortSignal.any([exchange.signal, shutdown]);
+  const init = { ...initOf(exchange), signal };
   const res = await route.method.stream(once(message), init);
   const messages = res.message[Symbol.asyncIterator]();
   // The first message comes before the head, so that a refusal has its status.

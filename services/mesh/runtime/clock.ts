@@ -46,24 +46,30 @@ export class TestClock implements Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
-      const sleeper = { at: this.#now + ms, wake: resolve };
+      const onAbort = () => {
+        this.#sleepers.delete(sleeper);
+        reject(signal?.reason);
+      };
+      const wake = () => {
+        signal?.removeEventListener("abort", onAbort);
+        resolve();
+      };
+      const sleeper = { at: this.#now + ms, wake };
       this.#sleepers.add(sleeper);
-      signal?.addEventListener(
-        "abort",
-        () => {
-          this.#sleepers.delete(sleeper);
-          reject(signal.reason);
-        },
-        { once: true },
-      );
+      signal?.addEventListener("abort", onAbort, { once: true });
     });
   }
 
-  /** Moves the time forward and wakes whoever is due. */
+  /** How many wait now: a test moves the time once its subject sleeps. */
+  get sleeping(): number {
+    return this.#sleepers.size;
+  }
+
+  /** Moves the time forward and wakes whoever is due, the earliest first. */
   advance(ms: number): void {
     this.#now += ms;
-    for (const sleeper of this.#sleepers) {
-      if (sleeper.at > this.#now) continue;
+    const due = [...this.#sleepers].filter(({ at }) => at <= this.#now);
+    for (const sleeper of due.sort((a, b) => a.at - b.at)) {
       this.#sleepers.delete(sleeper);
       sleeper.wake();
     }

@@ -1,5 +1,5 @@
 /** Identifiers as a collaborator: sortable random ones, and counted ones for tests. */
-import { randomBytes } from "node:crypto";
+import { randomFillSync } from "node:crypto";
 import type { Clock } from "./clock.ts";
 
 /** Makes identifiers. */
@@ -9,12 +9,16 @@ export interface Ids {
 }
 
 const alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
+const timeDigits = 10;
+const randomDigits = 16;
 
 /** ULID: 48 bits of milliseconds, 80 random bits; rising within one process. */
 export class SortableIds implements Ids {
   readonly #clock: Clock;
-  #lastMs = 0;
-  #lastRandom = 0n;
+  #lastMs = -1;
+  #time = "";
+  /** The random part's digits in base 32, the highest first. */
+  readonly #digits = new Uint8Array(randomDigits);
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -22,19 +26,33 @@ export class SortableIds implements Ids {
 
   next(prefix: string): string {
     const now = this.#clock.now();
-    if (now > this.#lastMs) {
-      this.#lastMs = now;
-      this.#lastRandom = BigInt(`0x${randomBytes(10).toString("hex")}`) >> 1n;
-    } else {
-      this.#lastRandom += 1n;
-    }
-    let value = (BigInt(this.#lastMs) << 80n) | this.#lastRandom;
+    if (now > this.#lastMs) this.#start(now);
+    else this.#countUp();
     let text = "";
-    for (let i = 0; i < 26; i++) {
-      text = `${alphabet[Number(value & 31n)]}${text}`;
-      value >>= 5n;
+    for (const digit of this.#digits) text += alphabet[digit];
+    return `${prefix}_${this.#time}${text}`;
+  }
+
+  #start(ms: number): void {
+    this.#lastMs = ms;
+    this.#time = "";
+    for (let rest = ms, i = 0; i < timeDigits; i++) {
+      this.#time = `${alphabet[rest % 32]}${this.#time}`;
+      rest = Math.floor(rest / 32);
     }
-    return `${prefix}_${text}`;
+    randomFillSync(this.#digits);
+    for (let i = 0; i < randomDigits; i++) this.#digits[i] = (this.#digits[i] ?? 0) & 31;
+    // The highest bit is kept free: counting up within a millisecond never runs over.
+    this.#digits[0] = (this.#digits[0] ?? 0) & 15;
+  }
+
+  /** Within one millisecond, or when the clock went back: the next number. */
+  #countUp(): void {
+    for (let i = randomDigits - 1; i >= 0; i--) {
+      const digit = ((this.#digits[i] ?? 0) + 1) & 31;
+      this.#digits[i] = digit;
+      if (digit !== 0) return;
+    }
   }
 }
 

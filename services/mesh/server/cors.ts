@@ -1,6 +1,6 @@
 /** Cross-origin rules of the public port. */
 import { cors } from "@connectrpc/connect";
-import type { HttpExchange } from "./http-exchange.ts";
+import type { HttpRequest, HttpResponse } from "./http-exchange.ts";
 
 const allowedHeaders = [
   ...cors.allowedHeaders,
@@ -16,22 +16,26 @@ const exposedHeaders = [...cors.exposedHeaders, "X-Request-Id", "Retry-After"].j
  * Sets the CORS headers for an allowed origin. Answers true if the request was
  * a preflight and is done. `*` allows every origin.
  */
-export function applyCors(exchange: HttpExchange, origins: readonly string[]): boolean {
-  const origin = exchange.header("origin");
-  const allowed = origin !== "" && (origins.includes(origin) || origins.includes("*"));
+export function applyCors(
+  { method, headers }: HttpRequest,
+  res: HttpResponse,
+  origins: readonly string[],
+): boolean {
+  const { origin } = headers;
+  const allowed = origin !== undefined && (origins.includes(origin) || origins.includes("*"));
+  // A cache must not show one origin the answer to another.
+  if (origins.length > 0) res.setHeader("vary", "origin");
   if (allowed) {
-    exchange.res.setHeader("access-control-allow-origin", origin);
-    exchange.res.setHeader("access-control-expose-headers", exposedHeaders);
-    exchange.res.setHeader("vary", "origin");
+    res.setHeader("access-control-allow-origin", origin);
+    res.setHeader("access-control-expose-headers", exposedHeaders);
   }
-  const preflight =
-    exchange.verb === "OPTIONS" && exchange.headers.has("access-control-request-method");
-  if (!preflight) return false;
+  if (method !== "OPTIONS" || headers["access-control-request-method"] === undefined) return false;
   if (allowed) {
-    exchange.res.setHeader("access-control-allow-methods", "GET, POST, PUT, PATCH, DELETE");
-    exchange.res.setHeader("access-control-allow-headers", allowedHeaders);
-    exchange.res.setHeader("access-control-max-age", "7200");
+    res.setHeader("access-control-allow-methods", "GET, POST, PUT, PATCH, DELETE");
+    res.setHeader("access-control-allow-headers", allowedHeaders);
+    res.setHeader("access-control-max-age", "7200");
   }
-  exchange.bytes(204, "text/plain", new Uint8Array());
+  res.writeHead(204);
+  res.end();
   return true;
 }

@@ -5,7 +5,6 @@ import {
   type handleBidiStreamingCall,
   type handleUnaryCall,
   type Metadata,
-  Metadata as MetadataClass,
   type MethodDefinition,
   Server,
   type ServerDuplexStream,
@@ -13,7 +12,12 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { kPeer, type Peer } from "../context/index.ts";
+import { DevmeshError } from "../errors/index.ts";
+import { mapStream } from "../runtime/index.ts";
+import type { CallHeaders } from "../transport/call-headers.ts";
 import { toGrpcStatus } from "../transport/grpc-status.ts";
+import { drained, readMessages } from "../transport/grpc-streams.ts";
+import { toHeaders, toMetadata } from "../transport/metadata.ts";
 import type { BoundMethod, CallInit } from "./methods.ts";
 
 /** Bounds of the engine. */
@@ -21,102 +25,127 @@ export interface GrpcEngineOptions {
   readonly methods: readonly BoundMethod[];
   /** The largest message taken, in bytes. */
   readonly maxMessageBytes: number;
+  /** Ends streams when the server shuts down; unary calls are waited for. */
+  readonly shutdown: AbortSignal;
 }
 
 /** Makes a grpc-js server with the methods; it gets its sockets from the listener. */
-export function createGrpcServer({ methods, maxMessageBytes }: GrpcEngineOptions): Server {
+export function createGrpcServer(options: GrpcEngineOptions): Server {
   const server = new Server({
-    "grpc.max_receive_message_length": maxMessageBytes,
+    "grpc.max_receive_message_length": options.maxMessageBytes,
     "grpc.max_send_message_length": -1,
+    "grpc.enable_channelz": 0,
   });
-  for (const method of methods) {
+  for (const method of options.methods) {
     const { name } = method.desc;
     const implementation: UntypedServiceImplementation = {
-      [name]: method.desc.methodKind === "unary" ? unaryHandler(method) : streamHandler(method),
+      [name]:
+        method.desc.methodKind === "unary"
+          ? unaryHandler(method)
+          : streamHandler(method, options.shutdown),
     };
     server.addService({ [name]: definitionOf(method) }, implementation);
   }
   return server;
 }
 
-function definitionOf({ desc, path }: BoundMethod): MethodDefinition<Message, Message> {
+/** Requests stay bytes here: what is malformed in them gets an error of ours, not grpc-js's. */
+function definitionOf({ desc, path }: BoundMethod): MethodDefinition<Buffer, Message> {
   const streaming = desc.methodKind !== "unary";
   return {
     path,
     // One duplex handler serves all three kinds of streams.
     requestStream: streaming,
     responseStream: streaming,
-    requestSerialize: (message) => serialize(desc.input, message),
-    requestDeserialize: (bytes) => fromBinary(desc.input, bytes),
+    requestSerialize: (bytes) => bytes,
+    requestDeserialize: (bytes) => bytes,
     responseSerialize: (message) => serialize(desc.output, message),
     responseDeserialize: (bytes) => fromBinary(desc.output, bytes),
   };
 }
 
-function serialize(schema: DescMethod["input"], message: Message): Buffer {
+function serialize(schema: DescMethod["output"], message: Message): Buffer {
   const bytes = toBinary(schema, message);
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-function unaryHandler(method: BoundMethod): handleUnaryCall<Message, Message> {
-  return (call, callback) => {
-    method.unary(call.request, initOf(call, method.path)).then(
-      (res) => {
-        sendHeader(call, res.header);
-        callback(null, res.message, toMetadata(res.trailer));
-      },
-      (error: unknown) => callback(toGrpcStatus(error)),
-    );
-  };
-}
-
-function streamHandler(method: BoundMethod): handleBidiStreamingCall<Message, Message> {
-  return (call) => {
-    // The reader of a cancelled call gets its end through the signal.
-    call.on("error", () => {});
-    void answer(method, call);
-  };
-}
-
-async function answer(
-  method: BoundMethod,
-  call: ServerDuplexStream<Message, Message>,
-): Promise<void> {
+function deserialize(schema: DescMethod["input"], bytes: Buffer): Message {
   try {
-    const res = await method.stream(call, initOf(call, method.path));
-    sendHeader(call, res.header);
-    for await (const message of res.message) {
-      if (call.cancelled) return;
-      if (!call.write(message)) await drained(call);
-    }
-    call.end(toMetadata(res.trailer));
-  } catch (error) {
-    call.emit("error", toGrpcStatus(error));
+    return fromBinary(schema, bytes);
+  } catch (cause) {
+    throw new DevmeshError("MALFORMED_BODY", `the request is no ${schema.typeName}`, { cause });
   }
 }
 
-function drained(call: ServerDuplexStream<Message, Message>): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      for (const event of ["drain", "cancelled", "close"]) call.removeListener(event, done);
-      resolve();
-    };
-    for (const event of ["drain", "cancelled", "close"]) call.on(event, done);
-    if (call.cancelled) done();
-  });
+function unaryHandler(method: BoundMethod): handleUnaryCall<Buffer, Message> {
+  return async (call, callback) => {
+    const abort = new AbortController();
+    const onCancel = () => abort.abort(reasonOfEnd(call));
+    call.once("cancelled", onCancel);
+    try {
+      const message = deserialize(method.desc.input, call.request);
+      const res = await method.unary(message, initOf(call, method.path, abort.signal));
+      // grpc-js calls the end of every call "cancelled".
+      call.removeListener("cancelled", onCancel);
+      call.sendMetadata(toMetadata(res.header));
+      callback(null, res.message, trailerOf(res.trailer));
+    } catch (error) {
+      call.removeListener("cancelled", onCancel);
+      callback(toGrpcStatus(error));
+    }
+  };
 }
 
-type AnyCall = ServerUnaryCall<Message, Message> | ServerDuplexStream<Message, Message>;
+type StreamCall = ServerDuplexStream<Buffer, Message>;
 
-function initOf(call: AnyCall, path: string): CallInit {
-  const controller = new AbortController();
-  call.once("cancelled", () => controller.abort());
+function streamHandler(
+  method: BoundMethod,
+  shutdown: AbortSignal,
+): handleBidiStreamingCall<Buffer, Message> {
+  return (call) => void answer(method, call, shutdown);
+}
+
+async function answer(method: BoundMethod, call: StreamCall, shutdown: AbortSignal): Promise<void> {
+  const abort = new AbortController();
+  const onCancel = () => abort.abort(reasonOfEnd(call));
+  const onShutdown = () => abort.abort(shutdown.reason);
+  call.once("cancelled", onCancel);
+  shutdown.addEventListener("abort", onShutdown, { once: true });
+  if (shutdown.aborted) onShutdown();
+  try {
+    const requests = readMessages<Buffer>(call, { errorOf: (error) => error, leave: () => {} });
+    const messages = mapStream(requests, (bytes) => deserialize(method.desc.input, bytes));
+    const res = await method.stream(messages, initOf(call, method.path, abort.signal));
+    call.sendMetadata(toMetadata(res.header));
+    for await (const message of res.message) {
+      if (call.cancelled) return;
+      if (!call.write(message)) await drained(call, "cancelled");
+    }
+    call.removeListener("cancelled", onCancel);
+    call.end(trailerOf(res.trailer));
+  } catch (error) {
+    call.removeListener("cancelled", onCancel);
+    call.emit("error", toGrpcStatus(error));
+  } finally {
+    shutdown.removeEventListener("abort", onShutdown);
+  }
+}
+
+type AnyCall = ServerUnaryCall<Buffer, Message> | StreamCall;
+
+/** Why a call ended before its answer: its time was over, or its caller left. */
+function reasonOfEnd(call: AnyCall): DevmeshError {
+  return Date.now() >= Number(call.getDeadline())
+    ? new DevmeshError("DEADLINE_EXCEEDED", "the caller's time limit was reached")
+    : new DevmeshError("CANCELLED", "the caller went away");
+}
+
+function initOf(call: AnyCall, path: string, signal: AbortSignal): CallInit {
   const header = toHeaders(call.metadata);
-  const deadline = call.getDeadline();
-  const timeoutMs = Number(deadline) - Date.now();
+  const timeoutMs = Number(call.getDeadline()) - Date.now();
   return {
     header,
-    signal: controller.signal,
+    signal,
     timeoutMs: Number.isFinite(timeoutMs) ? timeoutMs : undefined,
     protocolName: "grpc",
     requestMethod: "POST",
@@ -125,30 +154,16 @@ function initOf(call: AnyCall, path: string): CallInit {
   };
 }
 
-function peerOf(call: AnyCall, header: Headers): Peer {
+function peerOf(call: AnyCall, header: CallHeaders): Peer {
   const peer = call.getPeer();
   return {
     address: peer.slice(0, peer.lastIndexOf(":")),
     host: call.getHost(),
     origin: header.get("origin") ?? "",
-    proxied: header.has("x-forwarded-for") || header.has("forwarded"),
+    proxied: header.has("x-forwarded-for") || header.has("forwarded") || header.has("via"),
   };
 }
 
-function toHeaders(metadata: Metadata): Headers {
-  const headers = new Headers();
-  for (const [key, value] of Object.entries(metadata.getMap())) {
-    if (typeof value === "string") headers.set(key, value);
-  }
-  return headers;
-}
-
-function sendHeader(call: AnyCall, header: Headers): void {
-  call.sendMetadata(toMetadata(header));
-}
-
-function toMetadata(headers: Headers): Metadata {
-  const metadata = new MetadataClass();
-  for (const [key, value] of headers) metadata.set(key, value);
-  return metadata;
+function trailerOf(trailer: Headers): Metadata | undefined {
+  return trailer.keys().next().done === true ? undefined : toMetadata(trailer);
 }

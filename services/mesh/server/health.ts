@@ -62,8 +62,14 @@ async function runCheck({ name, check }: ReadinessCheck): Promise<CheckResult> {
     });
     return { name, ok: true, detail: await Promise.race([check(signal), late]) };
   } catch (error) {
-    return { name, ok: false, detail: toDevmeshError(error).message };
+    return { name, ok: false, detail: detailOf(error) };
   }
+}
+
+/** What the check itself says; the texts of others stay in the log of who threw them. */
+function detailOf(error: unknown): string {
+  const late = error instanceof Error && error.name === "TimeoutError";
+  return late ? `no answer within ${checkTimeoutMs} ms` : toDevmeshError(error).message;
 }
 
 /** The `grpc.health.v1` service for the given contracts and for the whole server (""). */

@@ -13,8 +13,10 @@ import {
 /** Answers an exchange; false if it is not this handler's. Thrown errors become problems. */
 export type HttpHandler = (exchange: HttpExchange) => Promise<boolean> | boolean;
 
-type Request = IncomingMessage | Http2ServerRequest;
-type Response = (ServerResponse | Http2ServerResponse) & {
+/** A request of either version. */
+export type HttpRequest = IncomingMessage | Http2ServerRequest;
+/** A response of either version, in the part that both have. */
+export type HttpResponse = (ServerResponse | Http2ServerResponse) & {
   setHeader(name: string, value: string | readonly string[]): unknown;
   writeHead(status: number, headers?: Record<string, string>): unknown;
   write(data: string | Uint8Array): boolean;
@@ -23,8 +25,8 @@ type Response = (ServerResponse | Http2ServerResponse) & {
 
 /** A request and its answer. */
 export class HttpExchange {
-  readonly req: Request;
-  readonly res: Response;
+  readonly req: HttpRequest;
+  readonly res: HttpResponse;
   readonly url: URL;
   /** `GET`, `POST`, … */
   readonly verb: string;
@@ -33,7 +35,7 @@ export class HttpExchange {
   /** Aborts when the client goes away before the answer is whole. */
   readonly signal: AbortSignal;
 
-  constructor(req: Request, res: Response) {
+  constructor(req: HttpRequest, res: HttpResponse) {
     this.req = req;
     this.res = res;
     this.verb = req.method ?? "GET";
@@ -63,7 +65,8 @@ export class HttpExchange {
         metadata: { limit_bytes: String(maxBytes) },
       });
     if (Number(this.header("content-length")) > maxBytes) throw tooLarge();
-    for await (const chunk of this.req) {
+    // The request is not destroyed with the loop: its connection takes the refusal.
+    for await (const chunk of this.req.iterator({ destroyOnReturn: false })) {
       const bytes = chunk as Buffer;
       size += bytes.length;
       if (size > maxBytes) throw tooLarge();
@@ -134,9 +137,11 @@ export class HttpExchange {
     if (failure.retryAfterMs !== undefined) {
       this.res.setHeader("retry-after", String(Math.ceil(failure.retryAfterMs / 1000)));
     }
-    // An unread body would be taken for the next request of the connection.
-    if (!this.req.complete && this.req.httpVersionMajor === 1) {
-      this.res.setHeader("connection", "close");
+    // An unread body would be taken for the next request of the connection. It is
+    // thrown away as it comes: a connection closed on it would lose the answer.
+    if (!this.req.complete) {
+      if (this.req.httpVersionMajor === 1) this.res.setHeader("connection", "close");
+      this.req.resume();
     }
     this.json(problem.status, problem, problemType);
   }
@@ -149,7 +154,7 @@ export class HttpExchange {
 }
 
 /** What the listener can tell of a request's sender. */
-export function peerOf(req: Request, headers: Headers): Peer {
+export function peerOf(req: HttpRequest, headers: Headers): Peer {
   return {
     address: req.socket.remoteAddress ?? "",
     host: headers.get("host") ?? "",
@@ -159,7 +164,7 @@ export function peerOf(req: Request, headers: Headers): Peer {
 }
 
 /** The request's headers; HTTP/2's `:authority` stands as `host`. */
-export function toHeaders(req: Request): Headers {
+export function toHeaders(req: HttpRequest): Headers {
   const headers = new Headers();
   for (const [key, value] of Object.entries(req.headers)) {
     if (value === undefined) continue;
@@ -170,10 +175,10 @@ export function toHeaders(req: Request): Headers {
   return headers;
 }
 
+const base = "http://devmesh";
+
+/** A target that is no URL stands as one segment of a path: there is nothing at it. */
 function parseUrl(target: string): URL {
-  try {
-    return new URL(target, "http://devmesh");
-  } catch {
-    throw new DevmeshError("NO_SUCH_ROUTE", "the request's address is not a URL");
-  }
+  const url = URL.parse(target.startsWith("/") ? `${base}${target}` : target);
+  return url ?? new URL(`/${encodeURIComponent(target.toWellFormed())}`, base);
 }

@@ -17,8 +17,14 @@ export interface Engines {
 /** The start of the HTTP/2 client preface (RFC 9113 §3.4); no HTTP/1.1 method starts so. */
 const preface = Buffer.from("PRI * HTTP/2.0");
 
-/** How long a connection may take to send its first bytes. */
-const firstBytesTimeoutMs = 15_000;
+/** Where to listen and how patiently. */
+export interface ListenOptions {
+  readonly host: string;
+  /** 0: the system chooses. */
+  readonly port: number;
+  /** How long a connection may take until its first bytes tell what it speaks. */
+  readonly firstBytesTimeoutMs: number;
+}
 
 /** A port that is open. */
 export interface Listener {
@@ -31,14 +37,16 @@ export interface Listener {
 }
 
 /** Opens the port. Throws UNAVAILABLE that names the port if it is taken. */
-export async function listen(host: string, port: number, engines: Engines): Promise<Listener> {
+export async function listen(options: ListenOptions, engines: Engines): Promise<Listener> {
+  const { host, port, firstBytesTimeoutMs } = options;
   const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
+  // A client may end its side with the request: HTTP/1.1 still answers it.
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
     // A reset connection is the client's affair; its calls end by their signals.
     socket.on("error", () => socket.destroy());
-    route(socket, engines);
+    route(socket, engines, firstBytesTimeoutMs);
   });
   await bind(server, host, port);
   return {
@@ -53,9 +61,13 @@ export async function listen(host: string, port: number, engines: Engines): Prom
   };
 }
 
-function route(socket: Socket, engines: Engines): void {
+function route(socket: Socket, engines: Engines, timeoutMs: number): void {
   let seen: Buffer = Buffer.alloc(0);
-  socket.setTimeout(firstBytesTimeoutMs, () => socket.destroy());
+  // Not an idle timeout: a client that sends a byte now and then is as late.
+  const destroy = () => socket.destroy();
+  const late = setTimeout(destroy, timeoutMs);
+  socket.once("close", () => clearTimeout(late));
+  socket.once("end", destroy);
   const onData = (chunk: Buffer) => {
     seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
     const compared = Math.min(seen.length, preface.length);
@@ -63,12 +75,14 @@ function route(socket: Socket, engines: Engines): void {
     if (isHttp2 && compared < preface.length) return;
     socket.removeListener("data", onData);
     socket.pause();
-    socket.setTimeout(0);
-    socket.removeAllListeners("timeout");
+    socket.removeListener("end", destroy);
+    clearTimeout(late);
     socket.unshift(seen);
     // HTTP/2 takes the handle and what was unshifted; HTTP/1.1 listens for data.
-    if (isHttp2) engines.http2(socket);
-    else {
+    if (isHttp2) {
+      socket.allowHalfOpen = false;
+      engines.http2(socket);
+    } else {
       engines.http1(socket);
       socket.resume();
     }

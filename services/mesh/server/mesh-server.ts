@@ -13,12 +13,21 @@ import { kPeer } from "../context/index.ts";
 import { DevmeshError } from "../errors/index.ts";
 import type { Logger } from "../log/index.ts";
 import { createRestHandler } from "../rest/rest-handler.ts";
+import { drainInterceptor } from "./drain.ts";
 import { applyCors } from "./cors.ts";
 import { createGrpcServer } from "./grpc-engine.ts";
 import { HealthState, healthService } from "./health.ts";
-import { HttpExchange, type HttpHandler, peerOf, toHeaders } from "./http-exchange.ts";
+import {
+  HttpExchange,
+  type HttpHandler,
+  type HttpRequest,
+  type HttpResponse,
+  peerOf,
+  toHeaders,
+} from "./http-exchange.ts";
 import { listen } from "./listener.ts";
 import { type BoundMethod, bindMethods } from "./methods.ts";
+import { probeHandler } from "./probes.ts";
 import { reflectionServices } from "./reflection.ts";
 import type { App } from "./service.ts";
 
@@ -46,6 +55,8 @@ export interface ServerOptions {
   readonly upgrade?: (req: IncomingMessage, socket: Duplex, head: Buffer) => void;
   /** The largest message or body taken. Default: 20 MiB. */
   readonly maxMessageBytes?: number;
+  /** How long a new connection may say nothing, in milliseconds. Default: 15,000. */
+  readonly firstBytesTimeoutMs?: number;
 }
 
 /** A server that runs. */
@@ -70,9 +81,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const handlers: HttpHandler[] = [
     probeHandler(health),
     ...(options.routes ?? []),
-    createRestHandler({ methods: options.methods, maxBodyBytes: maxMessageBytes }),
+    createRestHandler({
+      methods: options.methods,
+      maxBodyBytes: maxMessageBytes,
+      shutdown: shutdown.signal,
+    }),
   ];
-  const fallback = async (req: HttpExchange["req"], res: HttpExchange["res"]) => {
+  const fallback = async (req: HttpRequest, res: HttpResponse) => {
     const exchange = new HttpExchange(req, res);
     try {
       for (const handler of handlers) if (await handler(exchange)) return;
@@ -86,22 +101,31 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       for (const service of app.services) service.register(router);
       for (const service of ours) service.register(router);
     },
-    interceptors: [...interceptors],
+    interceptors: [drainInterceptor(shutdown.signal), ...interceptors],
     readMaxBytes: maxMessageBytes,
     writeMaxBytes: 64 * 1024 * 1024,
-    shutdownSignal: shutdown.signal,
     contextValues: (req) => createContextValues().set(kPeer, peerOf(req, toHeaders(req))),
-    fallback: (req, res) => void fallback(req, res as HttpExchange["res"]),
+    fallback: (req, res) => void fallback(req, res as HttpResponse),
   });
-  const handle = (req: HttpExchange["req"], res: HttpExchange["res"]) => {
-    if (applyCors(new HttpExchange(req, res), options.corsOrigins ?? [])) return;
+  const handle = (req: HttpRequest, res: HttpResponse) => {
+    if (applyCors(req, res, options.corsOrigins ?? [])) return;
     adapter(req as Parameters<typeof adapter>[0], res as Parameters<typeof adapter>[1]);
   };
 
   const http1 = createHttp1Server(handle as never);
   // Starts the checks of headersTimeout and requestTimeout, as listening would.
   http1.emit("listening");
-  http1.on("upgrade", options.upgrade ?? ((_req, socket) => socket.destroy()));
+  // While draining, a connection is idle for good once its answer is out.
+  http1.on("request", (_req, res) =>
+    res.once("close", () => health.draining && setImmediate(() => http1.closeIdleConnections())),
+  );
+  const upgraded = new Set<Duplex>();
+  http1.on("upgrade", (req, socket, head) => {
+    upgraded.add(socket);
+    socket.once("close", () => upgraded.delete(socket));
+    if (options.upgrade) options.upgrade(req, socket, head);
+    else socket.destroy();
+  });
   const http2 = createHttp2Server(handle as never);
   const sessions = new Set<Http2Session>();
   http2.on("session", (session) => {
@@ -113,16 +137,18 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const grpc = createGrpcServer({
     methods: [...options.methods, ...bindMethods(ours, interceptors)],
     maxMessageBytes,
+    shutdown: shutdown.signal,
   });
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
-  const listener = await listen(options.host, options.port, {
+  const { host, port, firstBytesTimeoutMs = 15_000 } = options;
+  const listener = await listen({ host, port, firstBytesTimeoutMs }, {
     http1: (socket) => http1.emit("connection", socket),
     http2: (socket) =>
       options.http2 === "grpc-js"
         ? injector.injectConnection(socket)
         : http2.emit("connection", socket),
   });
-  logger.info({ port: listener.port, host: options.host }, "listening");
+  logger.info({ port: listener.port, host }, "listening");
 
   return {
     port: listener.port,
@@ -133,29 +159,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       const stopped = listener.stop();
       for (const session of sessions) session.close();
       injector.drain(graceMs);
-      http1.closeIdleConnections();
+      http1.close();
+      // Their streams have no other way to learn of it; clients come back and resume.
+      for (const socket of upgraded) socket.destroy();
       await stopped;
       clearTimeout(hardStop);
       injector.destroy();
       grpc.forceShutdown();
     },
-  };
-}
-
-/** `/livez`: the process lives. `/readyz`: every check of its dependencies succeeded. */
-function probeHandler(health: HealthState): HttpHandler {
-  return async (exchange) => {
-    const { pathname } = exchange.url;
-    if (pathname === "/livez") {
-      exchange.json(200, { status: "ok" });
-      return true;
-    }
-    if (pathname !== "/readyz") return false;
-    const { ready, checks } = await health.check();
-    exchange.json(ready ? 200 : 503, {
-      status: ready ? "ok" : health.draining ? "draining" : "unready",
-      checks,
-    });
-    return true;
   };
 }

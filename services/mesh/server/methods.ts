@@ -22,6 +22,8 @@ import {
   type UnaryResponse,
 } from "@connectrpc/connect";
 import { DevmeshError } from "../errors/index.ts";
+import { mapStream } from "../runtime/index.ts";
+import { CallHeaders } from "../transport/call-headers.ts";
 import type { ServiceRegistration } from "./service.ts";
 
 /** What a way in knows about one call. */
@@ -67,12 +69,12 @@ function bindMethod(
   impl: object,
   interceptors: readonly Interceptor[],
 ): BoundMethod {
-  const handler = (impl as Record<string, AnyImpl | undefined>)[desc.localName];
+  const handler = (impl as Record<string, AnyImpl | undefined>)[desc.localName]?.bind(impl);
   const invoke: AnyFn = async (req) => {
     if (handler === undefined) {
       throw new DevmeshError("UNIMPLEMENTED", `${desc.parent.typeName}/${desc.name} is not here`);
     }
-    return answer(desc, handler.bind(impl), req);
+    return answer(desc, handler, req);
   };
   const chain = interceptors.reduceRight<AnyFn>((next, interceptor) => interceptor(next), invoke);
   return {
@@ -116,8 +118,8 @@ async function answer(
   handler: AnyImpl,
   req: OwnRequest,
 ): Promise<UnaryResponse | StreamResponse> {
-  const header = new Headers();
-  const trailer = new Headers();
+  const header = new CallHeaders();
+  const trailer = new CallHeaders();
   const context = handlerContext(desc, req, header, trailer);
   const common = { service: desc.parent, header, trailer };
   if (!req.stream) {
@@ -172,8 +174,8 @@ function toMessage(schema: DescMessage, value: unknown): Message {
     : create(schema, value as MessageInitShape<DescMessage>);
 }
 
-async function* toMessages(schema: DescMessage, values: AsyncIterable<object>) {
-  for await (const value of values) yield toMessage(schema, value);
+function toMessages(schema: DescMessage, values: AsyncIterable<object>): AsyncIterable<Message> {
+  return mapStream(values, (value) => toMessage(schema, value));
 }
 
 async function* single(message: Message) {

@@ -4,6 +4,7 @@ import { type Code, ConnectError } from "@connectrpc/connect";
 import { type Status, StatusSchema } from "@devmesh/gen/google/rpc/status_pb";
 import { Metadata, type ServiceError, type StatusObject } from "@grpc/grpc-js";
 import { toConnectError } from "../errors/index.ts";
+import { toHeaders } from "./metadata.ts";
 
 const detailsKey = "grpc-status-details-bin";
 
@@ -36,21 +37,17 @@ export function toGrpcStatus(thrown: unknown): StatusObject {
 
 /** The ConnectError that a grpc-js client's error means. */
 export function fromGrpcError(error: ServiceError): ConnectError {
-  const header = new Headers();
-  let status: Status | undefined;
-  for (const key of Object.keys(error.metadata?.getMap() ?? {})) {
-    for (const value of error.metadata.get(key)) {
-      if (key === detailsKey && typeof value !== "string") status = decodeStatus(value);
-      else if (typeof value === "string") header.append(key, value);
-    }
-  }
+  const [details] = error.metadata?.get(detailsKey) ?? [];
+  const header = toHeaders(error.metadata);
+  header.delete(detailsKey);
   const wire = new ConnectError(
     decodeMessage(error.details),
     error.code as number as Code,
-    header,
+    [...header],
     undefined,
     error,
   );
+  const status = details instanceof Buffer ? decodeStatus(details) : undefined;
   if (status !== undefined) {
     wire.details = status.details.map((any) => ({
       type: any.typeUrl.slice(any.typeUrl.lastIndexOf("/") + 1),

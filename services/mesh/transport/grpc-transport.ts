@@ -2,29 +2,22 @@
  * A Connect transport on a grpc-js channel: one typed client API with
  * grpc-js's load balancing, keepalive and instrumentation below it.
  */
-import {
-  create,
-  type DescMessage,
-  type DescMethodStreaming,
-  type DescMethodUnary,
-  fromBinary,
-  type MessageInitShape,
-  type MessageShape,
-  toBinary,
-} from "@bufbuild/protobuf";
+import { type DescMessage, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
 import type { Interceptor, StreamResponse, Transport, UnaryResponse } from "@connectrpc/connect";
-import { runStreamingCall, runUnaryCall } from "@connectrpc/connect/protocol";
 import {
   type CallOptions,
   type ChannelOptions,
   Client,
   type ClientDuplexStream,
   credentials,
-  Metadata,
+  type Metadata,
   type ServiceError,
 } from "@grpc/grpc-js";
-import { pathOf, requestCommon } from "./call-request.ts";
+import { CallHeaders } from "./call-headers.ts";
+import { CallRunner, type OutgoingStream, type OutgoingUnary } from "./call-request.ts";
 import { fromGrpcError } from "./grpc-status.ts";
+import { drained, readMessages } from "./grpc-streams.ts";
+import { toHeaders, toMetadata } from "./metadata.ts";
 
 /** Where to connect and what to run around each call. */
 export interface GrpcTransportOptions {
@@ -47,157 +40,132 @@ const channelOptions: ChannelOptions = {
   "grpc.keepalive_timeout_ms": 10_000,
   "grpc.max_receive_message_length": maxMessageBytes,
   "grpc.max_send_message_length": maxMessageBytes,
+  // Retries are `retryInterceptor`'s; without grpc-js's own a call has two layers less.
+  "grpc.enable_retries": 0,
+  "grpc.enable_channelz": 0,
 };
 
 /** Opens a channel lazily; plaintext, for private networks. */
 export function createGrpcTransport(options: GrpcTransportOptions): ClosableTransport {
   const client = new Client(options.target, credentials.createInsecure(), channelOptions);
-  const interceptors = [...(options.interceptors ?? [])];
+  const runner = new CallRunner(options.interceptors ?? [], {
+    unary: (req) => unaryCall(client, req),
+    stream: async (req) => streamCall(client, req),
+  });
   return {
     unary: (method, signal, timeoutMs, header, input, contextValues) =>
-      runUnaryCall({
-        req: { ...requestCommon(method, header, contextValues), stream: false, message: input },
-        interceptors,
-        ...(signal && { signal }),
-        ...(timeoutMs !== undefined && { timeoutMs }),
-        next: (req) =>
-          unaryCall(client, req.method, req.message, req.header, req.signal, timeoutMs),
-      }),
+      runner.unary(method, input, { signal, timeoutMs, header, contextValues }),
     stream: (method, signal, timeoutMs, header, input, contextValues) =>
-      runStreamingCall({
-        req: { ...requestCommon(method, header, contextValues), stream: true, message: input },
-        interceptors,
-        ...(signal && { signal }),
-        ...(timeoutMs !== undefined && { timeoutMs }),
-        next: (req) =>
-          streamCall(client, req.method, req.message, req.header, req.signal, timeoutMs),
-      }),
+      runner.stream(method, input, { signal, timeoutMs, header, contextValues }),
     close: () => client.close(),
   };
 }
 
-function unaryCall<I extends DescMessage, O extends DescMessage>(
-  client: Client,
-  method: DescMethodUnary<I, O>,
-  message: MessageShape<I>,
-  header: Headers,
-  signal: AbortSignal,
-  timeoutMs: number | undefined,
-): Promise<UnaryResponse<I, O>> {
+function unaryCall(client: Client, req: OutgoingUnary): Promise<UnaryResponse> {
+  const { method, signal } = req;
   return new Promise((resolve, reject) => {
     let responseHeader: Metadata | undefined;
-    const call = client.makeUnaryRequest<MessageShape<I>, MessageShape<O>>(
-      pathOf(method),
+    const call = client.makeUnaryRequest<Message, Message>(
+      req.url,
       serializer(method.input),
       deserializer(method.output),
-      message,
-      toMetadata(header),
-      callOptions(timeoutMs),
-      (error, value) => {
+      req.message,
+      toMetadata(req.header),
+      callOptions(req.deadlineMs),
+      (error, message) => {
         signal.removeEventListener("abort", onAbort);
         if (error) reject(fromGrpcError(error));
-        else if (value !== undefined) {
-          resolve({
-            stream: false,
-            service: method.parent,
-            method,
-            header: toHeaders(responseHeader),
-            trailer: new Headers(),
-            message: value,
-          });
+        else if (message !== undefined) {
+          const header = toHeaders(responseHeader);
+          const trailer = new CallHeaders();
+          resolve({ stream: false, service: method.parent, method, header, trailer, message });
         }
       },
     );
     const onAbort = () => call.cancel();
     if (signal.aborted) onAbort();
     else signal.addEventListener("abort", onAbort, { once: true });
-    call.on("metadata", (metadata) => {
+    call.once("metadata", (metadata) => {
       responseHeader = metadata;
     });
   });
 }
 
-async function streamCall<I extends DescMessage, O extends DescMessage>(
-  client: Client,
-  method: DescMethodStreaming<I, O>,
-  messages: AsyncIterable<MessageShape<I>>,
-  header: Headers,
-  signal: AbortSignal,
-  timeoutMs: number | undefined,
-): Promise<StreamResponse<I, O>> {
-  const call = client.makeBidiStreamRequest<MessageShape<I>, MessageShape<O>>(
-    pathOf(method),
+type Call = ClientDuplexStream<Message, Message>;
+
+function streamCall(client: Client, req: OutgoingStream): StreamResponse {
+  const { method, signal } = req;
+  const call: Call = client.makeBidiStreamRequest<Message, Message>(
+    req.url,
     serializer(method.input),
     deserializer(method.output),
-    toMetadata(header),
-    callOptions(timeoutMs),
+    toMetadata(req.header),
+    callOptions(req.deadlineMs),
   );
   const onAbort = () => call.cancel();
   if (signal.aborted) onAbort();
   else signal.addEventListener("abort", onAbort, { once: true });
-  call.once("close", () => signal.removeEventListener("abort", onAbort));
-  const responseHeader = new Headers();
-  call.once("metadata", (metadata) => copy(metadata, responseHeader));
-  void send(call, messages);
-  return {
-    stream: true,
-    service: method.parent,
-    method,
-    header: responseHeader,
-    trailer: new Headers(),
-    message: receive(call),
-  };
-}
-
-async function send<I, O>(
-  call: ClientDuplexStream<I, O>,
-  messages: AsyncIterable<I>,
-): Promise<void> {
-  try {
-    for await (const message of messages) {
-      if (call.destroyed) return;
-      if (!call.write(message)) await once(call, "drain");
-    }
-    call.end();
-  } catch {
-    // The producer failed or the call is over: the reader gets the call's error.
-    call.cancel();
-  }
-}
-
-async function* receive<I, O>(call: ClientDuplexStream<I, O>): AsyncGenerator<O> {
-  try {
-    for await (const message of call) yield message as O;
-  } catch (error) {
-    throw isServiceError(error) ? fromGrpcError(error) : error;
-  } finally {
-    call.cancel();
-  }
-}
-
-function once<I, O>(call: ClientDuplexStream<I, O>, event: "drain"): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      call.removeListener(event, done);
-      call.removeListener("close", done);
-      resolve();
-    };
-    call.on(event, done);
-    call.on("close", done);
+  call.once("status", () => signal.removeEventListener("abort", onAbort));
+  const header = new CallHeaders();
+  call.once("metadata", (metadata) => {
+    for (const [name, value] of toHeaders(metadata)) header.append(name, value);
   });
+  const sending = new Sending(call, req.message);
+  void sending.run();
+  const message = readMessages<Message>(call, {
+    errorOf: (error) => sending.failure ?? (isServiceError(error) ? fromGrpcError(error) : error),
+    leave: () => call.cancel(),
+  });
+  const trailer = new CallHeaders();
+  return { stream: true, service: method.parent, method, header, trailer, message };
+}
+
+/** Sends the messages of a call while it lives. */
+class Sending {
+  /** What the producer threw: the caller gets this, not that the call was cancelled for it. */
+  failure: unknown;
+  readonly #call: Call;
+  readonly #messages: AsyncIterator<Message>;
+
+  constructor(call: Call, messages: AsyncIterable<Message>) {
+    this.#call = call;
+    this.#messages = messages[Symbol.asyncIterator]();
+  }
+
+  async run(): Promise<void> {
+    let over = false;
+    this.#call.once("status", () => {
+      over = true;
+      // A producer that waits for something is told that nobody listens any more.
+      this.#messages.return?.().catch(() => {});
+    });
+    try {
+      for (let next = await this.#messages.next(); !over; next = await this.#messages.next()) {
+        if (next.done === true) {
+          this.#call.end();
+          return;
+        }
+        if (!this.#call.write(next.value)) await drained(this.#call, "status");
+      }
+    } catch (error) {
+      this.failure = error;
+      this.#call.cancel();
+    }
+  }
 }
 
 function isServiceError(error: unknown): error is ServiceError {
   return error instanceof Error && "metadata" in error && "code" in error;
 }
 
-const serializers = new WeakMap<DescMessage, (message: never) => Buffer>();
+const serializers = new WeakMap<DescMessage, (message: Message) => Buffer>();
+const deserializers = new WeakMap<DescMessage, (bytes: Buffer) => Message>();
 
-function serializer<T extends DescMessage>(schema: T): (message: MessageShape<T>) => Buffer {
-  let found = serializers.get(schema) as ((message: MessageShape<T>) => Buffer) | undefined;
+function serializer(schema: DescMessage): (message: Message) => Buffer {
+  let found = serializers.get(schema);
   if (found === undefined) {
     found = (message) => {
-      const bytes = toBinary(schema, create(schema, message as MessageInitShape<T>));
+      const bytes = toBinary(schema, message);
       return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     };
     serializers.set(schema, found);
@@ -205,28 +173,15 @@ function serializer<T extends DescMessage>(schema: T): (message: MessageShape<T>
   return found;
 }
 
-function deserializer<T extends DescMessage>(schema: T): (bytes: Buffer) => MessageShape<T> {
-  return (bytes) => fromBinary(schema, bytes);
-}
-
-function callOptions(timeoutMs: number | undefined): CallOptions {
-  return timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
-}
-
-function toMetadata(header: Headers): Metadata {
-  const metadata = new Metadata();
-  for (const [key, value] of header) metadata.add(key, value);
-  return metadata;
-}
-
-function toHeaders(metadata: Metadata | undefined): Headers {
-  const headers = new Headers();
-  if (metadata !== undefined) copy(metadata, headers);
-  return headers;
-}
-
-function copy(metadata: Metadata, headers: Headers): void {
-  for (const [key, value] of Object.entries(metadata.getMap())) {
-    if (typeof value === "string") headers.append(key, value);
+function deserializer(schema: DescMessage): (bytes: Buffer) => Message {
+  let found = deserializers.get(schema);
+  if (found === undefined) {
+    found = (bytes) => fromBinary(schema, bytes);
+    deserializers.set(schema, found);
   }
+  return found;
+}
+
+function callOptions(deadlineMs: number | undefined): CallOptions {
+  return deadlineMs === undefined ? {} : { deadline: deadlineMs };
 }

@@ -2,12 +2,11 @@
  * A Connect transport to services of the same process: no socket and no
  * serialisation, but the same interceptors, errors, deadlines and signals.
  */
-import type { DescMethod, Message } from "@bufbuild/protobuf";
+import type { DescMethod } from "@bufbuild/protobuf";
 import { createContextValues, type Interceptor, type Transport } from "@connectrpc/connect";
-import { runStreamingCall, runUnaryCall } from "@connectrpc/connect/protocol";
-import { DevmeshError, toConnectError } from "../errors/index.ts";
+import { DevmeshError } from "../errors/index.ts";
 import type { BoundMethod, CallInit } from "../server/methods.ts";
-import { pathOf, requestCommon } from "./call-request.ts";
+import { CallRunner, type OutgoingStream, type OutgoingUnary, pathOf } from "./call-request.ts";
 
 /** What to call and what to run around each call on the client's side. */
 export interface InProcessOptions {
@@ -18,49 +17,29 @@ export interface InProcessOptions {
 /** Makes the transport. Messages pass by reference: nobody changes one that was sent. */
 export function createInProcessTransport(options: InProcessOptions): Transport {
   const byPath = new Map(options.methods.map((method) => [method.path, method]));
-  const interceptors = [...(options.interceptors ?? [])];
   const find = (method: DescMethod): BoundMethod => {
     const path = pathOf(method);
     const found = byPath.get(path);
     if (found !== undefined) return found;
-    throw toConnectError(
-      new DevmeshError("UNIMPLEMENTED", `${path} is not served in this process`),
-    );
+    throw new DevmeshError("UNIMPLEMENTED", `${path} is not served in this process`);
   };
-  const transport: Transport = {
-    unary: async (method, signal, timeoutMs, header, input) =>
-      runUnaryCall({
-        req: { ...requestCommon(method, header), stream: false, message: input },
-        interceptors,
-        ...(signal && { signal }),
-        ...(timeoutMs !== undefined && { timeoutMs }),
-        next: async (req) =>
-          (await find(method).unary(req.message as Message, init(req, timeoutMs))) as never,
-      }),
-    stream: async (method, signal, timeoutMs, header, input) =>
-      runStreamingCall({
-        req: { ...requestCommon(method, header), stream: true, message: input },
-        interceptors,
-        ...(signal && { signal }),
-        ...(timeoutMs !== undefined && { timeoutMs }),
-        next: async (req) =>
-          (await find(method).stream(
-            req.message as AsyncIterable<Message>,
-            init(req, timeoutMs),
-          )) as never,
-      }),
+  const runner = new CallRunner(options.interceptors ?? [], {
+    unary: async (req) => find(req.method).unary(req.message, initOf(req)),
+    stream: async (req) => find(req.method).stream(req.message, initOf(req)),
+  });
+  return {
+    unary: (method, signal, timeoutMs, header, input, contextValues) =>
+      runner.unary(method, input, { signal, timeoutMs, header, contextValues }),
+    stream: (method, signal, timeoutMs, header, input, contextValues) =>
+      runner.stream(method, input, { signal, timeoutMs, header, contextValues }),
   };
-  return transport;
 }
 
-function init(
-  req: { header: Headers; signal: AbortSignal; url: string },
-  timeoutMs: number | undefined,
-): CallInit {
+function initOf(req: OutgoingUnary | OutgoingStream): CallInit {
   return {
     header: req.header,
     signal: req.signal,
-    timeoutMs,
+    timeoutMs: req.deadlineMs === undefined ? undefined : req.deadlineMs - Date.now(),
     protocolName: "in-process",
     requestMethod: "POST",
     url: req.url,

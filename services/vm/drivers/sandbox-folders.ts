@@ -20,8 +20,13 @@ export async function makeSandboxFolder(base: string, id: string): Promise<strin
   const note = formatOwner(await thisOwner());
   await writeFile(join(base, id + noteSuffix), note, { mode: 0o600, flag: "wx" });
   const folder = join(base, id);
-  await mkdir(folder, { mode: 0o711 });
-  return folder;
+  try {
+    await mkdir(folder, { mode: 0o711 });
+    return folder;
+  } catch (error: unknown) {
+    await forgetSandboxFolder(base, id);
+    throw error;
+  }
 }
 
 /** Takes the note away, after all else of the sandbox. */

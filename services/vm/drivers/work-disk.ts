@@ -20,8 +20,10 @@ export interface StagedBind {
 
 /** What to make. */
 export interface WorkDiskOptions {
-  /** The sandbox's own folder. */
+  /** The sandbox's own folder, where the image lies. */
   readonly folder: string;
+  /** Where the disk appears; made. */
+  readonly mountPoint: string;
   /** Where formatted images are kept, one per size. */
   readonly templates: string;
   readonly kind: DiskKind;
@@ -31,7 +33,6 @@ export interface WorkDiskOptions {
   readonly binds?: readonly StagedBind[];
   /** Named pipes to make on the way: starting a process is what costs. */
   readonly pipes?: readonly string[];
-  readonly signal?: AbortSignal;
 }
 
 /** The two folders of a disk. */
@@ -55,17 +56,15 @@ while [ $# -gt 0 ]; do mount --bind "$1" "$2"; shift 2; done`;
 
 /** Makes the disk. What it leaves when it throws, `removeFolder` takes away. */
 export async function makeWorkDisk(options: WorkDiskOptions): Promise<WorkDisk> {
-  const { folder, kind, binds = [], pipes = [] } = options;
-  const disk = join(folder, "disk");
+  const { folder, kind, mountPoint: disk, binds = [], pipes = [] } = options;
   await mkdir(disk, { mode: 0o755 });
   if (kind === "image" || binds.length + pipes.length > 0) {
     const image = kind === "image" ? join(folder, "disk.img") : "";
     const template = kind === "image" ? await templateOf(options.templates, options.diskMib) : "";
     const pairs = binds.flatMap(({ source, target }) => [source, target]);
     const args = [template, image, disk, pipes.join("\n"), ...pairs];
-    await runTool("sh", ["-c", script, "sh", ...args], {
-      ...(options.signal && { signal: options.signal }),
-    });
+    // Not under the caller's signal: a mount that is under way cannot be taken back.
+    await runTool("sh", ["-c", script, "sh", ...args]);
   }
   const made = { work: join(disk, "work"), tmp: join(disk, "tmp") };
   for (const path of Object.values(made)) {
@@ -100,7 +99,14 @@ export async function findDiskKind(scratch: string): Promise<DiskKind> {
   const folder = join(scratch, `probe-disk-${process.pid}-${randomInt(1_000_000)}`);
   try {
     await mkdir(folder, { recursive: true });
-    await makeWorkDisk({ folder, templates: join(folder, "t"), kind: "image", diskMib: 16 });
+    const mountPoint = join(folder, "disk");
+    await makeWorkDisk({
+      folder,
+      mountPoint,
+      templates: join(folder, "t"),
+      kind: "image",
+      diskMib: 16,
+    });
     return "image";
   } catch {
     // No right to mount, no loop devices, no mkfs: the weaker kind, which the probe names.

@@ -3,6 +3,7 @@
  * groups, images for the disk, and the small `/etc` that sandboxes see.
  */
 import { createHash } from "node:crypto";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { lstat, mkdir, readlink, realpath, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { runTool } from "../run-tool.ts";
@@ -19,8 +20,14 @@ export interface ProcessHost {
   readonly bwrap: string;
   /** For example `bubblewrap 0.8.0, cgroup v1, disk image`. */
   readonly engine: string;
-  /** Where sandboxes' folders lie: reachable for the users that sandboxes run as. */
+  /** Where sandboxes' folders lie. */
   readonly base: string;
+  /**
+   * Where each sandbox has a second folder, with what its user must reach: the
+   * same as `base`, or a folder in `/run` where the way to `base` is closed for
+   * other users. What lies there is in use or empty, never kept.
+   */
+  readonly reach: string;
   /** Absent: limits by rlimits and a watch. */
   readonly cgroups: CgroupHost | undefined;
   readonly disk: DiskKind;
@@ -28,15 +35,25 @@ export interface ProcessHost {
   readonly root: boolean;
   /** The seccomp filter's file; absent on processors without one. */
   readonly seccomp: string | undefined;
-  /** Arguments of bubblewrap for the read-only system that all sandboxes share. */
+  /** Arguments of bubblewrap for the read-only system folders. */
   readonly system: readonly string[];
+}
+
+/** The folder of a sandbox that its user can reach. */
+export function reachFolder(host: ProcessHost, id: string): string {
+  return join(host.reach, id);
 }
 
 /** Finds out what there is. Throws if bubblewrap is not. */
 export async function findHost(bwrap: string, stateDir: string): Promise<ProcessHost> {
   const version = (await runTool(bwrap, ["--version"])).trim();
   const root = process.getuid?.() === 0;
-  const base = await baseFolder(stateDir, root);
+  await mkdir(stateDir, { recursive: true });
+  const base = join(await realpath(stateDir), "process");
+  await mkdir(base, { recursive: true, mode: 0o711 });
+  // Root's sandboxes run as other users.
+  const closed = root && !(await isReachableByAll(join(base, "sandbox")));
+  const name = createHash("sha256").update(base).digest("hex").slice(0, 16);
   const [cgroups, disk] = root
     ? await Promise.all([findCgroups(), findDiskKind(base)])
     : ([undefined, "folder"] as const);
@@ -48,26 +65,13 @@ export async function findHost(bwrap: string, stateDir: string): Promise<Process
     bwrap,
     engine: `${version}, ${limits}, ${disk === "image" ? "disk image" : "watched disk"}`,
     base,
+    reach: closed ? `/run/devmesh-${name}` : base,
     cgroups,
     disk,
     root,
     seccomp,
-    system: [...(await systemFolders()), ...(await syntheticEtc(join(base, "etc")))],
+    system: await systemFolders(),
   };
-}
-
-/**
- * Root's sandboxes run as other users, who cannot pass through a private state
- * folder: theirs then lie in `/var/lib/devmesh`, under a name made of the state
- * folder's.
- */
-async function baseFolder(stateDir: string, root: boolean): Promise<string> {
-  await mkdir(stateDir, { recursive: true });
-  const own = join(await realpath(stateDir), "process");
-  const name = createHash("sha256").update(own).digest("hex").slice(0, 16);
-  const base = !root || (await isReachableByAll(own)) ? own : `/var/lib/devmesh/${name}`;
-  await mkdir(base, { recursive: true, mode: 0o711 });
-  return base;
 }
 
 async function systemFolders(): Promise<string[]> {
@@ -80,22 +84,25 @@ async function systemFolders(): Promise<string[]> {
   return args;
 }
 
-/** Accounts and names made up for the sandbox; of the host's only what programs need to be found. */
-async function syntheticEtc(folder: string): Promise<string[]> {
-  await mkdir(join(folder, "ssl", "certs"), { recursive: true, mode: 0o755 });
-  await mkdir(join(folder, "alternatives"), { recursive: true, mode: 0o755 });
-  const files = {
-    passwd: `devmesh:x:${innerUser}:${innerUser}:devmesh:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n`,
-    group: `devmesh:x:${innerUser}:\nnogroup:x:65534:\n`,
-    hosts: "127.0.0.1 localhost\n::1 localhost\n",
-    hostname: "devmesh\n",
-    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
-    "ld.so.cache": "",
-  };
-  for (const [name, text] of Object.entries(files))
-    await writeFile(join(folder, name), text, { mode: 0o644 });
-  const args = ["--ro-bind", folder, "/etc"];
-  for (const path of ["/etc/alternatives", "/etc/ssl/certs", "/etc/ld.so.cache"])
-    args.push("--ro-bind-try", path, path);
-  return args;
+const etcFiles: Readonly<Record<string, string>> = {
+  passwd: `devmesh:x:${innerUser}:${innerUser}:devmesh:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n`,
+  group: `devmesh:x:${innerUser}:\nnogroup:x:65534:\n`,
+  hosts: "127.0.0.1 localhost\n::1 localhost\n",
+  hostname: "devmesh\n",
+  "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+  "ld.so.cache": "",
+};
+
+/**
+ * Makes a sandbox's `/etc` and answers bubblewrap's arguments for it: accounts
+ * and names made up, and of the host's only what programs need to be found.
+ */
+export function makeEtc(folder: string): string[] {
+  mkdirSync(join(folder, "ssl", "certs"), { recursive: true, mode: 0o755 });
+  mkdirSync(join(folder, "alternatives"), { mode: 0o755 });
+  for (const [name, text] of Object.entries(etcFiles)) {
+    writeFileSync(join(folder, name), text, { mode: 0o644 });
+  }
+  const shown = ["/etc/alternatives", "/etc/ssl/certs", "/etc/ld.so.cache"];
+  return ["--ro-bind", folder, "/etc", ...shown.flatMap((path) => ["--ro-bind-try", path, path])];
 }

@@ -59,10 +59,15 @@ export async function launch(options: LaunchOptions): Promise<BwrapProcess> {
   const abort = () => child.kill("SIGKILL");
   signal?.addEventListener("abort", abort, { once: true });
   try {
+    // Moving a process waits for a grace period of the kernel, a second move soon
+    // after does not: begun here, the wait passes while bubblewrap sets up.
+    const moved = child.pid === undefined ? undefined : cgroup?.add(child.pid);
+    // bubblewrap has ended already: what it said is thrown below.
+    moved?.catch(() => {});
     feed(child, fd.args, environmentArgs(options.env));
     const init = await status.childPid;
     if (init === undefined) throw failure(options, await output.errorText());
-    await Promise.all([cgroup?.add(init), killsBefore]);
+    await Promise.all([moved, cgroup?.add(init), killsBefore]);
     const running = new BwrapProcess({
       init,
       ended: status.ended,

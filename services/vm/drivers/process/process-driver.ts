@@ -3,14 +3,15 @@
  * removing them lies here; what runs in one is left to `process-sandbox.ts`.
  */
 import { randomInt } from "node:crypto";
-import { chmod, chown, mkdir, realpath, stat, writeFile } from "node:fs/promises";
+import { mkdirSync, rmdirSync } from "node:fs";
+import { chown, mkdir, realpath, stat, writeFile } from "node:fs/promises";
 import { join, posix } from "node:path";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type { DriverProbe, Sandbox, SandboxDriver, SandboxSpec } from "../driver.ts";
 import { startFailed } from "../driver-errors.ts";
 import { forgetSandboxFolder, leftovers, makeSandboxFolder } from "../sandbox-folders.ts";
 import { isReachableByAll, makeWorkDisk, removeFolder, type StagedBind } from "../work-disk.ts";
-import { findHost, type ProcessHost } from "./host.ts";
+import { findHost, makeEtc, type ProcessHost, reachFolder } from "./host.ts";
 import { PipeStore } from "./pipe-store.ts";
 import { bindTargets, ProcessSandbox } from "./process-sandbox.ts";
 
@@ -35,6 +36,8 @@ export class ProcessDriver implements SandboxDriver {
   readonly #options: ProcessDriverOptions;
   readonly #sandboxes = new Map<string, ProcessSandbox>();
   readonly #usersTaken = new Set<number>();
+  /** Starts under way. */
+  #starting = 0;
   #host: Promise<ProcessHost> | undefined;
 
   constructor(options: ProcessDriverOptions) {
@@ -94,52 +97,23 @@ export class ProcessDriver implements SandboxDriver {
 
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     if (signal?.aborted) throw new DevmeshError("CANCELLED", "the start was cancelled");
-    let host: ProcessHost | undefined;
-    let made = false;
-    const user = this.#takeUser();
+    const user = process.getuid?.() === 0 ? this.#takeUser() : undefined;
+    this.#starting++;
+    let tidy = async () => {};
     try {
-      host = await this.#findHost();
+      const host = await this.#findHost();
       const folder = await makeSandboxFolder(host.base, spec.id);
-      made = true;
-      const { base, disk: kind, cgroups } = host;
-      const pipes = new PipeStore(folder, host.root ? user : undefined);
-      const { binds, staged } = await stage(folder, spec, host.root ? user : undefined);
-      const [disk, cgroup] = await Promise.all([
-        makeWorkDisk({
-          folder,
-          templates: join(base, "templates"),
-          kind,
-          diskMib: spec.limits.diskMib,
-          binds: staged,
-          pipes: pipes.firstPaths,
-          ...(host.root && { user }),
-          ...(signal && { signal }),
-        }),
-        cgroups?.create(spec.id, spec.limits),
-      ]);
-      pipes.addFirst();
+      tidy = () => this.#remove(host, spec.id);
+      const sandbox = await this.#make(host, folder, spec, user);
       signal?.throwIfAborted();
-      const sandbox = new ProcessSandbox({
-        spec,
-        host,
-        folder,
-        disk,
-        pipes,
-        cgroup,
-        user: host.root ? user : undefined,
-        binds,
-        onDelete: async () => {
-          await forgetSandboxFolder(base, spec.id);
-          this.#sandboxes.delete(spec.id);
-          this.#usersTaken.delete(user);
-        },
-      });
       this.#sandboxes.set(spec.id, sandbox);
       return sandbox;
     } catch (error: unknown) {
-      if (host && made) await remove(host, spec.id);
-      this.#usersTaken.delete(user);
+      await tidy();
+      if (user !== undefined) this.#usersTaken.delete(user);
       throw startFailed(this.name, error, signal);
+    } finally {
+      this.#starting--;
     }
   }
 
@@ -150,8 +124,64 @@ export class ProcessDriver implements SandboxDriver {
   async reap(): Promise<string[]> {
     const host = await this.#findHost();
     const ids = await leftovers(host.base);
-    for (const id of ids) await remove(host, id);
+    for (const id of ids) await this.#remove(host, id);
     return ids;
+  }
+
+  async #make(
+    host: ProcessHost,
+    folder: string,
+    spec: SandboxSpec,
+    user: number | undefined,
+  ): Promise<ProcessSandbox> {
+    const reach = reachFolder(host, spec.id);
+    mkdirSync(reach, { recursive: true, mode: 0o711 });
+    const { binds, staged } = await stage(reach, spec, user);
+    const pipes = new PipeStore(folder, user);
+    const etc = makeEtc(join(reach, "etc"));
+    // Both to their end, so that what one of them made can be removed.
+    const [disk, cgroup] = await Promise.allSettled([
+      makeWorkDisk({
+        folder,
+        mountPoint: join(reach, "disk"),
+        templates: join(host.base, "templates"),
+        kind: host.disk,
+        diskMib: spec.limits.diskMib,
+        binds: staged,
+        pipes: pipes.firstPaths,
+        ...(user !== undefined && { user }),
+      }),
+      host.cgroups?.create(spec.id, spec.limits),
+    ]);
+    if (disk.status === "rejected") throw disk.reason;
+    if (cgroup.status === "rejected") throw cgroup.reason;
+    pipes.addFirst();
+    return new ProcessSandbox({
+      spec,
+      host,
+      system: [...host.system, ...etc],
+      disk: disk.value,
+      pipes,
+      cgroup: cgroup.value,
+      user,
+      binds,
+      remove: async () => {
+        await this.#remove(host, spec.id);
+        this.#sandboxes.delete(spec.id);
+        if (user !== undefined) this.#usersTaken.delete(user);
+      },
+    });
+  }
+
+  /** Removes what there is of a sandbox in which nothing runs by our hand any more. */
+  async #remove(host: ProcessHost, id: string): Promise<void> {
+    // Without a group: bubblewrap ends with its parent, and with it all else.
+    await host.cgroups?.open(id).remove();
+    await removeFolder(reachFolder(host, id));
+    await removeFolder(join(host.base, id));
+    await forgetSandboxFolder(host.base, id);
+    const isLast = this.#sandboxes.size <= 1 && this.#starting <= 1;
+    if (host.reach !== host.base && isLast) removeIfEmpty(host.reach);
   }
 
   #findHost(): Promise<ProcessHost> {
@@ -173,12 +203,15 @@ export class ProcessDriver implements SandboxDriver {
   }
 }
 
-/** Removes what there is of a sandbox that no object stands for. */
-async function remove(host: ProcessHost, id: string): Promise<void> {
-  // Without a group: bubblewrap ends with its parent, and with it all else.
-  await host.cgroups?.open(id).remove();
-  await removeFolder(join(host.base, id));
-  await forgetSandboxFolder(host.base, id);
+/** Nobody may be making a folder in it at this moment, which the driver knows. */
+function removeIfEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch (error: unknown) {
+    // Another sandbox's things lie in it, or it is gone already.
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code !== "ENOTEMPTY" && code !== "ENOENT") throw error;
+  }
 }
 
 /**
@@ -213,7 +246,6 @@ async function stage(
     staged.push({ source, target });
     binds.set(inside, target);
   }
-  if (staged.length > 0) await chmod(folder, 0o711);
   return { binds, staged };
 }
 

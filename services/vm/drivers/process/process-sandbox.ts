@@ -10,7 +10,7 @@ import { backendSocketPath, checkExec, sandboxFailed, sandboxVariables } from ".
 import { packCommand, readArchive, unpackCommand, unpackFailure } from "../sandbox-tar.ts";
 import { guardTar } from "../tar-guard.ts";
 import { within } from "../within.ts";
-import { removeFolder, type WorkDisk } from "../work-disk.ts";
+import type { WorkDisk } from "../work-disk.ts";
 import type { BwrapProcess } from "./bwrap-process.ts";
 import type { Cgroup } from "./cgroup.ts";
 import { innerUser, type ProcessHost } from "./host.ts";
@@ -24,7 +24,8 @@ const deleteTimeoutMs = 10_000;
 export interface ProcessSandboxOptions {
   readonly spec: SandboxSpec;
   readonly host: ProcessHost;
-  readonly folder: string;
+  /** bubblewrap's arguments for the sandbox's system folders. */
+  readonly system: readonly string[];
   readonly disk: WorkDisk;
   readonly pipes: PipeStore;
   /** Absent: limits by rlimits and a watch. */
@@ -33,7 +34,8 @@ export interface ProcessSandboxOptions {
   readonly user: number | undefined;
   /** Where the mounts and the socket can be reached for that user, by their path in the sandbox. */
   readonly binds: ReadonlyMap<string, string>;
-  readonly onDelete: () => Promise<void>;
+  /** Removes all that the sandbox is made of, once nothing runs in it. */
+  readonly remove: () => Promise<void>;
 }
 
 /** A sandbox of bubblewrap. */
@@ -119,9 +121,7 @@ export class ProcessSandbox implements Sandbox {
     const running = [...this.#running];
     await Promise.all(running.map((program) => program.signal("SIGKILL")));
     await Promise.all(running.map((program) => program.exit));
-    await this.#options.cgroup?.remove();
-    await removeFolder(this.#options.folder);
-    await this.#options.onDelete();
+    await this.#options.remove();
   }
 
   #start(spec: ExecSpec, stdin: boolean, signal?: AbortSignal): Promise<BwrapProcess> {
@@ -157,7 +157,7 @@ export class ProcessSandbox implements Sandbox {
   }
 
   #arguments(cwd: string): string[] {
-    const { host, disk, binds, spec } = this.#options;
+    const { system, disk, binds, spec } = this.#options;
     const shmBytes = (spec.limits.memoryMib * 1024 * 1024) / 2;
     const mounts = [...binds].flatMap(([inside, outside]) => ["--ro-bind", outside, inside]);
     return [
@@ -165,7 +165,7 @@ export class ProcessSandbox implements Sandbox {
       ...["--unshare-cgroup", "--uid", `${innerUser}`, "--gid", `${innerUser}`],
       ...["--hostname", "devmesh", "--die-with-parent", "--new-session", "--clearenv"],
       ...["--cap-drop", "ALL"],
-      ...host.system,
+      ...system,
       ...["--proc", "/proc", "--dev", "/dev", "--size", `${shmBytes}`, "--tmpfs", "/dev/shm"],
       ...["--remount-ro", "/dev"],
       ...["--bind", disk.work, "/work", "--bind", disk.tmp, "/tmp"],

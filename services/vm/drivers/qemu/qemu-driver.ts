@@ -190,7 +190,7 @@ export class QemuDriver implements SandboxDriver {
   }
 }
 
-const BUILD_GUEST = "build it with deploy/guest/build.ts";
+const BUILD_GUEST = "run `npm run setup -- vm`";
 
 function checkSpec(spec: SandboxSpec): void {
   if (!/^[A-Za-z0-9][\w-]*$/.test(spec.id)) throw failed(`${spec.id} is no sandbox's id`);

@@ -80,12 +80,14 @@ export const suitePrograms: Readonly<Record<string, SuiteProgram>> = {
   },
   /** As family, but each of the three says when SIGTERM comes, and ends; the first with 5. */
   polite: {
+    // Each ends its own sleep: one started while the signal was sent may have missed it.
     sh: `
-if [ "$1" = "" ]; then "$0" child & fi
-if [ "$1" = child ]; then "$0" grandchild & fi
-trap 'echo "\${1:-program} ends"; [ "$1" = "" ] && wait; [ "$1" = "" ] && exit 5; exit 0' TERM
+if [ "$1" = "" ]; then "$0" child & kid=$!; fi
+if [ "$1" = child ]; then "$0" grandchild & kid=$!; fi
+trap 'kill -s KILL $nap 2>/dev/null; echo "\${1:-program} ends"; wait $kid; [ "$1" = "" ] && exit 5; exit 0' TERM
+sleep 600 & nap=$!
 echo ready
-while :; do sleep 600 & wait $!; done`,
+while :; do wait $nap; done`,
     fake: async (c) => {
       const waiter =
         (name: string): FakeProgram =>

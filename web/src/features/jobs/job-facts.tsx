@@ -38,11 +38,10 @@ export function JobFacts(props: { readonly job: Job }): JSX.Element {
             </span>
           </Fact>
           <Fact name="Type">{props.job.type}</Fact>
-          <Fact name="Isolation">
-            {isolationWord(props.job.result?.isolation || props.job.spec?.isolation || 0)}
-            <Show when={props.job.result?.driver}>{(driver) => ` (${driver()})`}</Show>
+          <Fact name="Isolation">{isolationOf(props.job)}</Fact>
+          <Fact name="Runner">
+            <code>{props.job.runner || "–"}</code>
           </Fact>
-          <Fact name="Runner">{props.job.runner || "–"}</Fact>
           <Fact name="Attempt">{props.job.attempt}</Fact>
           <Fact name="Created">
             <Ago time={props.job.createTime && timestampDate(props.job.createTime)} />
@@ -99,4 +98,11 @@ export function JobFacts(props: { readonly job: Job }): JSX.Element {
       </Show>
     </aside>
   );
+}
+
+/** The isolation, and the driver that gave it where that says more. */
+function isolationOf({ result, spec }: Job): string {
+  const word = isolationWord(result?.isolation || spec?.isolation || 0);
+  const driver = result?.driver ?? "";
+  return driver === "" || driver === word ? word : `${word} (${driver})`;
 }

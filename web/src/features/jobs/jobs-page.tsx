@@ -160,7 +160,9 @@ function JobTable(props: { readonly jobs: readonly Job[] }): JSX.Element {
                 </td>
                 <td>{job.type}</td>
                 <td>{isolationWord(job.result?.isolation || job.spec?.isolation || 0)}</td>
-                <td class="muted">{job.runner || "–"}</td>
+                <td class="muted code runner-id" title={job.runner}>
+                  {job.runner || "–"}
+                </td>
                 <td class="number">{duration(job)}</td>
                 <td class="number muted">
                   <Ago time={job.createTime && timestampDate(job.createTime)} />

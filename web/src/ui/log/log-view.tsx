@@ -46,7 +46,7 @@ export interface LogViewProps {
 
 /** Cells left and right of the text, besides the number and the time. */
 const paddingCells = 4;
-const timeCells = 13;
+const timeCells = 14;
 
 /** The log viewer. */
 export function LogView(props: LogViewProps): JSX.Element {
