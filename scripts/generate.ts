@@ -22,15 +22,22 @@ const protos = join(root, ".cache", "protos");
 
 /** Where each third-party proto is found inside an npm package of this repo. */
 const fromNpm: Record<string, string> = {
-  "google/api/annotations.proto": "google-proto-files/google/api/annotations.proto",
-  "google/api/http.proto": "google-proto-files/google/api/http.proto",
-  "google/rpc/status.proto": "google-proto-files/google/rpc/status.proto",
-  "google/rpc/error_details.proto": "google-proto-files/google/rpc/error_details.proto",
   "grpc/health/v1/health.proto": "grpc-health-check/proto/health/v1/health.proto",
   "grpc/reflection/v1/reflection.proto":
     "@grpc/reflection/build/proto/grpc/reflection/v1/reflection.proto",
   "grpc/reflection/v1alpha/reflection.proto":
     "@grpc/reflection/build/proto/grpc/reflection/v1alpha/reflection.proto",
+};
+
+/** Google's own, out of a package too large to be a dependency for four files. */
+const fromTarball = {
+  package: "google-proto-files@6.0.1",
+  paths: [
+    "google/api/annotations.proto",
+    "google/api/http.proto",
+    "google/rpc/status.proto",
+    "google/rpc/error_details.proto",
+  ],
 };
 
 /** `buf/validate/validate.proto` is in no npm package: Go's or Maven's has it. */
@@ -47,12 +54,29 @@ function unpackThirdParty(): void {
     mkdirSync(dirname(target), { recursive: true });
     copyFileSync(join(root, "node_modules", source), target);
   }
+  if (fromTarball.paths.some((path) => !existsSync(join(protos, path)))) unpackTarball();
   const target = join(protos, validate.path);
   if (existsSync(target) && sha256(target) === validate.sha256) return;
   mkdirSync(dirname(target), { recursive: true });
   fetchValidateFromGo(target);
   if (sha256(target) !== validate.sha256) {
     throw new Error(`${validate.path} has SHA-256 ${sha256(target)}, wanted ${validate.sha256}`);
+  }
+}
+
+function unpackTarball(): void {
+  const cwd = mkdtempSync(join(tmpdir(), "devmesh-protos-"));
+  try {
+    const args = ["pack", fromTarball.package, "--silent"];
+    const tarball = execFileSync("npm", args, { cwd, encoding: "utf8" }).trim();
+    const wanted = fromTarball.paths.map((path) => `package/${path}`);
+    execFileSync("tar", ["-xzf", tarball, ...wanted], { cwd });
+    for (const path of fromTarball.paths) {
+      mkdirSync(dirname(join(protos, path)), { recursive: true });
+      copyFileSync(join(cwd, "package", path), join(protos, path));
+    }
+  } finally {
+    rmSync(cwd, { recursive: true, force: true });
   }
 }
 

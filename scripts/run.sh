@@ -9,11 +9,11 @@ stamp="$root/node_modules/.devmesh-installed"
 
 if [ ! -x "$node" ] || ! cmp -s "$root/package-lock.json" "$stamp"; then
   echo "devmesh: installing npm packages" >&2
-  (cd "$root" && npm install --no-save --no-audit --no-fund --loglevel=error >&2)
-  # npm's own `node` package puts the binary here in its install script.
-  if [ ! -x "$node" ]; then
-    (cd "$root" && npm rebuild node --loglevel=error >&2)
-  fi
+  # Not `npm ci`: it refuses a lock file without the binaries of platforms that
+  # a registry does not carry. No install scripts: some would download.
+  (cd "$root" && npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
+  # The one script that is needed: it puts the Node binary in its place.
+  (cd "$root" && npm rebuild node --loglevel=error >&2)
   cp "$root/package-lock.json" "$stamp"
 fi
 PATH="$root/node_modules/.bin:$PATH"

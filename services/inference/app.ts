@@ -30,7 +30,7 @@ export interface InferenceOptions {
 /** Builds the service. Throws CONFIG_INVALID, STORE_TOO_NEW or UNAVAILABLE. */
 export async function buildInference({ config, logger, clock }: InferenceOptions): Promise<App> {
   const { policy, roles, limits } = config;
-  const providers = buildProviders(config, clock);
+  const providers = await buildProviders(config, clock);
   const store = await openLedger(config.storage);
   const ledger = new Ledger({ store, clock, logger });
   const registry = new Registry({ providers, roles, clock });

@@ -60,10 +60,12 @@ export class Agents {
     if (may.length > 0) return;
     const name = Isolation[isolation].toLowerCase();
     const missing = rows.filter((row) => row.isolation >= isolation);
-    const remedy = missing.map((row) => row.remedy).join("; ");
+    const remedy =
+      missing.map((row) => row.remedy).join("; ") ||
+      "name a driver for it in SANDBOX_DRIVERS of a runner, or ask for less isolation";
     throw new DevmeshError(
       "ISOLATION_UNAVAILABLE",
-      `isolation: no runner can give ${name}: ${missing.map(describe).join("; ") || "no driver for it"}`,
+      `isolation: no runner can give ${name}: ${missing.map(describe).join("; ") || `no driver for it (${remedy})`}`,
       { metadata: { field: "isolation", isolation: name, remedy } },
     );
   }

@@ -40,6 +40,17 @@ export class JsonReader {
     return value;
   }
 
+  /** A whole number within bounds, or undefined. */
+  integer(name: string, bounds: { readonly min: number; readonly max: number }) {
+    const value = this.number(name);
+    if (value === undefined) return undefined;
+    const { min, max } = bounds;
+    if (!Number.isInteger(value) || value < min || value > max) {
+      throw this.#wrong(name, `a whole number from ${min} to ${max}`);
+    }
+    return value;
+  }
+
   /** Texts; none if absent. */
   strings(name: string): string[] {
     const value = this.raw(name) ?? [];

@@ -19,6 +19,10 @@ export interface CompletionRequest {
   readonly includeUsage: boolean;
 }
 
+/** What the contract takes; larger numbers are no whole ones in JSON any more. */
+const tokenBounds = { min: 0, max: 1_000_000 };
+const seedBounds = { min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER };
+
 /** Throws MALFORMED_BODY, or INVALID_FIELD that names the field. Unknown fields are passed over. */
 export function toChatRequest(body: Uint8Array): CompletionRequest {
   const reader = new JsonReader(parse(body), "");
@@ -27,7 +31,7 @@ export function toChatRequest(body: Uint8Array): CompletionRequest {
   const stop = reader.raw("stop");
   const temperature = reader.number("temperature");
   const topP = reader.number("top_p");
-  const seed = reader.number("seed");
+  const seed = reader.integer("seed", seedBounds);
   const options = reader.raw("stream_options");
   return {
     request: create(ChatRequestSchema, {
@@ -35,11 +39,14 @@ export function toChatRequest(body: Uint8Array): CompletionRequest {
       messages,
       tools: reader.list("tools").map(toTool),
       params: {
-        maxTokens: reader.number("max_completion_tokens") ?? reader.number("max_tokens") ?? 0,
+        maxTokens:
+          reader.integer("max_completion_tokens", tokenBounds) ??
+          reader.integer("max_tokens", tokenBounds) ??
+          0,
         stop: typeof stop === "string" ? [stop] : reader.strings("stop"),
         ...(temperature !== undefined && { temperature }),
         ...(topP !== undefined && { topP }),
-        ...(seed !== undefined && { seed: BigInt(Math.trunc(seed)) }),
+        ...(seed !== undefined && { seed: BigInt(seed) }),
       },
     }),
     stream: reader.raw("stream") === true,

@@ -74,6 +74,8 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
 
   async retryJob(req: RetryJobRequest, context: HandlerContext) {
     const owner = context.values.get(kPrincipal).id;
+    // Of a refusal; a success names the new job.
+    context.values.get(kSubject).resource = req.id;
     const key = idempotencyKeyOf(context, req.idempotencyKey);
     const { job, replayed } = await this.#jobs.retry(req.id, owner, key);
     context.values.get(kSubject).resource = job.id;

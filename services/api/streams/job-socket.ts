@@ -42,10 +42,11 @@ export function createJobSocket({ methods, logger, pingIntervalMs }: JobSocketOp
     handleProtocols: (offered) => (offered.has("devmesh.v1") ? "devmesh.v1" : false),
   });
   return (req, socket, head) => {
-    const url = new URL(req.url ?? "/", "http://devmesh");
-    const id = /^\/v1\/stream\/([^/]+)$/.exec(url.pathname)?.[1];
+    // An address that is no URL is nobody's: a throw here would end the process.
+    const url = URL.parse(`http://devmesh${req.url ?? "/"}`);
+    const id = /^\/v1\/stream\/([^/]+)$/.exec(url?.pathname ?? "")?.[1];
+    if (url === null || id === undefined) return refuse(socket, "404 Not Found");
     const from = Number(url.searchParams.get("from") ?? "0");
-    if (id === undefined) return refuse(socket, "404 Not Found");
     if (!Number.isInteger(from) || from < 0 || from > 0xffffffff) {
       return refuse(socket, "400 Bad Request");
     }

@@ -46,6 +46,9 @@ interface Attempt {
   end(): void;
 }
 
+/** Why an attempt's signal aborts when it has ended; made once, a stack is dear. */
+const over = new DevmeshError("CANCELLED", "the attempt is over");
+
 /** Routes calls to providers. */
 export class Router {
   readonly #options: RouterOptions;
@@ -172,7 +175,7 @@ export class Router {
     const end = () => {
       watchdog.stop();
       unlink();
-      controller.abort();
+      controller.abort(over);
     };
     return { signal: controller.signal, watchdog, end };
   }

@@ -30,6 +30,9 @@ export interface WatchdogOptions {
   readonly abort: AbortController;
 }
 
+/** Made once: a stack for each stop is dear. */
+const stopped = new Error("the watch was stopped");
+
 /** Watches one attempt. Always `stop` it in a `finally`. */
 export class Watchdog {
   readonly #options: WatchdogOptions;
@@ -66,7 +69,7 @@ export class Watchdog {
 
   /** The attempt is over. */
   stop(): void {
-    this.#stop.abort();
+    this.#stop.abort(stopped);
   }
 
   async #watch(): Promise<void> {

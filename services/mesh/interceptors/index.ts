@@ -8,5 +8,5 @@ export {
 } from "./observe.ts";
 export { type RetryOptions, retryInterceptor } from "./retry.ts";
 export { bearerInterceptor, serviceTokenAuthenticator } from "./service-token.ts";
-export { traceInterceptor } from "./trace.ts";
+export { clientTraceInterceptor, traceInterceptor } from "./trace.ts";
 export { validateInterceptor } from "./validate.ts";

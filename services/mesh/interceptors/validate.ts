@@ -29,7 +29,7 @@ function violationError(violations: readonly Violation[]): DevmeshError {
   const named = violations.map((v) => ({ field: fieldName(v), message: v.message }));
   const text = named.map((v) => (v.field ? `${v.field}: ${v.message}` : v.message)).join("; ");
   return new DevmeshError("INVALID_FIELD", text, {
-    metadata: { field: named.map((v) => v.field).join(",") },
+    metadata: { field: [...new Set(named.map((v) => v.field))].join(",") },
   });
 }
 

@@ -20,6 +20,10 @@ export class SortableIds implements Ids {
   /** The random part's digits in base 32, the highest first. */
   readonly #digits = new Uint8Array(randomDigits);
 
+  /** Random bytes, fetched for many ids at once; each is used once. */
+  readonly #pool = new Uint8Array(randomDigits * 128);
+  #used = this.#pool.length;
+
   constructor(clock: Clock) {
     this.#clock = clock;
   }
@@ -40,8 +44,13 @@ export class SortableIds implements Ids {
       this.#time = `${alphabet[rest % 32]}${this.#time}`;
       rest = Math.floor(rest / 32);
     }
-    randomFillSync(this.#digits);
-    for (let i = 0; i < randomDigits; i++) this.#digits[i] = (this.#digits[i] ?? 0) & 31;
+    if (this.#used === this.#pool.length) {
+      randomFillSync(this.#pool);
+      this.#used = 0;
+    }
+    for (let i = 0; i < randomDigits; i++) {
+      this.#digits[i] = (this.#pool[this.#used++] ?? 0) & 31;
+    }
     // The highest bit is kept free: counting up within a millisecond never runs over.
     this.#digits[0] = (this.#digits[0] ?? 0) & 15;
   }

@@ -8,20 +8,23 @@ export function mapStream<T, U>(
   messages: AsyncIterable<T>,
   convert: (message: T) => U,
 ): AsyncIterable<U> {
-  const pass = (result: IteratorResult<T>): IteratorResult<U> =>
-    result.done === true ? result : { done: false, value: convert(result.value) };
   return {
     [Symbol.asyncIterator]() {
       const source = messages[Symbol.asyncIterator]();
+      const stop = async (error: unknown): Promise<never> => {
+        await source.return?.();
+        throw error;
+      };
+      const pass = (result: IteratorResult<T>): IteratorResult<U> | Promise<never> => {
+        if (result.done === true) return result;
+        try {
+          return { done: false, value: convert(result.value) };
+        } catch (error) {
+          return stop(error);
+        }
+      };
       return {
-        next: () =>
-          source
-            .next()
-            .then(pass)
-            .catch(async (error: unknown) => {
-              await source.return?.();
-              throw error;
-            }),
+        next: () => source.next().then(pass),
         return: async () => {
           await source.return?.();
           return { done: true, value: undefined };

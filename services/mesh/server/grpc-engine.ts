@@ -150,18 +150,36 @@ function initOf(call: AnyCall, path: string, signal: AbortSignal): CallInit {
     protocolName: "grpc",
     requestMethod: "POST",
     url: path,
-    contextValues: createContextValues().set(kPeer, peerOf(call, header)),
+    contextValues: createContextValues().set(kPeer, new CallPeer(call, header)),
   };
 }
 
-function peerOf(call: AnyCall, header: CallHeaders): Peer {
-  const peer = call.getPeer();
-  return {
-    address: peer.slice(0, peer.lastIndexOf(":")),
-    host: call.getHost(),
-    origin: header.get("origin") ?? "",
-    proxied: header.has("x-forwarded-for") || header.has("forwarded") || header.has("via"),
-  };
+/** Found out when it is asked for: few calls do. */
+class CallPeer implements Peer {
+  readonly #call: AnyCall;
+  readonly #header: CallHeaders;
+
+  constructor(call: AnyCall, header: CallHeaders) {
+    this.#call = call;
+    this.#header = header;
+  }
+
+  get address(): string {
+    const peer = this.#call.getPeer();
+    return peer.slice(0, peer.lastIndexOf(":"));
+  }
+
+  get host(): string {
+    return this.#call.getHost();
+  }
+
+  get origin(): string {
+    return this.#header.get("origin") ?? "";
+  }
+
+  get proxied(): boolean {
+    return ["x-forwarded-for", "forwarded", "via"].some((name) => this.#header.has(name));
+  }
 }
 
 function trailerOf(trailer: Headers): Metadata | undefined {

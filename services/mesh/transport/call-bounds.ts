@@ -41,7 +41,6 @@ export function boundCall(
     deadlineMs: timeoutMs === undefined ? undefined : Date.now() + timeoutMs,
     race: (result) =>
       new Promise((resolve, reject) => {
-        // One step of a call at a time: the last one is what waits.
         interrupt = reject;
         if (signal.aborted) reject(signal.reason);
         result.then(resolve, (error: unknown) => reject(signal.aborted ? signal.reason : error));

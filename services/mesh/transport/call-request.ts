@@ -114,7 +114,7 @@ function requestOf(method: DescMethod, options: CallOptions, bounds: CallBounds)
   };
 }
 
-/** The messages, until the signal aborts. */
+/** The messages; a wire that is told to stop by the signal fails with the signal's reason. */
 function bounded<T>(messages: AsyncIterable<T>, bounds: CallBounds): AsyncIterable<T> {
   return {
     [Symbol.asyncIterator]() {
@@ -125,12 +125,10 @@ function bounded<T>(messages: AsyncIterable<T>, bounds: CallBounds): AsyncIterab
       };
       const onError = (error: unknown) => {
         bounds.end();
-        // A producer that does not look at its signal is told to stop here.
-        source.return?.().catch(() => {});
-        throw toConnectError(error);
+        throw toConnectError(bounds.signal.aborted ? bounds.signal.reason : error);
       };
       return {
-        next: () => bounds.race(source.next()).then(onResult, onError),
+        next: () => source.next().then(onResult, onError),
         return: async () => {
           bounds.end();
           await source.return?.();

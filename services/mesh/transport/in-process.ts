@@ -25,13 +25,45 @@ export function createInProcessTransport(options: InProcessOptions): Transport {
   };
   const runner = new CallRunner(options.interceptors ?? [], {
     unary: async (req) => find(req.method).unary(req.message, initOf(req)),
-    stream: async (req) => find(req.method).stream(req.message, initOf(req)),
+    stream: async (req) => {
+      const res = await find(req.method).stream(req.message, initOf(req));
+      return { ...res, message: untilAborted(res.message, req.signal) };
+    },
   });
   return {
     unary: (method, signal, timeoutMs, header, input, contextValues) =>
       runner.unary(method, input, { signal, timeoutMs, header, contextValues }),
     stream: (method, signal, timeoutMs, header, input, contextValues) =>
       runner.stream(method, input, { signal, timeoutMs, header, contextValues }),
+  };
+}
+
+/** A call over a network ends with its signal whatever the handler does: so does one in here. */
+function untilAborted<T>(messages: AsyncIterable<T>, signal: AbortSignal): AsyncIterable<T> {
+  return {
+    [Symbol.asyncIterator]() {
+      const source = messages[Symbol.asyncIterator]();
+      let interrupt: ((reason: unknown) => void) | undefined;
+      const onAbort = () => {
+        interrupt?.(signal.reason);
+        // Runs the handler's `finally`, as soon as it lets go.
+        source.return?.().catch(() => {});
+      };
+      signal.addEventListener("abort", onAbort, { once: true });
+      return {
+        next: () =>
+          new Promise((resolve, reject) => {
+            if (signal.aborted) return reject(signal.reason);
+            interrupt = reject;
+            source.next().then(resolve, reject);
+          }),
+        return: async () => {
+          signal.removeEventListener("abort", onAbort);
+          await source.return?.();
+          return { done: true, value: undefined };
+        },
+      };
+    },
   };
 }
 

@@ -1,6 +1,6 @@
 /** How one service of a deployment calls another. */
 import type { Interceptor } from "@connectrpc/connect";
-import { bearerInterceptor, retryInterceptor } from "../interceptors/index.ts";
+import { bearerInterceptor, clientTraceInterceptor, retryInterceptor } from "../interceptors/index.ts";
 import type { Clock } from "../runtime/index.ts";
 import { type ClosableTransport, createGrpcTransport } from "./grpc-transport.ts";
 
@@ -12,7 +12,7 @@ export interface ServiceTransportOptions {
   readonly clock: Clock;
 }
 
-/** Retries where the contract says it is safe, and shows the deployment's secret. */
+/** Retries where the contract says it is safe, shows the deployment's secret, traces each try. */
 export function serviceClientInterceptors(
   options: Omit<ServiceTransportOptions, "url">,
 ): Interceptor[] {
@@ -20,6 +20,7 @@ export function serviceClientInterceptors(
   return [
     retryInterceptor({ clock }),
     ...(serviceToken === undefined ? [] : [bearerInterceptor(serviceToken)]),
+    clientTraceInterceptor(),
   ];
 }
 

@@ -21,6 +21,11 @@ import {
 export interface TarLimits {
   /** Content and headers together, unpacked, in bytes. */
   readonly maxBytes: number;
+  /**
+   * Called with the path of an entry that is refused; it is left out, and the
+   * rest goes on. Absent: the archive is refused with it.
+   */
+  readonly onRefused?: (path: string) => void;
 }
 
 /** An entry that has passed, with its content. */
@@ -51,9 +56,13 @@ export async function* guardedEntries(
   try {
     const reader = new ByteReader(plain(source, limits, signal));
     for (;;) {
-      const raw = await readTarEntry(reader);
+      const raw = await readKnownEntry(reader, limits);
       if (raw === undefined) break;
-      const entry = rules.admit(raw);
+      const entry = admitted(raw, rules, limits);
+      if (entry === undefined) {
+        for await (const _ of reader.take(raw.size + padding(raw.size).length));
+        continue;
+      }
       // The root itself: its mode and owner are the sandbox's business.
       if (entry.path === "") continue;
       yield { entry, content: content(reader, entry) };
@@ -63,6 +72,36 @@ export async function* guardedEntries(
   } finally {
     source.destroy();
   }
+}
+
+/** Devices and pipes have no content: where they may be left out, the next header follows. */
+async function readKnownEntry(
+  reader: ByteReader,
+  limits: TarLimits,
+): Promise<TarEntry | undefined> {
+  for (;;) {
+    try {
+      return await readTarEntry(reader);
+    } catch (error) {
+      leaveOut(error, limits);
+    }
+  }
+}
+
+function admitted(raw: TarEntry, rules: Rules, limits: TarLimits): TarEntry | undefined {
+  try {
+    return rules.admit(raw);
+  } catch (error) {
+    leaveOut(error, limits);
+    return undefined;
+  }
+}
+
+/** Tells of a refused entry; throws what is wrong with the archive itself. */
+function leaveOut(error: unknown, { onRefused }: TarLimits): void {
+  const path = error instanceof DevmeshError ? (error.metadata.path ?? "") : "";
+  if (onRefused === undefined || path === "") throw error;
+  onRefused(path);
 }
 
 async function* repack(

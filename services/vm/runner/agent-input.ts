@@ -2,7 +2,7 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { AgentWork } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type { ContextPack } from "@devmesh/gen/devmesh/mcp/v1/pack_pb";
-import { toDevmeshError } from "@devmesh/mesh/errors";
+import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import type { Backend } from "./backend.ts";
 import type { EventShipper } from "./event-shipper.ts";
 
@@ -19,11 +19,12 @@ export interface AgentInput {
   readonly contextPack: JsonObject | null;
 }
 
-/** Makes the input; asks for the context pack and leaves its receipt in the job's events. */
+/** Makes the input; asks for the context pack and leaves its receipt in the job's events. Throws the reason of a stop. */
 export async function makeAgentInput(
   work: AgentWork,
   backend: Backend,
   shipper: EventShipper,
+  signal: AbortSignal,
 ): Promise<AgentInput> {
   return {
     task: work.task,
@@ -31,7 +32,7 @@ export async function makeAgentInput(
     testArgv: work.testArgv,
     maxSteps: work.maxSteps || defaults.maxSteps,
     maxTokens: work.maxTokens || defaults.maxTokens,
-    contextPack: await packFor(work, backend, shipper),
+    contextPack: await packFor(work, backend, shipper, signal),
   };
 }
 
@@ -40,24 +41,37 @@ async function packFor(
   work: AgentWork,
   backend: Backend,
   shipper: EventShipper,
+  signal: AbortSignal,
 ): Promise<JsonObject | null> {
   const budgetTokens = work.contextTokens || defaults.contextTokens;
-  try {
-    const request = { task: work.task, budgetTokens };
-    const { pack } = await backend.context.buildContextPack(request, { timeoutMs: 30_000 });
-    if (pack === undefined) return null;
-    const receipt = receiptOf(pack);
-    shipper.note({
-      level: "info",
-      topic: "context",
-      message: `context: ${pack.items.length} items, ${pack.tokens} of ${budgetTokens} tokens`,
-      payload: receipt,
-    });
-    return { text: pack.text, ...receipt };
-  } catch (error) {
-    const message = `no context: ${toDevmeshError(error).message}`;
-    shipper.note({ level: "warn", topic: "context", message });
+  const pack = await buildPack({ task: work.task, budgetTokens }, backend, signal);
+  // A stop is not a failure of the plane.
+  signal.throwIfAborted();
+  if (pack instanceof DevmeshError) {
+    const message = `no context: ${pack.message}`;
+    await shipper.note({ level: "warn", topic: "context", message });
     return null;
+  }
+  if (pack === undefined) return null;
+  const receipt = receiptOf(pack);
+  await shipper.note({
+    level: "info",
+    topic: "context",
+    message: `context: ${pack.items.length} items, ${pack.tokens} of ${budgetTokens} tokens`,
+    payload: receipt,
+  });
+  return { text: pack.text, ...receipt };
+}
+
+async function buildPack(
+  request: { readonly task: string; readonly budgetTokens: number },
+  { context }: Backend,
+  signal: AbortSignal,
+): Promise<ContextPack | DevmeshError | undefined> {
+  try {
+    return (await context.buildContextPack(request, { timeoutMs: 30_000, signal })).pack;
+  } catch (error) {
+    return toDevmeshError(error);
   }
 }
 

@@ -6,22 +6,28 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { AgentWork, JobSpec } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type { Lease } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
-import { DevmeshError } from "@devmesh/mesh/errors";
-import type { Ids } from "@devmesh/mesh/runtime";
-import type { ReadOnlyMount, Sandbox, SandboxDriver, SandboxLimits } from "../drivers/driver.ts";
+import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
+import type { Logger } from "@devmesh/mesh/log";
+import type { Clock, Ids } from "@devmesh/mesh/runtime";
+import type { ReadOnlyMount, Sandbox, SandboxDriver } from "../drivers/driver.ts";
 import { makeAgentInput } from "./agent-input.ts";
-import { type StoredChanges, storeChanges } from "./artifacts.ts";
+import { nothingStored, type StoredChanges, storeChanges } from "./artifacts.ts";
 import type { Backend } from "./backend.ts";
 import { openBackendDoor } from "./backend-door.ts";
 import type { EventShipper } from "./event-shipper.ts";
 import { sandboxLimits } from "./job-limits.ts";
 import type { LogDigest } from "./log-digest.ts";
+import type { StopSignals } from "./pump.ts";
+import { untilAnswered } from "./until-answered.ts";
 import { doWork, sandboxPaths, type WorkOutcome } from "./work.ts";
+import type { Archive } from "./workspace-changes.ts";
 
 /** What the host gives to every attempt. */
 export interface AttemptTools {
   readonly backend: Backend;
+  readonly clock: Clock;
   readonly ids: Ids;
+  readonly logger: Logger;
   /** The backend's public address, for the way out of agents' sandboxes. */
   readonly backendUrl: string;
   /** The Node binary of this host, given to agents. */
@@ -31,7 +37,7 @@ export interface AttemptTools {
 }
 
 /** One attempt. */
-export interface AttemptInput {
+export interface AttemptInput extends StopSignals {
   readonly tools: AttemptTools;
   readonly lease: Lease;
   readonly jobId: string;
@@ -41,21 +47,22 @@ export interface AttemptInput {
   readonly digest: LogDigest;
   /** The attempt's own folder on the host. */
   readonly folder: string;
-  /** Aborts when the work shall stop. */
-  readonly stop: AbortSignal;
-  /** Aborts when the lease is lost: nothing is stored any more. */
-  readonly fenced: AbortSignal;
+  /** False if nobody will want what this work left: another attempt does it again. */
+  readonly keeps: (work: WorkOutcome) => boolean;
 }
 
 /** What the work ended with and what it left. */
 export interface AttemptOutcome {
   readonly work: WorkOutcome;
   readonly stored: StoredChanges;
+  /** Why what it left could not be kept. Absent: it is kept. */
+  readonly storeFailure?: DevmeshError;
 }
 
 /** Runs the attempt; the sandbox is gone when it resolves or throws. */
 export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
-  const { tools, spec, driver, shipper, jobId, stop } = input;
+  const { tools, lease, spec, driver, shipper, digest, jobId, stop, fenced } = input;
+  stop.throwIfAborted();
   const agent = spec.work.case === "agent" ? spec.work.value : undefined;
   const limits = sandboxLimits(spec);
   await using cleanup = new AsyncDisposableStack();
@@ -76,28 +83,41 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
     },
     stop,
   );
-  cleanup.defer(() => sandbox.delete());
+  cleanup.defer(() => removeSandbox(sandbox, tools.logger));
   const { name, isolation } = driver;
-  shipper.note({
+  await shipper.note({
     level: "info",
     topic: "sandbox",
     message: `runs in a ${isolation} sandbox (${name})`,
     payload: { sandbox: sandbox.id, driver: name, isolation, limits },
   });
-  const before = await putWorkspace(input, sandbox, limits);
-  const work = await doWork(spec, {
-    sandbox,
-    shipper,
-    digest: input.digest,
-    jobId,
-    jobToken: input.lease.jobToken,
-    stop,
-  });
-  return { work, stored: await collect(input, sandbox, limits, before) };
+  const maxBytes = limits.diskMib * 1024 * 1024;
+  const before = await putWorkspace(input, sandbox, maxBytes);
+  const { clock } = tools;
+  const { jobToken } = lease;
+  const context = { sandbox, shipper, digest, clock, jobId, jobToken, stop, fenced };
+  const work = await doWork(spec, context);
+  if (!input.keeps(work)) return { work, stored: nothingStored };
+  try {
+    return { work, stored: await collect(input, sandbox, maxBytes, before) };
+  } catch (error) {
+    fenced.throwIfAborted();
+    return { work, stored: nothingStored, storeFailure: toDevmeshError(error) };
+  }
+}
+
+/** What became of the work does not hang on this: a sandbox that stays is told, and reaped at the next start. */
+async function removeSandbox(sandbox: Sandbox, logger: Logger): Promise<void> {
+  try {
+    await sandbox.delete();
+  } catch (err) {
+    const { id, driver, jobId } = sandbox;
+    logger.error({ sandbox: id, driver, jobId, err }, "a sandbox could not be removed");
+  }
 }
 
 async function agentMounts(input: AttemptInput, agent: AgentWork): Promise<ReadOnlyMount[]> {
-  const { tools, shipper, folder } = input;
+  const { tools, shipper, folder, stop } = input;
   if (tools.agentPath === undefined) {
     throw new DevmeshError(
       "UNAVAILABLE",
@@ -105,7 +125,7 @@ async function agentMounts(input: AttemptInput, agent: AgentWork): Promise<ReadO
       { metadata: { part: "agent" } },
     );
   }
-  const agentInput = await makeAgentInput(agent, tools.backend, shipper);
+  const agentInput = await makeAgentInput(agent, tools.backend, shipper, stop);
   const inputPath = join(folder, "input.json");
   await writeFile(inputPath, JSON.stringify(agentInput), { mode: 0o644 });
   return [
@@ -116,35 +136,52 @@ async function agentMounts(input: AttemptInput, agent: AgentWork): Promise<ReadO
 }
 
 /** The archive that goes in is kept beside, to tell afterwards what changed. */
-async function putWorkspace(input: AttemptInput, sandbox: Sandbox, limits: SandboxLimits) {
+async function putWorkspace(
+  input: AttemptInput,
+  sandbox: Sandbox,
+  maxBytes: number,
+): Promise<Archive | undefined> {
   const sha256 = input.spec.workspaceSha256;
   if (sha256 === "") return undefined;
-  const { stop: signal } = input;
+  const { stop: signal, tools } = input;
   const path = join(input.folder, "before.tar");
-  const pieces = input.tools.backend.blobs.getBlob({ sha256 }, { signal });
-  await pipeline(Readable.from(bytesOf(pieces)), createWriteStream(path), { signal });
-  await sandbox.put(createReadStream(path), signal);
-  return { path, maxBytes: limits.diskMib * 1024 * 1024 };
+  await untilAnswered(
+    async () => {
+      const pieces = tools.backend.blobs.getBlob({ sha256 }, { signal });
+      await pipeline(Readable.from(bytesOf(pieces)), createWriteStream(path), { signal });
+    },
+    { clock: tools.clock, signal },
+  );
+  const archive = createReadStream(path);
+  try {
+    await sandbox.put(archive, signal);
+  } finally {
+    archive.destroy();
+  }
+  return { path, maxBytes };
 }
 
+/** A stop that comes now changes nothing: the work has ended. */
 async function collect(
   input: AttemptInput,
   sandbox: Sandbox,
-  limits: SandboxLimits,
-  before: { path: string; maxBytes: number } | undefined,
+  diskBytes: number,
+  before: Archive | undefined,
 ): Promise<StoredChanges> {
-  const path = join(input.folder, "after.tar");
-  const signal = input.fenced;
+  const { folder, fenced: signal, shipper } = input;
+  const path = join(folder, "after.tar");
   await pipeline(await sandbox.get(signal), createWriteStream(path), { signal });
   // Headers and padding come on top of what the disk limit bounds.
-  const maxBytes = Math.max((await stat(path)).size, limits.diskMib * 1024 * 1024) + 1024 * 1024;
-  const { blobs } = input.tools.backend;
-  const stored = await storeChanges({ blobs, before, after: { path, maxBytes }, signal });
+  const maxBytes = Math.max((await stat(path)).size, diskBytes) + 1024 * 1024;
+  const { clock, backend } = input.tools;
+  const after = { path, maxBytes };
+  const { blobs } = backend;
+  const stored = await storeChanges({ blobs, clock, before, after, folder, signal });
   if (stored.leftOut.length > 0) {
-    input.shipper.note({
+    await shipper.note({
       level: "warn",
       topic: "artifacts",
-      message: `${stored.leftOut.length} changed files are too large to keep`,
+      message: `${stored.leftOut.length} changed files are not kept: too large together, or no files to keep (pipes, devices, links that lead out)`,
       payload: { paths: stored.leftOut.slice(0, 100) },
     });
   }

@@ -8,6 +8,13 @@ import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+/**
+ * The host's end of the door has a loopback address of its own, so that the
+ * backend never takes a sandbox for a caller on this machine: those may be let
+ * in without a token (DEV_BYPASS). Only Linux has more than one such address.
+ */
+const doorAddress = "127.0.0.2";
+
 /** A door that is open. */
 export interface BackendDoor {
   readonly socketPath: string;
@@ -17,21 +24,33 @@ export interface BackendDoor {
 
 /** Opens a door to `http://host:port`. */
 export async function openBackendDoor(backendUrl: string): Promise<BackendDoor> {
-  const { hostname, port } = new URL(backendUrl);
+  const url = new URL(backendUrl);
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  const isLoopback = process.platform === "linux" && /^(127\.|localhost$)/.test(host);
+  const target = {
+    host: isLoopback && host === "localhost" ? "127.0.0.1" : host,
+    port: Number(url.port || 80),
+    ...(isLoopback && { localAddress: doorAddress }),
+  };
   // Unix socket paths are bounded to about 100 bytes, so the folder's is short.
   const folder = await mkdtemp(join(tmpdir(), "dm-door-"));
   chmodSync(folder, 0o711);
   const socketPath = join(folder, "backend.sock");
   const sockets = new Set<Socket>();
-  const server = createServer((inside) => {
-    const outside = connect({ host: hostname.replace(/^\[|\]$/g, ""), port: Number(port || 80) });
-    for (const socket of [inside, outside]) {
+  // A side that has said all may still be answered: `pipe` passes its end on.
+  const server = createServer({ allowHalfOpen: true }, (inside) => {
+    const outside = connect({ ...target, allowHalfOpen: true });
+    const pair = [
+      [inside, outside],
+      [outside, inside],
+    ] as const;
+    for (const [socket, other] of pair) {
       sockets.add(socket);
-      socket.once("close", () => sockets.delete(socket));
-      // One side's end or error is the other side's end.
-      socket.on("error", () => {
-        inside.destroy();
-        outside.destroy();
+      // One side's error is the other side's end at once, its close after what is on the way.
+      socket.on("error", () => other.destroy());
+      socket.once("close", () => {
+        sockets.delete(socket);
+        other.destroySoon();
       });
     }
     inside.pipe(outside);

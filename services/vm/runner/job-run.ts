@@ -9,26 +9,30 @@ import {
   JobStatus,
 } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type { Lease } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
-import { DevmeshError, isRetryable, toDevmeshError } from "@devmesh/mesh/errors";
-import type { Logger } from "@devmesh/mesh/log";
-import type { Clock } from "@devmesh/mesh/runtime";
+import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import type { SandboxDriver } from "../drivers/driver.ts";
 import type { Host } from "../sandboxes/host.ts";
 import { type AttemptOutcome, type AttemptTools, runAttempt } from "./attempt.ts";
+import { cutText } from "./cut-text.ts";
 import { EventShipper } from "./event-shipper.ts";
 import { isolationOf, runTimeoutMs, toProtoIsolation } from "./job-limits.ts";
 import { LogDigest } from "./log-digest.ts";
+import { untilAnswered } from "./until-answered.ts";
 
-/** The patch in the result is cut here; the artifact has all of it. */
-const maxInlinePatch = 200 * 1024;
+/** The patch in the result is cut here, in bytes: the contract's bound. The artifact has all of it. */
+const maxInlinePatchBytes = 256 * 1024;
+
+/** What a failure says in words is cut here, in bytes. */
+const maxMessageBytes = 2_000;
 
 type ResultInit = MessageInitShape<typeof JobResultSchema>;
+
+/** Why work is ended before its own end. */
+type Stop = "cancel" | "timeout" | "shutdown";
 
 /** What every attempt needs. */
 export interface JobRunOptions extends AttemptTools {
   readonly host: Host;
-  readonly clock: Clock;
-  readonly logger: Logger;
   /** Where attempts keep their files; each has a folder of its own. */
   readonly stateDir: string;
 }
@@ -43,7 +47,7 @@ export class JobRun {
   readonly #stop = new AbortController();
   readonly #shipper: EventShipper;
   readonly #digest = new LogDigest();
-  #stoppedBy: "cancel" | "timeout" | "shutdown" | undefined;
+  #stoppedBy: Stop | undefined;
   #driver: SandboxDriver | undefined;
 
   constructor(options: JobRunOptions, lease: Lease) {
@@ -51,29 +55,32 @@ export class JobRun {
     this.#lease = lease;
     this.jobId = lease.job?.id ?? "";
     this.epoch = lease.epoch;
+    const signal = this.#fenced.signal;
     this.#shipper = new EventShipper({
       firstSeq: lease.nextSeq,
       clock: options.clock,
-      signal: this.#fenced.signal,
+      signal,
       append: async (events) => {
         const request = { lease: this.#ref, events: [...events] };
-        await options.backend.runners.appendEvents(request, { timeoutMs: 10_000 });
+        await options.backend.runners.appendEvents(request, { timeoutMs: 10_000, signal });
       },
+      // Work that can tell nothing is of no use: its lease runs out.
+      onFailure: (error) => this.fence(error),
     });
   }
 
   /** The lease is lost: the work is killed and nothing more is written. */
-  fence(): void {
-    this.#fenced.abort(new DevmeshError("FENCED", "the lease is lost"));
-    this.#stop.abort(this.#fenced.signal.reason);
+  fence(reason: unknown = new DevmeshError("FENCED", "the lease is lost")): void {
+    this.#fenced.abort(reason);
+    this.#stop.abort(reason);
   }
 
-  /** Somebody wants it cancelled. */
+  /** Somebody wants it cancelled. Changes nothing once the work has ended by itself. */
   cancel(): void {
     this.#stopFor("cancel");
   }
 
-  /** The runner shuts down: the job goes back to the queue. */
+  /** The runner shuts down: unless its work has ended, the job goes back to the queue. */
   shutDown(): void {
     this.#stopFor("shutdown");
   }
@@ -82,16 +89,17 @@ export class JobRun {
   async run(): Promise<void> {
     const folder = join(this.#options.stateDir, "runs", `${this.jobId}-${this.epoch}`);
     try {
-      await mkdir(folder, { recursive: true, mode: 0o711 });
-      const result = await this.#result(folder);
-      if (this.#stoppedBy === "shutdown") await this.#release();
+      const result = await this.#resultOf(folder);
+      await this.#shipper.flush();
+      if (result === undefined) await this.#release();
       else await this.#finish(result);
     } catch (error) {
-      const { reason, message, cause } = toDevmeshError(error);
-      const facts = { jobId: this.jobId, epoch: this.epoch, reason, detail: message, err: cause };
-      this.#options.logger.warn(facts, "the attempt ended without a result");
-    } finally {
+      this.#logEnd(error, "the attempt ended without a result");
+    }
+    try {
       await rm(folder, { recursive: true, force: true });
+    } catch (error) {
+      this.#logEnd(error, "the attempt's folder could not be removed");
     }
   }
 
@@ -99,17 +107,26 @@ export class JobRun {
     return { jobId: this.jobId, epoch: this.epoch };
   }
 
-  #stopFor(reason: "cancel" | "timeout" | "shutdown"): void {
+  #stopFor(reason: Stop): void {
     this.#stoppedBy ??= reason;
     this.#stop.abort(new DevmeshError("CANCELLED", `stopped: ${this.#stoppedBy}`));
   }
 
-  async #result(folder: string): Promise<JobResult> {
-    const spec = this.#lease.job?.spec;
-    if (spec === undefined) throw new DevmeshError("INVALID_FIELD", "lease.job.spec: is missing");
-    const timer = setTimeout(() => this.#stopFor("timeout"), runTimeoutMs(spec));
+  /** How the attempt ended; undefined if the job goes back to the queue. Throws when the lease is lost. */
+  async #resultOf(folder: string): Promise<JobResult | undefined> {
+    const { clock, host } = this.#options;
+    const ended = new AbortController();
     try {
-      this.#driver = await this.#options.host.driverFor(isolationOf(spec.isolation));
+      const spec = this.#lease.job?.spec;
+      if (spec === undefined) throw new DevmeshError("INVALID_FIELD", "lease.job.spec: is missing");
+      clock.sleep(runTimeoutMs(spec), ended.signal).then(
+        () => this.#stopFor("timeout"),
+        () => {
+          // The attempt ended before.
+        },
+      );
+      this.#driver = await host.driverFor(isolationOf(spec.isolation));
+      await mkdir(folder, { recursive: true, mode: 0o711 });
       const outcome = await runAttempt({
         tools: this.#options,
         lease: this.#lease,
@@ -121,37 +138,44 @@ export class JobRun {
         folder,
         stop: this.#stop.signal,
         fenced: this.#fenced.signal,
+        keeps: ({ stopped }) => !(stopped && this.#stoppedBy === "shutdown"),
       });
       return this.#judge(outcome);
     } catch (error) {
+      this.#fenced.signal.throwIfAborted();
+      if (this.#stoppedBy !== undefined) return this.#stopResult(this.#stoppedBy, {});
       return this.#judgeFailure(error);
     } finally {
-      clearTimeout(timer);
+      ended.abort();
     }
   }
 
-  #judge({ work, stored }: AttemptOutcome): JobResult {
-    const { exit, agent, agentFailure } = work;
-    const left = {
+  #judge({ work, stored, storeFailure }: AttemptOutcome): JobResult | undefined {
+    const { exit, stopped, agent, agentFailure } = work;
+    const patch = cutText(stored.patch, maxInlinePatchBytes);
+    const left: ResultInit = {
       exitCode: exit.exitCode,
       artifacts: [...stored.artifacts],
-      ...(agent && { agent: { ...agent, patch: stored.patch.slice(0, maxInlinePatch) } }),
+      ...(agent && { agent: { ...agent, patch } }),
     };
-    const stopped = this.#stopResult(left);
-    if (stopped !== undefined) return stopped;
+    if (stopped && this.#stoppedBy !== undefined) return this.#stopResult(this.#stoppedBy, left);
     if (exit.outOfMemory) {
       return this.#failed("OUT_OF_MEMORY", "the memory limit ended the program", left);
     }
-    if (agentFailure !== "") return this.#failed("LIMIT", agentFailure, left);
+    if (agentFailure !== undefined) {
+      return this.#failed(agentFailure.reason, agentFailure.message, left);
+    }
     if (exit.exitCode !== 0) {
       return this.#failed("EXIT_STATUS", `the program ended with status ${exit.exitCode}`, left);
+    }
+    if (storeFailure !== undefined) {
+      const { reason, message } = storeFailure;
+      return this.#failed(reason, `the work is done, but its files are not kept: ${message}`, left);
     }
     return this.#make(JobStatus.SUCCEEDED, "", "", left);
   }
 
   #judgeFailure(error: unknown): JobResult {
-    const stopped = this.#stopResult({});
-    if (stopped !== undefined) return stopped;
     const { reason, message, cause } = toDevmeshError(error);
     if (reason === "INTERNAL") {
       this.#options.logger.error({ jobId: this.jobId, err: cause }, "the attempt failed");
@@ -159,14 +183,16 @@ export class JobRun {
     return this.#failed(reason, message, {});
   }
 
-  #stopResult(left: ResultInit): JobResult | undefined {
-    if (this.#stoppedBy === "cancel") {
-      return this.#make(JobStatus.CANCELLED, "CANCELLED", "somebody cancelled it", left);
+  #stopResult(stop: Stop, left: ResultInit): JobResult | undefined {
+    switch (stop) {
+      case "cancel":
+        // The store says who cancelled it and why.
+        return this.#make(JobStatus.CANCELLED, "CANCELLED", "", left);
+      case "timeout":
+        return this.#failed("TIMEOUT", "the run timeout was reached", left);
+      case "shutdown":
+        return undefined;
     }
-    if (this.#stoppedBy === "timeout") {
-      return this.#failed("TIMEOUT", "the run timeout was reached", left);
-    }
-    return undefined;
   }
 
   #failed(reason: string, message: string, left: ResultInit): JobResult {
@@ -180,38 +206,34 @@ export class JobRun {
       ...left,
       outcome,
       reason,
-      message: message.slice(0, 2000),
+      message: cutText(message, maxMessageBytes),
       ...this.#digest.current(),
       driver: this.#driver?.name ?? "",
       isolation,
     });
   }
 
-  async #finish(result: JobResult): Promise<void> {
-    await this.#shipper.flush();
+  #finish(result: JobResult): Promise<unknown> {
     const request = { lease: this.#ref, seq: this.#shipper.nextSeq, result };
-    await this.#untilAnswered(() => this.#options.backend.runners.finishJob(request, callOptions));
+    return this.#tell((options) => this.#options.backend.runners.finishJob(request, options));
   }
 
-  async #release(): Promise<void> {
-    await this.#shipper.flush();
+  #release(): Promise<unknown> {
     const request = { lease: this.#ref, detail: "the runner shut down" };
-    await this.#untilAnswered(() => this.#options.backend.runners.releaseJob(request, callOptions));
+    return this.#tell((options) => this.#options.backend.runners.releaseJob(request, options));
   }
 
-  /** A backend that is away is asked again until the lease is known to be lost. */
-  async #untilAnswered(call: () => Promise<unknown>): Promise<void> {
-    for (let attempt = 0; ; attempt++) {
-      this.#fenced.signal.throwIfAborted();
-      try {
-        await call();
-        return;
-      } catch (error) {
-        if (!isRetryable(toDevmeshError(error).reason)) throw error;
-        await this.#options.clock.sleep(Math.min(2_000, 50 * 2 ** attempt), this.#fenced.signal);
-      }
-    }
+  #tell(
+    call: (options: { timeoutMs: number; signal: AbortSignal }) => Promise<unknown>,
+  ): Promise<unknown> {
+    const { clock } = this.#options;
+    const { signal } = this.#fenced;
+    return untilAnswered(() => call({ timeoutMs: 10_000, signal }), { clock, signal });
+  }
+
+  #logEnd(error: unknown, text: string): void {
+    const { reason, message, cause } = toDevmeshError(error);
+    const { jobId, epoch } = this;
+    this.#options.logger.warn({ jobId, epoch, reason, detail: message, err: cause }, text);
   }
 }
-
-const callOptions = { timeoutMs: 10_000 };

@@ -1,49 +1,97 @@
 /** Runs one program in a sandbox to its end, with its output, and stops it when asked. */
+import type { Clock } from "@devmesh/mesh/runtime";
 import type { ExecSpec, ExitState, Sandbox, SandboxProcess } from "../drivers/driver.ts";
 
-/** How long a program has to end after SIGTERM before it is killed. */
+/** How long a program has to end after SIGTERM before it is killed, in milliseconds. */
 const graceMs = 5_000;
 
+/** When programs are to end before their time. */
+export interface StopSignals {
+  /** Aborts when the work shall stop: SIGTERM, grace, SIGKILL. */
+  readonly stop: AbortSignal;
+  /** Aborts when the lease is lost: SIGKILL at once. Aborts `stop` too. */
+  readonly fenced: AbortSignal;
+}
+
 /** What to run. */
-export interface PumpInput {
+export interface PumpInput extends StopSignals {
   readonly sandbox: Sandbox;
   readonly exec: ExecSpec;
-  /** Aborts when the program shall stop: SIGTERM, grace, SIGKILL. */
-  readonly stop: AbortSignal;
+  readonly clock: Clock;
   /** Gets the output in order; the program is held back until it resolves. */
   readonly onOutput: (stream: "stdout" | "stderr", chunk: Buffer) => Promise<void>;
 }
 
-/** Resolves with the exit state once all output is taken. Throws COMMAND_NOT_FOUND. */
-export async function pump({ sandbox, exec, stop, onOutput }: PumpInput): Promise<ExitState> {
+/** How a program ended. */
+export interface PumpEnd extends ExitState {
+  /** True if it was told to stop before it had ended by itself. */
+  readonly stopped: boolean;
+}
+
+/** Resolves once all output is taken. Throws COMMAND_NOT_FOUND, and the reason of a stop before the start. */
+export async function pump(input: PumpInput): Promise<PumpEnd> {
+  const { sandbox, exec, stop, onOutput } = input;
   stop.throwIfAborted();
   const program = await sandbox.exec(exec, stop);
-  const stopping = stopWhenAsked(program, stop);
+  using stopper = new Stopper(program, input);
   try {
     for await (const { stream, data } of program.output()) await onOutput(stream, data);
-    return await program.exit;
+    const exit = await program.exit;
+    return { ...exit, stopped: stopper.stopped };
   } catch (error) {
-    await program.signal("SIGKILL");
+    await stopper.kill();
     throw error;
-  } finally {
-    stopping.done();
   }
 }
 
-function stopWhenAsked(program: SandboxProcess, stop: AbortSignal): { done(): void } {
-  let kill: NodeJS.Timeout | undefined;
-  // A program that is gone already needs no signal; the sandbox is deleted in any case.
-  const send = (name: "SIGTERM" | "SIGKILL") => void program.signal(name).catch(() => {});
-  const onStop = () => {
-    send("SIGTERM");
-    kill = setTimeout(() => send("SIGKILL"), graceMs);
-  };
-  if (stop.aborted) onStop();
-  else stop.addEventListener("abort", onStop, { once: true });
-  return {
-    done() {
-      stop.removeEventListener("abort", onStop);
-      clearTimeout(kill);
-    },
-  };
+/** Stops one program when it is asked to. */
+class Stopper {
+  readonly #program: SandboxProcess;
+  readonly #clock: Clock;
+  readonly #done = new AbortController();
+  #ended = false;
+  #stopped = false;
+
+  constructor(program: SandboxProcess, { stop, fenced, clock }: PumpInput) {
+    this.#program = program;
+    this.#clock = clock;
+    const noteEnd = () => {
+      this.#ended = true;
+    };
+    // Who waits for the exit hears of its failure; here it only means the end.
+    program.exit.then(noteEnd, noteEnd);
+    this.#when(stop, () => void this.#stop());
+    this.#when(fenced, () => void this.kill());
+  }
+
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
+  /** A program that is gone needs no signal, and one of a deleted sandbox gets none. */
+  async kill(): Promise<void> {
+    await this.#program.signal("SIGKILL").catch(() => {});
+  }
+
+  [Symbol.dispose](): void {
+    this.#done.abort();
+  }
+
+  async #stop(): Promise<void> {
+    if (this.#ended) return;
+    this.#stopped = true;
+    await this.#program.signal("SIGTERM").catch(() => {});
+    try {
+      await this.#clock.sleep(graceMs, this.#done.signal);
+    } catch {
+      // It ended in time.
+      return;
+    }
+    await this.kill();
+  }
+
+  #when(signal: AbortSignal, act: () => void): void {
+    if (signal.aborted) act();
+    else signal.addEventListener("abort", act, { once: true, signal: this.#done.signal });
+  }
 }

@@ -8,6 +8,9 @@ import { JobRun, type JobRunOptions } from "./job-run.ts";
 /** How long one ask for work may wait; shorter while drivers are still being tried. */
 const leaseWaitMs = { settled: 20_000, probing: 500 };
 
+/** How long a stop waits for a backend that must hear of the jobs that go back. */
+const giveUpMs = 20_000;
+
 /** What a runner needs. */
 export interface RunnerOptions extends JobRunOptions {
   readonly version: string;
@@ -21,8 +24,12 @@ export class Runner {
   /** Unique for each start, so that nobody takes it for an earlier one. */
   readonly id: string;
   readonly #runs = new Map<JobRun, Promise<void>>();
+  /** Aborts when no more work is taken. */
   readonly #stopped = new AbortController();
-  #loops: Promise<unknown> = Promise.resolve();
+  /** Aborts when no work is left either. */
+  readonly #ended = new AbortController();
+  #leasing: Promise<unknown> = Promise.resolve();
+  #beating: Promise<unknown> = Promise.resolve();
   #heartbeatMs = 3_000;
   #lastAnswerMs = 0;
   #leaseTtlMs = 12_000;
@@ -36,15 +43,25 @@ export class Runner {
 
   /** Starts to pull work, from now on until `close`. */
   start(): void {
-    this.#loops = Promise.all([this.#leaseForever(), this.#heartbeatForever()]);
+    this.#leasing = this.#leaseForever();
+    this.#beating = this.#heartbeatForever();
   }
 
-  /** Takes no more work, gives what runs back to the queue, and waits for it. */
+  /**
+   * Takes no more work, gives what runs back to the queue, and waits for it. A
+   * backend that is away does not hold the stop up: its leases run out.
+   */
   async close(): Promise<void> {
     this.#stopped.abort();
     for (const run of this.#runs.keys()) run.shutDown();
+    const giveUp = setTimeout(() => {
+      for (const run of this.#runs.keys()) run.fence();
+    }, giveUpMs);
+    await this.#leasing;
     await Promise.all(this.#runs.values());
-    await this.#loops;
+    clearTimeout(giveUp);
+    this.#ended.abort();
+    await this.#beating;
   }
 
   async #register(): Promise<void> {
@@ -76,7 +93,7 @@ export class Runner {
       this.#allProbed = true;
       this.#registered = false;
     });
-    await this.#forever(async () => {
+    await this.#forever(this.#stopped.signal, async () => {
       if (!this.#registered) await this.#register();
       const room = this.#options.capacity - this.#runs.size;
       if (room <= 0) {
@@ -114,17 +131,19 @@ export class Runner {
     }
   }
 
+  /** Also while the last jobs go back: their leases must not run out before. */
   async #heartbeatForever(): Promise<void> {
-    await this.#forever(async () => {
+    const { signal } = this.#ended;
+    await this.#forever(signal, async () => {
       const { clock, backend } = this.#options;
-      // Ends at once when the runner stops.
-      await clock.sleep(this.#heartbeatMs, this.#stopped.signal).catch(() => {});
+      // Ends at once when there is nothing left to tell of.
+      await clock.sleep(this.#heartbeatMs, signal).catch(() => {});
+      if (signal.aborted) return;
       const runs = [...this.#runs.keys()];
-      if (this.#stopped.signal.aborted && runs.length === 0) return;
       this.#fenceWhenSilent(runs);
       const leases = runs.map(({ jobId, epoch }) => ({ jobId, epoch }));
       const request = { runnerId: this.id, leases };
-      const answer = await backend.runners.heartbeat(request, { timeoutMs: 5_000 });
+      const answer = await backend.runners.heartbeat(request, { timeoutMs: 5_000, signal });
       this.#lastAnswerMs = clock.now();
       answer.leases.forEach((state, i) => {
         if (state.fenced) runs[i]?.fence();
@@ -142,8 +161,7 @@ export class Runner {
     for (const run of runs) run.fence();
   }
 
-  async #forever(step: () => Promise<void>): Promise<void> {
-    const { signal } = this.#stopped;
+  async #forever(signal: AbortSignal, step: () => Promise<void>): Promise<void> {
     let failures = 0;
     while (!signal.aborted) {
       try {
@@ -155,7 +173,7 @@ export class Runner {
         failures += 1;
         const level = failures === 1 ? "warn" : "debug";
         this.#options.logger[level]({ reason, detail: message }, "the backend does not answer");
-        // Ends at once when the runner stops.
+        // Ends at once when the loop shall end.
         const wait = Math.min(2_000, 100 * 2 ** failures);
         await this.#options.clock.sleep(wait, signal).catch(() => {});
       }

@@ -7,12 +7,13 @@ import {
   type JobSpec,
   LogStream,
 } from "@devmesh/gen/devmesh/api/v1/job_pb";
-import { DevmeshError } from "@devmesh/mesh/errors";
+import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
+import type { Clock } from "@devmesh/mesh/runtime";
 import type { ExecSpec, ExitState, Sandbox } from "../drivers/driver.ts";
 import { AgentRecordSplitter, type AgentReportRecord } from "./agent-records.ts";
 import type { EventShipper } from "./event-shipper.ts";
 import type { LogDigest } from "./log-digest.ts";
-import { pump } from "./pump.ts";
+import { type PumpEnd, pump, type StopSignals } from "./pump.ts";
 
 /** Where tools are in every sandbox. */
 export const sandboxPaths = {
@@ -22,33 +23,40 @@ export const sandboxPaths = {
   backend: "/run/devmesh/backend.sock",
 } as const;
 
+/** Where the agent and its tests look for programs: devmesh's Node among them. */
+const searchPath = "/opt/devmesh/bin:/usr/local/bin:/usr/bin:/bin";
+
+/** The limits that may stop an agent, as its report names them. */
+const limits: readonly string[] = ["steps", "tokens", "time"];
+
 /** What the work ended with. */
 export interface WorkOutcome {
   readonly exit: ExitState;
+  /** True if it was told to stop before it had ended by itself. */
+  readonly stopped: boolean;
   /** Absent for commands. */
   readonly agent?: AgentReport;
-  /** Why an agent's work is not done although it ended. Empty: it is done. */
-  readonly agentFailure: string;
+  /** Why an agent's work is not done although it ended. Absent: it is done. */
+  readonly agentFailure?: { readonly reason: string; readonly message: string };
 }
 
 /** What work is done with. */
-export interface WorkContext {
+export interface WorkContext extends StopSignals {
   readonly sandbox: Sandbox;
   readonly shipper: EventShipper;
   readonly digest: LogDigest;
+  readonly clock: Clock;
   readonly jobId: string;
   readonly jobToken: string;
-  /** Aborts when the work shall stop: signal, grace, kill. */
-  readonly stop: AbortSignal;
 }
 
-/** Does the work of a spec in a sandbox. Throws COMMAND_NOT_FOUND. */
+/** Does the work of a spec in a sandbox. Throws COMMAND_NOT_FOUND, and the reason of a stop before the start. */
 export async function doWork(spec: JobSpec, context: WorkContext): Promise<WorkOutcome> {
   const { work } = spec;
   switch (work.case) {
     case "command": {
-      const exit = await run(context, { argv: work.value.argv, env: work.value.env });
-      return { exit, agentFailure: "" };
+      const { stopped, ...exit } = await run(context, work.value);
+      return { exit, stopped };
     }
     case "agent":
       return doAgent(work.value, context);
@@ -58,23 +66,26 @@ export async function doWork(spec: JobSpec, context: WorkContext): Promise<WorkO
 }
 
 async function doAgent(work: AgentWork, context: WorkContext): Promise<WorkOutcome> {
-  const testsBefore = await runTests(work, context, "before");
-  let report: AgentReportRecord | undefined;
+  const before = await runTests(work, context, "before");
+  const reports: AgentReportRecord[] = [];
   const splitter = new AgentRecordSplitter();
-  const exit = await run(context, agentExec(context), async (chunk) => {
+  const ended = await run(context, agentExec(context), async (chunk) => {
     for (const part of splitter.push(chunk)) {
       if (Buffer.isBuffer(part)) await log(context, LogStream.STDERR, part);
-      else if (part.type === "note") context.shipper.note(part.note);
-      else report = part.report;
+      else if (part.type === "note") await context.shipper.note(part.note);
+      else reports.push(part.report);
     }
   });
-  const rest = splitter.end();
-  if (rest.length > 0) await log(context, LogStream.STDERR, rest);
-  const testsAfter = context.stop.aborted ? "" : await runTests(work, context, "after");
+  await log(context, LogStream.STDERR, splitter.end());
+  const { stopped: agentStopped, ...exit } = ended;
+  const after = agentStopped ? undefined : await runTests(work, context, "after");
+  const report = reports.at(-1);
+  const failure = failureOf(report, exit, after?.verdict ?? "");
   return {
     exit,
-    agent: toReport(report, testsBefore, testsAfter),
-    agentFailure: failureOf(report, testsAfter),
+    stopped: agentStopped || after?.stopped === true,
+    agent: toReport(report, before.verdict, after?.verdict ?? ""),
+    ...(failure && { agentFailure: failure }),
   };
 }
 
@@ -90,35 +101,58 @@ function agentExec({ jobId, jobToken }: WorkContext): ExecSpec {
       DEVMESH_TOKEN: jobToken,
       DEVMESH_JOB_ID: jobId,
       DEVMESH_AGENT_INPUT: sandboxPaths.input,
-      PATH: "/opt/devmesh/bin:/usr/local/bin:/usr/bin:/bin",
+      PATH: searchPath,
     },
   };
 }
 
-/** Runs the test command and says how it went; empty when there is none. */
-async function runTests(work: AgentWork, context: WorkContext, when: string) {
-  if (work.testArgv.length === 0 || context.stop.aborted) return "";
-  const env = { PATH: "/opt/devmesh/bin:/usr/local/bin:/usr/bin:/bin" };
-  const exit = await run(context, { argv: work.testArgv, env });
-  const verdict = exit.exitCode === 0 ? "passed" : "failed";
-  context.shipper.note({
+/** How a run of the test command went. */
+interface TestRun {
+  /** Empty: there is no test command, or it was stopped. */
+  readonly verdict: "" | "passed" | "failed";
+  readonly stopped: boolean;
+}
+
+async function runTests(work: AgentWork, context: WorkContext, when: string): Promise<TestRun> {
+  if (work.testArgv.length === 0) return { verdict: "", stopped: false };
+  if (context.stop.aborted) return { verdict: "", stopped: true };
+  const { exitCode, stopped } = await runTestCommand(work.testArgv, context);
+  if (stopped) return { verdict: "", stopped };
+  const verdict = exitCode === 0 ? "passed" : "failed";
+  await context.shipper.note({
     level: "info",
     topic: "agent.tests",
     message: `tests ${when} the work: ${verdict}`,
-    payload: { when, verdict, exitCode: exit.exitCode },
+    payload: { when, verdict, exitCode },
   });
-  return verdict;
+  return { verdict, stopped };
+}
+
+/** A test command that is not there (yet: the agent may be asked to write it) fails as a shell's would. */
+async function runTestCommand(argv: readonly string[], context: WorkContext) {
+  try {
+    return await run(context, { argv, env: { PATH: searchPath } });
+  } catch (error) {
+    const { reason, message } = toDevmeshError(error);
+    if (reason !== "COMMAND_NOT_FOUND") throw error;
+    await log(context, LogStream.STDERR, Buffer.from(`${message}\n`));
+    return { exitCode: 127, stopped: false };
+  }
 }
 
 function run(
   context: WorkContext,
   exec: ExecSpec,
   onStderr?: (chunk: Buffer) => Promise<void>,
-): Promise<ExitState> {
+): Promise<PumpEnd> {
+  const { sandbox, clock, stop, fenced } = context;
+  const { argv, env } = exec;
   return pump({
-    sandbox: context.sandbox,
-    exec,
-    stop: context.stop,
+    sandbox,
+    exec: { argv, env },
+    clock,
+    stop,
+    fenced,
     onOutput: (stream, chunk) => {
       if (stream === "stderr" && onStderr !== undefined) return onStderr(chunk);
       return log(context, stream === "stderr" ? LogStream.STDERR : LogStream.STDOUT, chunk);
@@ -147,8 +181,19 @@ function toReport(
   });
 }
 
-function failureOf(report: AgentReportRecord | undefined, testsAfter: string): string {
-  if (report === undefined) return "the agent ended without a report";
-  if (!report.finished) return report.message || `the agent stopped: ${report.stopped}`;
-  return testsAfter === "failed" ? "the agent finished, but the test command fails" : "";
+function failureOf(
+  report: AgentReportRecord | undefined,
+  { exitCode }: ExitState,
+  testsAfter: string,
+): WorkOutcome["agentFailure"] {
+  if (report === undefined) {
+    const message = `the agent ended with status ${exitCode} and without a report`;
+    return { reason: "EXIT_STATUS", message };
+  }
+  if (!report.finished) {
+    const reason = limits.includes(report.stopped) ? "LIMIT" : "EXIT_STATUS";
+    return { reason, message: report.message || `the agent stopped: ${report.stopped}` };
+  }
+  if (testsAfter !== "failed") return undefined;
+  return { reason: "EXIT_STATUS", message: "the agent finished, but the test command fails" };
 }

@@ -1,101 +1,91 @@
 /**
  * What a job changed in its work dir: the archive that went in against the
- * one that came out. `.git` is not compared: it is the repository's own.
+ * one that came out. `.git` is not compared: it is the repository's own. Of
+ * what no archive may hold (links that point out, pipes, devices) nothing is
+ * kept; it is told by name. The patch is left to `git-patch.ts`.
  */
-
-import { isUtf8 } from "node:buffer";
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { formatPatch, structuredPatch } from "diff";
-import { guardedEntries } from "../drivers/tar-guard.ts";
+import { type GuardedEntry, guardedEntries } from "../drivers/tar-guard.ts";
 
-/** Files larger than this have no text diff. */
-const maxDiffBytes = 1024 * 1024;
+/** A file or a link as it was found in one of the archives. */
+export interface FileFacts {
+  readonly type: "file" | "symlink";
+  /** Permission bits. */
+  readonly mode: number;
+  /** Bytes of content; of a link's target. */
+  readonly size: number;
+  /** SHA-256 in hex, of the content or the link's target. */
+  readonly digest: string;
+  /** The target of a symlink. Empty otherwise. */
+  readonly target: string;
+  /** Another name of the same file that comes before it in the archive. Empty: none. */
+  readonly sameAs: string;
+}
 
-/** A file that the job added, changed or removed. */
+/** A file that the job added (no `before`), removed (no `after`) or changed. */
 export interface FileChange {
   readonly path: string;
-  readonly kind: "added" | "changed" | "removed";
-  /** Permission bits after the job; of the old file where it was removed. */
-  readonly mode: number;
-  readonly sizeBytes: number;
-  /** SHA-256 of the new content, in hex; empty where it was removed or is a link. */
-  readonly sha256: string;
+  readonly before?: FileFacts;
+  readonly after?: FileFacts;
 }
 
-interface IndexedFile {
-  readonly mode: number;
-  readonly size: number;
-  /** Of the content, or of a link's target. */
-  readonly digest: string;
-  readonly isLink: boolean;
+/** An archive on disk. */
+export interface Archive {
+  readonly path: string;
+  readonly maxBytes: number;
 }
 
-type Archive = { readonly path: string; readonly maxBytes: number };
+/** What two archives differ in. */
+export interface Comparison {
+  /** Sorted by path. */
+  readonly changes: readonly FileChange[];
+  /** Paths of the second archive that are never kept. */
+  readonly unsafe: readonly string[];
+}
 
-/** The changes between two archives on disk, sorted by path. `before` absent: an empty work dir. */
+/** Compares two archives. `before` absent: an empty work dir. */
 export async function compareArchives(
   before: Archive | undefined,
   after: Archive,
-  signal?: AbortSignal,
-): Promise<FileChange[]> {
-  const old = before === undefined ? new Map<string, IndexedFile>() : await index(before, signal);
-  const fresh = await index(after, signal);
+  signal: AbortSignal,
+): Promise<Comparison> {
+  const unsafe: string[] = [];
+  const old = before === undefined ? new Map<string, FileFacts>() : await index(before, signal);
+  const fresh = await index(after, signal, (path) => unsafe.push(path));
   const changes: FileChange[] = [];
-  for (const [path, file] of fresh) {
+  for (const [path, facts] of fresh) {
     const known = old.get(path);
-    if (known?.digest === file.digest && known.mode === file.mode) continue;
-    changes.push({
-      path,
-      kind: known === undefined ? "added" : "changed",
-      mode: file.mode,
-      sizeBytes: file.size,
-      sha256: file.isLink ? "" : file.digest,
-    });
+    if (known === undefined) changes.push({ path, after: facts });
+    else if (!isSame(known, facts)) changes.push({ path, before: known, after: facts });
   }
-  for (const [path, { mode }] of old) {
-    if (!fresh.has(path)) changes.push({ path, kind: "removed", mode, sizeBytes: 0, sha256: "" });
+  for (const [path, facts] of old) {
+    if (!fresh.has(path)) changes.push({ path, before: facts });
   }
-  return changes.sort((a, b) => (a.path < b.path ? -1 : 1));
+  changes.sort((a, b) => (a.path < b.path ? -1 : 1));
+  return { changes, unsafe };
 }
 
-/** The changes as a unified diff that `git apply` takes; binary and large files are named only. */
-export async function makePatch(
-  changes: readonly FileChange[],
-  before: Archive | undefined,
-  after: Archive,
-  signal?: AbortSignal,
-): Promise<string> {
-  const wanted = new Set(changes.map(({ path }) => path));
-  const olds = before === undefined ? new Map() : await contents(before, wanted, signal);
-  const news = await contents(after, wanted, signal);
-  return changes
-    .map((change) => patchOf(change, olds.get(change.path), news.get(change.path)))
-    .join("");
+/** The entries of an archive; with `onRefused`, unwelcome ones are passed over and told. */
+export function archiveEntries(
+  { path, maxBytes }: Archive,
+  signal: AbortSignal,
+  onRefused?: (path: string) => void,
+): AsyncGenerator<GuardedEntry> {
+  const limits = { maxBytes, ...(onRefused && { onRefused }) };
+  return guardedEntries(createReadStream(path), limits, signal);
 }
 
-async function index(archive: Archive, signal?: AbortSignal): Promise<Map<string, IndexedFile>> {
-  const files = new Map<string, IndexedFile>();
-  for await (const { entry, content } of entries(archive, signal)) {
-    const hash = createHash("sha256");
-    for await (const chunk of content) hash.update(chunk);
-    if (entry.type === "directory" || isGit(entry.path)) continue;
-    const isLink = entry.type !== "file";
-    if (isLink) hash.update(`${entry.type}:${entry.target}`);
-    const { mode, size } = entry;
-    files.set(entry.path, { mode: mode & 0o777, size, digest: hash.digest("hex"), isLink });
-  }
-  return files;
-}
-
-async function contents(
+/** The contents of the wanted files of an archive. */
+export async function readContents(
   archive: Archive,
   wanted: ReadonlySet<string>,
-  signal?: AbortSignal,
+  signal: AbortSignal,
 ): Promise<Map<string, Buffer>> {
   const found = new Map<string, Buffer>();
-  for await (const { entry, content } of entries(archive, signal)) {
-    const take = wanted.has(entry.path) && entry.type === "file" && entry.size <= maxDiffBytes;
+  if (wanted.size === 0) return found;
+  for await (const { entry, content } of archiveEntries(archive, signal, () => {})) {
+    const take = wanted.has(entry.path) && entry.type === "file";
     const chunks: Buffer[] = [];
     for await (const chunk of content) if (take) chunks.push(Buffer.from(chunk));
     if (take) found.set(entry.path, Buffer.concat(chunks));
@@ -103,32 +93,36 @@ async function contents(
   return found;
 }
 
-function entries({ path, maxBytes }: Archive, signal?: AbortSignal) {
-  return guardedEntries(createReadStream(path), { maxBytes }, signal);
+async function index(
+  archive: Archive,
+  signal: AbortSignal,
+  onRefused?: (path: string) => void,
+): Promise<Map<string, FileFacts>> {
+  const files = new Map<string, FileFacts>();
+  for await (const { entry, content } of archiveEntries(archive, signal, onRefused)) {
+    const hash = createHash("sha256");
+    for await (const chunk of content) hash.update(chunk);
+    const { type, path, target, mode, size } = entry;
+    if (type === "directory" || isGit(path)) continue;
+    if (type === "link") {
+      const named = files.get(target);
+      if (named !== undefined) files.set(path, { ...named, sameAs: named.sameAs || target });
+    } else if (type === "symlink") {
+      const bytes = Buffer.byteLength(target);
+      const digest = hash.update(target).digest("hex");
+      files.set(path, { type, mode: 0o777, size: bytes, digest, target, sameAs: "" });
+    } else {
+      const digest = hash.digest("hex");
+      files.set(path, { type, mode: mode & 0o777, size, digest, target: "", sameAs: "" });
+    }
+  }
+  return files;
+}
+
+function isSame(a: FileFacts, b: FileFacts): boolean {
+  return a.type === b.type && a.mode === b.mode && a.digest === b.digest;
 }
 
 function isGit(path: string): boolean {
-  return path === ".git" || path.startsWith(".git/") || path.includes("/.git/");
-}
-
-function patchOf(change: FileChange, old: Buffer | undefined, fresh: Buffer | undefined): string {
-  const { path, kind } = change;
-  const head = [`diff --git a/${path} b/${path}`];
-  const mode = `100${(change.mode & 0o100) === 0 ? "644" : "755"}`;
-  if (kind === "added") head.push(`new file mode ${mode}`);
-  if (kind === "removed") head.push(`deleted file mode ${mode}`);
-  const readable = (kind === "added" || isText(old)) && (kind === "removed" || isText(fresh));
-  if (!readable) return `${head.join("\n")}\nBinary files a/${path} and b/${path} differ\n`;
-  const from = kind === "added" ? "/dev/null" : `a/${path}`;
-  const to = kind === "removed" ? "/dev/null" : `b/${path}`;
-  const before = old?.toString("utf8") ?? "";
-  const after = fresh?.toString("utf8") ?? "";
-  if (before === after) return kind === "changed" ? "" : `${head.join("\n")}\n`;
-  const patch = structuredPatch(from, to, before, after, "", "", { context: 3 });
-  const body = formatPatch(patch);
-  return `${head.join("\n")}\n${body.slice(body.indexOf("--- "))}`;
-}
-
-function isText(content: Buffer | undefined): boolean {
-  return content !== undefined && isUtf8(content) && !content.includes(0);
+  return path.split("/").includes(".git");
 }

@@ -4,11 +4,13 @@
  * silently cannot be told from one that does not.
  */
 import { DevmeshError } from "@devmesh/mesh/errors";
-import OpenAI from "openai";
-import type { ChatCompletionCreateParamsStreaming } from "openai/resources/chat/completions";
+import type {
+  ChatCompletionChunk,
+  ChatCompletionCreateParamsStreaming,
+} from "openai/resources/chat/completions";
+import type { CreateEmbeddingResponse } from "openai/resources/embeddings";
 import { prefixedTexts, unitVector } from "../embedding-texts.ts";
 import { fromHttp } from "../http-errors.ts";
-import { linkedAbort } from "../linked-abort.ts";
 import type {
   ChatInput,
   ChatPiece,
@@ -27,6 +29,7 @@ import {
   unavailable,
 } from "../provider-errors.ts";
 import { estimatePrompt, estimateTokens } from "../token-estimate.ts";
+import { OpenAiClient, OpenAiConnectionError, OpenAiError } from "./openai-client.ts";
 import { ToolCallAssembly, toOpenAiMessages, toOpenAiTools } from "./openai-convert.ts";
 
 /** Which server, and how long it may take to begin. */
@@ -41,42 +44,43 @@ export interface OpenAiProviderOptions {
   readonly local?: boolean;
 }
 
+interface ModelList {
+  readonly data?: readonly { readonly id: string }[];
+}
+
 const officialBaseUrl = "https://api.openai.com/v1";
 
 /** The models of one server that speaks OpenAI's API. */
 export class OpenAiProvider implements Provider {
   readonly name = "openai";
   readonly local: boolean;
-  readonly #client: OpenAI;
+  readonly #client: OpenAiClient;
   readonly #official: boolean;
-  readonly #closing = new AbortController();
+  #closed = false;
 
   constructor(options: OpenAiProviderOptions) {
     const { baseUrl = officialBaseUrl, apiKey, timeoutMs = 120_000, local = false } = options;
     this.local = local;
     this.#official = new URL(baseUrl).hostname.endsWith("openai.com");
-    this.#client = new OpenAI({
-      baseURL: baseUrl,
+    this.#client = new OpenAiClient({
+      baseUrl,
       apiKey: apiKey === "" ? "none" : apiKey,
-      // The package would read these from the environment.
-      organization: null,
-      project: null,
-      adminAPIKey: null,
-      webhookSecret: null,
-      timeout: timeoutMs,
-      maxRetries: 0,
-      logLevel: "off",
+      timeoutMs,
     });
   }
 
   async listModels(signal?: AbortSignal): Promise<readonly ProviderModel[]> {
     throwIfCancelled(signal);
     try {
-      const models: ProviderModel[] = [];
-      for await (const { id } of this.#client.models.list({ signal: this.#any(signal) })) {
-        models.push({ name: id, roles: rolesOf(id), contextTokens: 0, dimensions: 0, digest: "" });
-      }
-      return models;
+      const { data } = (await this.#client.json({ path: "models", signal })) as ModelList;
+      if (!Array.isArray(data)) throw protocolError(this.name, "it sent no list of models");
+      return data.map(({ id }) => ({
+        name: id,
+        roles: rolesOf(id),
+        contextTokens: 0,
+        dimensions: 0,
+        digest: "",
+      }));
     } catch (error) {
       throw this.#read(error, "", signal);
     }
@@ -84,32 +88,32 @@ export class OpenAiProvider implements Provider {
 
   async *chat(input: ChatInput, signal?: AbortSignal): AsyncGenerator<ChatPiece> {
     throwIfCancelled(signal);
-    const { controller, unlink } = linkedAbort(this.#any(signal));
     const calls = new ToolCallAssembly();
     let finish: string | undefined;
     let usage: Usage | undefined;
     let toolCalls = 0;
     let written = "";
     try {
-      const stream = await this.#client.chat.completions.create(this.#request(input), {
-        signal: controller.signal,
-      });
-      for await (const chunk of stream) {
+      const call = { path: "chat/completions", body: this.#request(input), signal };
+      for await (const chunks of this.#client.events(call)) {
         throwIfCancelled(signal);
-        if (chunk.usage) {
-          const { prompt_tokens, completion_tokens } = chunk.usage;
-          usage = { inputTokens: prompt_tokens, outputTokens: completion_tokens, exact: true };
+        // What came in one read goes on as one piece.
+        let text = "";
+        for (const chunk of chunks as Partial<ChatCompletionChunk>[]) {
+          if (chunk.usage) {
+            const { prompt_tokens, completion_tokens } = chunk.usage;
+            usage = { inputTokens: prompt_tokens, outputTokens: completion_tokens, exact: true };
+          }
+          const choice = chunk.choices?.[0];
+          text += choice?.delta?.content ?? "";
+          for (const part of choice?.delta?.tool_calls ?? []) calls.add(part);
+          finish = choice?.finish_reason ?? finish;
         }
-        const choice = chunk.choices?.[0];
-        if (choice === undefined) continue;
-        const text = choice.delta?.content ?? "";
         if (text !== "") {
           written += text;
           yield { type: "text", text };
         }
-        for (const part of choice.delta?.tool_calls ?? []) calls.add(part);
-        if (!choice.finish_reason) continue;
-        finish = choice.finish_reason;
+        if (finish === undefined) continue;
         for (const call of calls.take()) {
           toolCalls += 1;
           yield { type: "toolCall", call };
@@ -131,19 +135,17 @@ export class OpenAiProvider implements Provider {
       };
     } catch (error) {
       throw this.#read(error, input.model, signal);
-    } finally {
-      unlink();
-      controller.abort();
     }
   }
 
   async embed(input: EmbedInput, signal?: AbortSignal): Promise<Embeddings> {
     throwIfCancelled(signal);
     try {
-      const answer = await this.#client.embeddings.create(
-        { model: input.model, input: [...prefixedTexts(input)], encoding_format: "float" },
-        { signal: this.#any(signal) },
-      );
+      const answer = (await this.#client.json({
+        path: "embeddings",
+        body: { model: input.model, input: prefixedTexts(input), encoding_format: "float" },
+        signal,
+      })) as CreateEmbeddingResponse;
       const rows = [...answer.data].sort((a, b) => a.index - b.index);
       if (rows.length !== input.texts.length) {
         throw protocolError(this.name, "it sent another number of vectors than of texts");
@@ -163,7 +165,8 @@ export class OpenAiProvider implements Provider {
   }
 
   async close(): Promise<void> {
-    this.#closing.abort();
+    this.#closed = true;
+    this.#client.close();
   }
 
   #request(input: ChatInput): ChatCompletionCreateParamsStreaming {
@@ -182,29 +185,17 @@ export class OpenAiProvider implements Provider {
     };
   }
 
-  #any(signal: AbortSignal | undefined): AbortSignal {
-    const closing = this.#closing.signal;
-    return signal === undefined ? closing : AbortSignal.any([signal, closing]);
-  }
-
   #read(error: unknown, model: string, signal: AbortSignal | undefined): DevmeshError {
     if (signal?.aborted) return cancelled(error);
     if (error instanceof DevmeshError) return error;
     if (error instanceof SyntaxError) return protocolError(this.name, "it sent no JSON", error);
-    if (this.#closing.signal.aborted) return unavailable(this.name, "it was closed", error);
-    if (error instanceof OpenAI.APIConnectionError) {
-      return unavailable(this.name, "cannot be reached", error);
+    if (this.#closed) return unavailable(this.name, "it was closed", error);
+    if (error instanceof OpenAiConnectionError) {
+      return unavailable(this.name, "cannot be reached", error.cause);
     }
-    if (error instanceof OpenAI.APIError) {
-      return fromHttp({
-        provider: this.name,
-        model,
-        status: error.status ?? 0,
-        code: error.code ?? error.type ?? "",
-        message: error.message,
-        headers: error.headers,
-        cause: error,
-      });
+    if (error instanceof OpenAiError) {
+      const { status, code, message, headers } = error;
+      return fromHttp({ provider: this.name, model, status, code, message, headers, cause: error });
     }
     return unavailable(this.name, "it broke off", error);
   }

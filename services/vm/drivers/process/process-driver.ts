@@ -36,8 +36,6 @@ export class ProcessDriver implements SandboxDriver {
   readonly #options: ProcessDriverOptions;
   readonly #sandboxes = new Map<string, ProcessSandbox>();
   readonly #usersTaken = new Set<number>();
-  /** Starts under way. */
-  #starting = 0;
   #host: Promise<ProcessHost> | undefined;
 
   constructor(options: ProcessDriverOptions) {
@@ -98,7 +96,6 @@ export class ProcessDriver implements SandboxDriver {
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     if (signal?.aborted) throw new DevmeshError("CANCELLED", "the start was cancelled");
     const user = process.getuid?.() === 0 ? this.#takeUser() : undefined;
-    this.#starting++;
     let tidy = async () => {};
     try {
       const host = await this.#findHost();
@@ -112,8 +109,6 @@ export class ProcessDriver implements SandboxDriver {
       await tidy();
       if (user !== undefined) this.#usersTaken.delete(user);
       throw startFailed(this.name, error, signal);
-    } finally {
-      this.#starting--;
     }
   }
 
@@ -180,8 +175,7 @@ export class ProcessDriver implements SandboxDriver {
     await removeFolder(reachFolder(host, id));
     await removeFolder(join(host.base, id));
     await forgetSandboxFolder(host.base, id);
-    const isLast = this.#sandboxes.size <= 1 && this.#starting <= 1;
-    if (host.reach !== host.base && isLast) removeIfEmpty(host.reach);
+    if (host.reach !== host.base) removeIfEmpty(host.reach);
   }
 
   #findHost(): Promise<ProcessHost> {
@@ -203,7 +197,7 @@ export class ProcessDriver implements SandboxDriver {
   }
 }
 
-/** Nobody may be making a folder in it at this moment, which the driver knows. */
+/** Synchronous, as is the making of folders in it: neither comes between the other's steps. */
 function removeIfEmpty(folder: string): void {
   try {
     rmdirSync(folder);

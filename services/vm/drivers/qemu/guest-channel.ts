@@ -67,6 +67,7 @@ export class GuestChannel {
   readonly #reader = new FrameReader();
   readonly #streams = new Map<number, GuestStream>();
   #nextStream = 1;
+  #configured = false;
   #closed: Error | undefined;
 
   constructor(options: GuestChannelOptions) {
@@ -151,6 +152,9 @@ export class GuestChannel {
   }
 
   #configure(): void {
+    // Each answer waits in our memory until the guest reads it, so it gets one.
+    if (this.#configured) throw new Error("the guest asked twice for its configuration");
+    this.#configured = true;
     const { config, backend } = this.#options;
     const now = Date.now();
     const list = [

@@ -7,7 +7,7 @@ import { constants } from "node:os";
 import { Readable } from "node:stream";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type { ExecSpec, ExitState, OutputChunk, Sandbox, SandboxProcess } from "../driver.ts";
-import { commandNotFound, sandboxFailed, sandboxVariables } from "../driver-errors.ts";
+import { checkExec, commandNotFound, sandboxFailed, sandboxVariables } from "../driver-errors.ts";
 import { guardTar } from "../tar-guard.ts";
 import type { Guest } from "./boot.ts";
 import type { GuestProgram } from "./guest-channel.ts";
@@ -70,8 +70,8 @@ export class QemuSandbox implements Sandbox {
   }
 
   async exec(spec: ExecSpec, signal?: AbortSignal): Promise<SandboxProcess> {
-    const command = spec.argv[0];
-    if (!command) throw new DevmeshError("INVALID_FIELD", "argv: it is empty");
+    checkExec(spec);
+    const [command = ""] = spec.argv;
     const stream = this.#start({
       argv: spec.argv,
       env: { ...sandboxVariables, ...spec.env },
