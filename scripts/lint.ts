@@ -10,6 +10,7 @@ const checks: readonly (readonly [string, string, readonly string[]])[] = [
   ["format and lint", bin("biome"), ["check", "--error-on-warnings"]],
   ["types", bin("tsc"), ["-p", "."]],
   ["types of the console", bin("tsc"), ["-p", "web"]],
+  ["types of the console's tests", bin("tsc"), ["-p", "tests/web"]],
   ["imports and file sizes", process.execPath, ["scripts/check-imports.ts"]],
   ["proto format", bin("buf"), ["format", "--diff", "--exit-code", "proto"]],
   ["proto lint", bin("buf"), ["lint"]],
