@@ -1,5 +1,4 @@
 /** Runs a sandbox host and its runner alone. */
-import { readServingConfig } from "@devmesh/mesh/config";
 import { createLogger } from "@devmesh/mesh/log";
 import { SortableIds, SystemClock } from "@devmesh/mesh/runtime";
 import {
@@ -15,15 +14,14 @@ import { readVmConfig } from "./config.ts";
 
 await exitOnConfigError(async () => {
   const config = readVmConfig(process.env);
-  const serving = readServingConfig(process.env, "VM", 7200);
-  const logger = createLogger({ service: "vm", level: serving.logLevel });
+  const logger = createLogger({ service: "vm", level: config.logLevel });
   const clock = new SystemClock();
   const ids = new SortableIds(clock);
-  const { serviceToken } = serving;
+  const { serviceToken } = config;
   const api = createServiceTransport({ url: config.apiUrl, serviceToken, clock });
   const app = await buildVm({ config, logger, clock, ids, version, api });
-  const served = servePrivately(app, { ...serving, logger, clock, ids });
-  const server = await startServer({ ...served, ...serving, logger, http2: "grpc-js" });
+  const served = servePrivately(app, { ...config, logger, clock, ids });
+  const server = await startServer({ ...served, ...config, logger, http2: "grpc-js" });
   await untilSignalled(async () => {
     await app.close();
     await server.close(10_000);

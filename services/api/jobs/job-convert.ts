@@ -21,9 +21,9 @@ export function decodePageToken(token: string): string | undefined {
   });
 }
 
-/** The header `Idempotency-Key`, else the field. Throws INVALID_FIELD for a key over 255 bytes. */
+/** The header `Idempotency-Key`, else the field; empty: no key. Throws INVALID_FIELD for a key over 255 bytes. */
 export function idempotencyKeyOf(context: HandlerContext, field: string): string {
-  const key = context.requestHeader.get("idempotency-key") ?? field;
+  const key = context.requestHeader.get("idempotency-key") || field;
   if (Buffer.byteLength(key) <= 255) return key;
   throw new DevmeshError("INVALID_FIELD", "idempotencyKey: is longer than 255 bytes", {
     metadata: { field: "idempotencyKey" },

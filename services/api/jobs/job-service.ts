@@ -77,18 +77,21 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
     // Of a refusal; a success names the new job.
     context.values.get(kSubject).resource = req.id;
     const key = idempotencyKeyOf(context, req.idempotencyKey);
+    // Where it is refused, the audit names the job that was to be done again.
+    context.values.get(kSubject).resource = req.id;
     const { job, replayed } = await this.#jobs.retry(req.id, owner, key);
     context.values.get(kSubject).resource = job.id;
     return { jobId: job.id, job, replayed };
   }
 
   async listJobEvents({ id, from, pageSize }: ListJobEventsRequest) {
-    await this.#jobs.get(id);
+    const job = await this.#jobs.get(id);
     const maxEvents = pageSize === 0 ? 200 : pageSize;
     const events = await this.#store.readEvents(id, from, { maxEvents, maxBytes: 1 << 20 });
     const last = events.at(-1);
-    const ended = last?.kind.case === "result";
-    return { events, nextFrom: ended ? 0 : (last?.seq ?? Math.max(0, from - 1)) + 1 };
+    const next = last === undefined ? Math.max(1, from) : last.seq + 1;
+    const isBehindEnd = job.result !== undefined && next > job.lastSeq;
+    return { events, nextFrom: isBehindEnd || last?.kind.case === "result" ? 0 : next };
   }
 
   async *watchJob({ id, from }: WatchJobRequest, context: HandlerContext) {

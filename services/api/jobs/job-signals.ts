@@ -1,68 +1,133 @@
-/** Wakes those who wait for a job, or for any. Hints only: every waiter also polls. */
+/**
+ * Wakes those who wait for a job, or for any. The store's hints may be lost, so
+ * a look at the store once a second stands behind them: one for each watched
+ * job, however many watch it.
+ */
 import type { Clock } from "@devmesh/mesh/runtime";
 import type { JobStore } from "./job-store.ts";
 
-/** How long a lost hint may delay anybody. */
+/** How long a lost hint may delay anybody, in milliseconds. */
 const pollMs = 1_000;
+
+/** Who waits for one job, and how far its log went at the last look. */
+interface Watched {
+  readonly listeners: Set<JobListener>;
+  lastSeq: number | undefined;
+}
+
+/** What the class needs of the store. */
+type WatchedStore = Pick<JobStore, "get" | "onChange">;
 
 /** One subscription to the store's hints, shared by all waiters. */
 export class JobSignals {
+  readonly #store: WatchedStore;
   readonly #clock: Clock;
-  readonly #waiters = new Map<string, Set<() => void>>();
-  readonly #stop: () => void;
+  readonly #jobs = new Map<string, Watched>();
+  readonly #anyJob = new Set<JobListener>();
+  readonly #unsubscribe: () => void;
+  #polling: AbortController | undefined;
 
-  constructor(store: JobStore, clock: Clock) {
+  constructor(store: WatchedStore, clock: Clock) {
+    this.#store = store;
     this.#clock = clock;
-    this.#stop = store.onChange((jobId) => {
-      this.#wake(jobId);
-      this.#wake("");
+    this.#unsubscribe = store.onChange((jobId) => {
+      wakeAll(this.#jobs.get(jobId)?.listeners ?? []);
+      wakeAll(this.#anyJob);
     });
   }
 
   /**
-   * Starts to listen for a job (or, with "", for any) before the caller looks
-   * at the store, so that no change between look and wait is missed.
+   * Starts to listen for a job before the caller looks at the store, so that no
+   * change between look and wait is missed.
    */
   listen(jobId: string): JobListener {
-    return new JobListener(this.#clock, (wake) => this.#add(jobId, wake));
+    const watched = this.#jobs.get(jobId) ?? { listeners: new Set(), lastSeq: undefined };
+    this.#jobs.set(jobId, watched);
+    const listener = new JobListener(this.#clock, () => this.#leave(jobId, listener));
+    watched.listeners.add(listener);
+    if (this.#polling === undefined) {
+      this.#polling = new AbortController();
+      void this.#poll(this.#polling.signal);
+    }
+    return listener;
   }
 
-  /** Ends the subscription. */
+  /** The same for changes of any job. The look at the store once a second is the caller's own. */
+  listenToAll(): JobListener {
+    const listener = new JobListener(this.#clock, () => this.#anyJob.delete(listener), pollMs);
+    this.#anyJob.add(listener);
+    return listener;
+  }
+
+  /** Ends the subscription and the looks; who still waits is woken. */
   close(): void {
-    this.#stop();
+    this.#unsubscribe();
+    this.#stopPolling();
+    for (const { listeners } of this.#jobs.values()) wakeAll(listeners);
+    wakeAll(this.#anyJob);
   }
 
-  #add(jobId: string, wake: () => void): () => void {
-    const waiters = this.#waiters.get(jobId) ?? new Set();
-    this.#waiters.set(jobId, waiters);
-    waiters.add(wake);
-    return () => {
-      waiters.delete(wake);
-      if (waiters.size === 0 && this.#waiters.get(jobId) === waiters) this.#waiters.delete(jobId);
-    };
+  #leave(jobId: string, listener: JobListener): void {
+    const watched = this.#jobs.get(jobId);
+    watched?.listeners.delete(listener);
+    if (watched?.listeners.size === 0) this.#jobs.delete(jobId);
+    if (this.#jobs.size === 0) this.#stopPolling();
   }
 
-  #wake(jobId: string): void {
-    for (const wake of this.#waiters.get(jobId) ?? []) wake();
+  #stopPolling(): void {
+    this.#polling?.abort();
+    this.#polling = undefined;
+  }
+
+  async #poll(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        await this.#clock.sleep(pollMs, signal);
+      } catch {
+        // Nobody watches any more.
+        return;
+      }
+      // One after the other: many watched jobs are a slower look, never a flood.
+      for (const [jobId, watched] of this.#jobs) {
+        if (signal.aborted) return;
+        await this.#look(jobId, watched);
+      }
+    }
+  }
+
+  async #look(jobId: string, watched: Watched): Promise<void> {
+    try {
+      const lastSeq = (await this.#store.get(jobId))?.lastSeq;
+      if (lastSeq === watched.lastSeq) return;
+      watched.lastSeq = lastSeq;
+    } catch {
+      // The store is away: those who wait look for themselves and tell their callers.
+    }
+    wakeAll(watched.listeners);
   }
 }
 
 /** Remembers whether something happened since the last wait. */
 export class JobListener {
   readonly #clock: Clock;
-  readonly #remove: () => void;
+  readonly #leave: () => void;
+  readonly #maxWaitMs: number;
   #pending = false;
   #wake: (() => void) | undefined;
 
-  constructor(clock: Clock, add: (wake: () => void) => () => void) {
+  constructor(clock: Clock, leave: () => void, maxWaitMs = Number.POSITIVE_INFINITY) {
     this.#clock = clock;
-    this.#remove = add(() => {
-      this.#pending = true;
-      this.#wake?.();
-    });
+    this.#leave = leave;
+    this.#maxWaitMs = maxWaitMs;
   }
 
-  /** Resolves at the next hint, after `maxMs`, after a second at the latest, or when the signal aborts. */
+  /** Something may have happened. */
+  wake(): void {
+    this.#pending = true;
+    this.#wake?.();
+  }
+
+  /** Resolves at the next hint, after `maxMs` at the latest, or when the signal aborts. */
   async wait(maxMs: number, signal: AbortSignal): Promise<void> {
     if (!this.#pending && !signal.aborted) {
       const woken = new AbortController();
@@ -70,7 +135,7 @@ export class JobListener {
         this.#wake = resolve;
         signal.addEventListener("abort", () => resolve(), { once: true, signal: woken.signal });
       });
-      const late = this.#clock.sleep(Math.min(maxMs, pollMs), woken.signal);
+      const late = this.#clock.sleep(Math.min(maxMs, this.#maxWaitMs), woken.signal);
       // The sleep that lost the race ends by the abort below.
       await Promise.race([hint, late.catch(() => {})]);
       woken.abort();
@@ -81,6 +146,10 @@ export class JobListener {
 
   /** Stops listening. */
   [Symbol.dispose](): void {
-    this.#remove();
+    this.#leave();
   }
+}
+
+function wakeAll(listeners: Iterable<JobListener>): void {
+  for (const listener of listeners) listener.wake();
 }

@@ -31,41 +31,41 @@ export class JobWatch {
 
   /**
    * Events from number `from` on, in order, each once; `undefined` where
-   * nothing happened for the keepalive's time. Ends after the result. Reads a
-   * page ahead of the caller and no more, so a slow reader costs nobody
-   * anything. Throws NOT_FOUND.
+   * nothing happened for the keepalive's time. Ends after the result, and at
+   * once where `from` lies behind it. Reads a page ahead of the caller and no
+   * more, so a slow reader costs nobody anything. Throws NOT_FOUND, and the
+   * signal's reason when it aborts: only a job's end ends a watch in peace.
    */
   async *events(
     id: string,
     from: number,
     signal: AbortSignal,
   ): AsyncGenerator<JobEvent | undefined> {
-    if ((await this.#store.get(id)) === undefined) throw notFound("job", id);
     using listener = this.#signals.listen(id);
+    if ((await this.#store.get(id)) === undefined) throw notFound("job", id);
     let next = Math.max(1, from);
     let spokeAtMs = this.#clock.now();
-    while (!signal.aborted) {
+    for (;;) {
+      signal.throwIfAborted();
       const events = await this.#store.readEvents(id, next, { maxEvents: 500, maxBytes: 1 << 20 });
       for (const event of events) {
         yield event;
-        if (event.kind.case === "result" || signal.aborted) return;
+        if (event.kind.case === "result") return;
+        signal.throwIfAborted();
         next = event.seq + 1;
-      }
-      if (events.length > 0) {
         spokeAtMs = this.#clock.now();
-        continue;
       }
-      if (next > 1 && (await this.#ended(id, next))) return;
-      await listener.wait(this.keepaliveMs, signal);
-      if (this.#clock.now() - spokeAtMs >= this.keepaliveMs) {
-        spokeAtMs = this.#clock.now();
-        yield undefined;
-      }
+      if (events.length > 0) continue;
+      if (await this.#isBehindEnd(id, next)) return;
+      await listener.wait(spokeAtMs + this.keepaliveMs - this.#clock.now(), signal);
+      if (this.#clock.now() - spokeAtMs < this.keepaliveMs || signal.aborted) continue;
+      yield undefined;
+      spokeAtMs = this.#clock.now();
     }
   }
 
   /** True for a reader that asks for numbers behind the result. */
-  async #ended(id: string, next: number): Promise<boolean> {
+  async #isBehindEnd(id: string, next: number): Promise<boolean> {
     const job = await this.#store.get(id);
     return job?.result !== undefined && next > job.lastSeq;
   }

@@ -36,6 +36,12 @@ export interface CreateInput {
   readonly idempotencyKey: string;
 }
 
+/** The job that a call made, now or (`replayed`) before. */
+export interface Accepted {
+  readonly job: Job;
+  readonly replayed: boolean;
+}
+
 /** Accepts, finds, cancels and retries jobs. */
 export class Jobs {
   readonly #store: JobStore;
@@ -54,20 +60,8 @@ export class Jobs {
    * Accepts a job. Throws KEY_REUSED, NOT_FOUND (workspace), and
    * ISOLATION_UNAVAILABLE if runners are there and none can give what is asked.
    */
-  async create({ owner, spec, idempotencyKey }: CreateInput) {
-    const isolation = spec.isolation === Isolation.UNSPECIFIED ? Isolation.PROCESS : spec.isolation;
-    const complete = create(JobSpecSchema, { ...spec, isolation });
-    await this.#requireWorkspace(complete);
-    await this.#agents.requireIsolation(isolation);
-    return this.#store.accept({
-      id: this.#ids.next("job"),
-      owner,
-      spec: complete,
-      maxAttempts: spec.maxAttempts === 0 ? defaultAttempts : spec.maxAttempts,
-      ...(idempotencyKey !== "" && {
-        key: { value: idempotencyKey, fingerprint: fingerprint(spec), ttlMs: keyTtlMs },
-      }),
-    });
+  create(input: CreateInput): Promise<Accepted> {
+    return this.#accept(input, "");
   }
 
   /** One job. Throws NOT_FOUND. */
@@ -87,8 +81,8 @@ export class Jobs {
     return this.#store.requestCancel(id, detail);
   }
 
-  /** Makes a new job with an ended one's spec. Throws NOT_FOUND, WRONG_STATE, KEY_REUSED. */
-  async retry(id: string, owner: string, idempotencyKey: string) {
+  /** Makes a new job with an ended one's spec. Throws WRONG_STATE, and what `create` throws. */
+  async retry(id: string, owner: string, idempotencyKey: string): Promise<Accepted> {
     const job = await this.get(id);
     if (!isFinal(job.status) || job.spec === undefined) {
       const state = JobStatus[job.status];
@@ -96,7 +90,22 @@ export class Jobs {
         metadata: { state },
       });
     }
-    return this.create({ owner, spec: job.spec, idempotencyKey });
+    return this.#accept({ owner, spec: job.spec, idempotencyKey }, id);
+  }
+
+  async #accept({ owner, spec, idempotencyKey }: CreateInput, retryOf: string): Promise<Accepted> {
+    const complete = withDefaults(spec);
+    await this.#requireWorkspace(complete);
+    await this.#agents.requireIsolation(complete.isolation);
+    const { maxAttempts } = complete;
+    const key = { value: idempotencyKey, fingerprint: fingerprint(spec, retryOf), ttlMs: keyTtlMs };
+    return this.#store.accept({
+      id: this.#ids.next("job"),
+      owner,
+      spec: complete,
+      maxAttempts,
+      ...(idempotencyKey !== "" && { key }),
+    });
   }
 
   async #requireWorkspace({ workspaceSha256 }: JobSpec): Promise<void> {
@@ -117,12 +126,36 @@ export function isFinal(status: JobStatus): boolean {
   );
 }
 
-/** SHA-256 of the spec's JSON with sorted keys: equal specs have equal fingerprints. */
-export function fingerprint(spec: JobSpec): string {
-  const sorted = JSON.stringify(toJson(JobSpecSchema, spec), (_key, value: unknown) =>
-    typeof value === "object" && value !== null && !Array.isArray(value)
-      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : value,
-  );
+/** The spec with the backend's defaults in it; those of `limits` are the runner's. */
+function withDefaults(spec: JobSpec): JobSpec {
+  const { isolation, maxAttempts } = spec;
+  return create(JobSpecSchema, {
+    ...spec,
+    isolation: isolation === Isolation.UNSPECIFIED ? Isolation.PROCESS : isolation,
+    maxAttempts: maxAttempts === 0 ? defaultAttempts : maxAttempts,
+  });
+}
+
+/**
+ * SHA-256 of what is asked for: the spec's JSON with sorted keys, where a
+ * default counts as said and an empty message as absent, and the job that is
+ * to be done again.
+ */
+export function fingerprint(spec: JobSpec, retryOf = ""): string {
+  const asked = { spec: toJson(JobSpecSchema, withDefaults(spec)), retryOf };
+  const sorted = JSON.stringify(asked, (_key, value: unknown) => {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+    const entries = Object.entries(value).filter(([, item]) => !isEmptyObject(item));
+    return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+  });
   return createHash("sha256").update(sorted).digest("hex");
+}
+
+function isEmptyObject(value: unknown): boolean {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    !Array.isArray(value) &&
+    Object.keys(value).length === 0
+  );
 }

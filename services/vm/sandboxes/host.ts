@@ -95,7 +95,15 @@ export class Host {
 
   /** Removes every sandbox. */
   async close(): Promise<void> {
-    await Promise.allSettled(this.sandboxes().map((sandbox) => sandbox.delete()));
+    const gone = this.sandboxes().map(async (sandbox) => {
+      try {
+        await sandbox.delete();
+      } catch (err) {
+        // The next start reaps it.
+        this.#logger.error({ sandbox: sandbox.id, err }, "a sandbox could not be removed");
+      }
+    });
+    await Promise.all(gone);
   }
 
   async #reapOne(driver: SandboxDriver): Promise<void> {
@@ -110,15 +118,28 @@ export class Host {
 
   #probes(refresh = false): Map<SandboxDriver, Promise<DriverProbe>> {
     if (this.#probing === undefined || refresh) {
-      this.#probing = new Map(this.#drivers.map((driver) => [driver, this.#probeOne(driver)]));
+      const probes = new Map(this.#drivers.map((driver) => [driver, probeOf(driver)]));
+      this.#probing = probes;
+      for (const [driver, probe] of probes) {
+        void probe.then((row) => {
+          // An older try that ends later tells nothing new.
+          if (this.#probing === probes) this.#rows.set(driver, row);
+        });
+      }
     }
     return this.#probing;
   }
+}
 
-  async #probeOne(driver: SandboxDriver): Promise<DriverProbe> {
-    const row = await driver.probe();
-    this.#rows.set(driver, row);
-    return row;
+/** The port says that a probe never throws; a driver that does is not available either. */
+async function probeOf(driver: SandboxDriver): Promise<DriverProbe> {
+  try {
+    return await driver.probe();
+  } catch (error) {
+    const { name, isolation } = driver;
+    const reason = `its probe failed: ${error instanceof Error ? error.message : String(error)}`;
+    const remedy = "look at what it says, and try again";
+    return { driver: name, isolation, available: false, engine: "", reason, remedy };
   }
 }
 
