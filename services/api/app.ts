@@ -5,6 +5,7 @@ import { AuditService } from "@devmesh/gen/devmesh/api/v1/audit_service_pb";
 import { BlobService } from "@devmesh/gen/devmesh/api/v1/blob_service_pb";
 import { ContextService } from "@devmesh/gen/devmesh/api/v1/context_service_pb";
 import { InferService } from "@devmesh/gen/devmesh/api/v1/infer_service_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { RunnerService } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { SystemService } from "@devmesh/gen/devmesh/api/v1/system_service_pb";
@@ -94,7 +95,13 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
   });
   const { leaseTtlMs } = config;
   const scopes = scopesOf(contracts.map((desc) => ({ desc })));
-  const tokens = new Tokens({ store: stores.tokens, clock, ids, scopes });
+  const tokens = new Tokens({
+    store: stores.tokens,
+    clock,
+    ids,
+    scopes,
+    isRunning: async (jobId) => (await stores.jobs.get(jobId))?.status === JobStatus.RUNNING,
+  });
   const agents = new Agents({ store: stores.agents, clock, leaseTtlMs });
   const jobs = new Jobs({ store: stores.jobs, blobs: stores.blobs, agents, ids });
   const signals = new JobSignals(stores.jobs, clock);
@@ -108,6 +115,8 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     clock,
     logger,
     leaseTtlMs,
+    // An ask for work is answered well before its deadline cuts it off.
+    maxWaitMs: config.requestTimeoutMs / 2,
   });
   const audit = new AuditLog({ store: stores.audit, logger });
   const plane = createClient(ContextPlane, mcp);
@@ -151,7 +160,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
         agents,
       }),
     ),
-    serve(RunnerService, new RunnerServiceImpl({ runners, store: stores.jobs, tokens })),
+    serve(RunnerService, new RunnerServiceImpl({ runners, store: stores.jobs })),
   ];
   const interceptors = serverInterceptors({
     logger,

@@ -2,6 +2,7 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { type Env, EnvReader } from "@devmesh/mesh/config";
+import { tokenPattern } from "./tokens/api-authenticator.ts";
 
 /** What the backend is started with. */
 export interface ApiConfig {
@@ -71,12 +72,27 @@ export function readApiConfig(env: Env): ApiConfig {
       enableCloudFallback: reader.boolean("ENABLE_CLOUD_FALLBACK", true),
     },
   };
+  refuseOdd(config, reader);
   if (environment === "production") refuseInProduction(config, reader);
   reader.finish();
   return config;
 }
 
 const logLevels = ["trace", "debug", "info", "warn", "error", "silent"];
+
+/** What is well formed and would never work. */
+function refuseOdd({ corsOrigins, serviceToken }: ApiConfig, reader: EnvReader): void {
+  for (const origin of corsOrigins) {
+    if (origin === "*" || (URL.canParse(origin) && new URL(origin).origin === origin)) continue;
+    reader.mistake(
+      `CORS_ALLOWED_ORIGINS: ${JSON.stringify(origin)} is no origin: wants scheme://host[:port]`,
+    );
+  }
+  if (serviceToken === "") reader.mistake("DEVMESH_SERVICE_TOKEN: is empty");
+  if (serviceToken !== undefined && tokenPattern.test(serviceToken)) {
+    reader.mistake("DEVMESH_SERVICE_TOKEN: looks like an access token (dm_…): take another secret");
+  }
+}
 
 function refuseInProduction(config: ApiConfig, reader: EnvReader): void {
   if (config.devBypass) reader.mistake("DEV_BYPASS: is refused in production");

@@ -10,5 +10,10 @@ export function callOptions(context: HandlerContext): CallOptions {
     const value = context.requestHeader.get(name);
     if (value !== null) headers[name] = value;
   }
-  return { signal: context.signal, headers, ...(timeoutMs !== undefined && { timeoutMs }) };
+  return {
+    signal: context.signal,
+    headers,
+    // Connect takes 0 for no limit at all.
+    ...(timeoutMs !== undefined && { timeoutMs: Math.max(1, timeoutMs) }),
+  };
 }

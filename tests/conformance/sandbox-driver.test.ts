@@ -19,6 +19,7 @@ sandboxDriverSuite(
     network: "its programs are functions of this process",
     mounts: "it runs no files of the host",
     hardening: "its programs are functions of this process",
+    hostProcess: "its programs are functions of this process",
     reap: "it lives in memory and ends with its process",
   },
 );
@@ -77,6 +78,6 @@ sandboxDriverSuite(
       cleanup: () => rm(stateDir, { recursive: true, force: true }),
     };
   },
-  { hardening: "one of its two tests looks for the program among the host's own processes" },
+  { hostProcess: "a guest's program is no process of the host" },
   300_000,
 );

@@ -40,6 +40,11 @@ export class Agents {
     if (!(await this.#store.touch(id, running))) throw notFound("runner", id);
   }
 
+  /** Throws NOT_FOUND for a runner that never presented itself: it shall register again. */
+  async requireKnown(id: string): Promise<void> {
+    if ((await this.#store.get(id)) === undefined) throw notFound("runner", id);
+  }
+
   /** All runners of the last day, alive ones first. */
   async list(): Promise<Agent[]> {
     const records = await this.#store.list(forgetAfterMs);

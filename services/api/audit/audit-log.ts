@@ -15,6 +15,8 @@ export class AuditLog {
   readonly #logger: Logger;
   #buffer: AuditEntry[] = [];
   #timer: NodeJS.Timeout | undefined;
+  /** The last write of buffered rows; each waits for the one before. */
+  #writing: Promise<void> = Promise.resolve();
 
   constructor({ store, logger }: { readonly store: AuditStore; readonly logger: Logger }) {
     this.#store = store;
@@ -30,13 +32,17 @@ export class AuditLog {
     return undefined;
   }
 
-  /** Writes what waits. */
-  async flush(): Promise<void> {
+  /** Writes what waits; resolves when all that was taken until now is written. Never rejects. */
+  flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     const rows = this.#buffer;
     this.#buffer = [];
-    if (rows.length === 0) return;
+    if (rows.length > 0) this.#writing = this.#writing.then(() => this.#write(rows));
+    return this.#writing;
+  }
+
+  async #write(rows: readonly AuditEntry[]): Promise<void> {
     try {
       await this.#store.append(rows);
     } catch (err) {

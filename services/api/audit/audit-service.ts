@@ -34,8 +34,7 @@ export class AuditServiceImpl implements ServiceImpl<typeof AuditService> {
 
 function beforeId(token: string): number | undefined {
   if (token === "") return undefined;
-  const id = Number(token);
-  if (/^\d{1,15}$/.test(token)) return id;
+  if (/^\d{1,15}$/.test(token)) return Number(token);
   throw new DevmeshError("INVALID_PAGE_TOKEN", "pageToken: is not one of this server's", {
     metadata: { field: "pageToken" },
   });

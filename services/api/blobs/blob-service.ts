@@ -20,14 +20,18 @@ export class BlobServiceImpl implements ServiceImpl<typeof BlobService> {
 
   async putBlob(requests: AsyncIterable<PutBlobRequest>, context: HandlerContext) {
     const pieces = requests[Symbol.asyncIterator]();
-    const first = await pieces.next();
-    if (first.done === true || first.value.sha256 === "") {
-      throw invalidField("sha256", "is missing in the first piece");
+    try {
+      const first = await pieces.next();
+      if (first.done === true || first.value.sha256 === "") {
+        throw invalidField("sha256", "is missing in the first piece");
+      }
+      const { sha256, data } = first.value;
+      context.values.get(kSubject).resource = sha256;
+      const { sizeBytes } = await this.#store.put(sha256, contentOf(data, pieces));
+      return { sha256, sizeBytes: BigInt(sizeBytes) };
+    } finally {
+      await pieces.return?.();
     }
-    const { sha256, data } = first.value;
-    context.values.get(kSubject).resource = sha256;
-    const { sizeBytes } = await this.#store.put(sha256, contentOf(data, pieces));
-    return { sha256, sizeBytes: BigInt(sizeBytes) };
   }
 
   async *getBlob({ sha256 }: GetBlobRequest) {

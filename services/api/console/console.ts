@@ -1,12 +1,13 @@
 /** Serves the built console at the public door, with one page for all its addresses. */
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { extname, join, normalize, sep } from "node:path";
+import { extname, join, resolve, sep } from "node:path";
 import type { HttpExchange, HttpHandler } from "@devmesh/mesh/server";
 
 const mediaTypes: Record<string, string> = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript; charset=utf-8",
+  ".map": "application/json",
   ".css": "text/css; charset=utf-8",
   ".svg": "image/svg+xml",
   ".png": "image/png",
@@ -26,11 +27,13 @@ const pageHeaders = {
 };
 
 /** Addresses that are never the console's: an unknown one below them is a JSON 404. */
-const notPages = /^\/(v1|devmesh\.|grpc\.|mcp|\.well-known|openapi\.json|livez|readyz|metrics)/;
+const notPages =
+  /^\/(devmesh\.|grpc\.|(v1|mcp|\.well-known|openapi\.json|livez|readyz|metrics)(\/|$))/;
 
 /** Serves the files of `folder`; without one, `/` says how to build it. */
 export function createConsoleHandler(folder: string | undefined): HttpHandler {
-  const built = folder !== undefined && existsSync(join(folder, "index.html")) ? folder : undefined;
+  const root = folder === undefined ? undefined : resolve(folder);
+  const built = root !== undefined && existsSync(join(root, "index.html")) ? root : undefined;
   return async (exchange) => {
     if (exchange.verb !== "GET" && exchange.verb !== "HEAD") return false;
     const { pathname } = exchange.url;
@@ -73,7 +76,7 @@ function fileOf(root: string, pathname: string): string | undefined {
     return undefined;
   }
   if (decoded.includes("\0")) return undefined;
-  const path = normalize(join(root, decoded === "/" ? "index.html" : decoded));
+  const path = join(root, decoded === "/" ? "index.html" : decoded);
   return path.startsWith(root + sep) ? path : undefined;
 }
 

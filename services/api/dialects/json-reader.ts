@@ -22,7 +22,7 @@ export class JsonReader {
 
   /** The field as it is. */
   raw(name: string): unknown {
-    return this.#value[name] ?? undefined;
+    return Object.hasOwn(this.#value, name) ? (this.#value[name] ?? undefined) : undefined;
   }
 
   /** A text; empty if absent. */
@@ -48,6 +48,13 @@ export class JsonReader {
     if (!Number.isInteger(value) || value < min || value > max) {
       throw this.#wrong(name, `a whole number from ${min} to ${max}`);
     }
+    return value;
+  }
+
+  /** True or false; false if absent. */
+  boolean(name: string): boolean {
+    const value = this.raw(name) ?? false;
+    if (typeof value !== "boolean") throw this.#wrong(name, "true or false");
     return value;
   }
 

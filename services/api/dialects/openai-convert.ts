@@ -23,12 +23,20 @@ export interface CompletionRequest {
 const tokenBounds = { min: 0, max: 1_000_000 };
 const seedBounds = { min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER };
 
-/** Throws MALFORMED_BODY, or INVALID_FIELD that names the field. Unknown fields are passed over. */
+/** How deep a document may be: what comes behind walks it by recursion. */
+const maxDepth = 100;
+
+/**
+ * Throws MALFORMED_BODY, or INVALID_FIELD that names the field. Fields that
+ * change nothing here are passed over; one that asks for what there is not
+ * (`n` above 1) is refused.
+ */
 export function toChatRequest(body: Uint8Array): CompletionRequest {
   const reader = new JsonReader(parse(body), "");
   const messages = reader.list("messages").map(toMessage);
   if (messages.length === 0) throw invalidField("messages", "must have at least one message");
-  const stop = reader.raw("stop");
+  reader.integer("n", { min: 1, max: 1 });
+  const noTools = reader.raw("tool_choice") === "none";
   const temperature = reader.number("temperature");
   const topP = reader.number("top_p");
   const seed = reader.integer("seed", seedBounds);
@@ -37,21 +45,31 @@ export function toChatRequest(body: Uint8Array): CompletionRequest {
     request: create(ChatRequestSchema, {
       model: reader.string("model"),
       messages,
-      tools: reader.list("tools").map(toTool),
+      tools: noTools ? [] : reader.list("tools").map(toTool),
       params: {
-        maxTokens:
-          reader.integer("max_completion_tokens", tokenBounds) ??
-          reader.integer("max_tokens", tokenBounds) ??
-          0,
-        stop: typeof stop === "string" ? [stop] : reader.strings("stop"),
+        maxTokens: maxTokensOf(reader),
+        stop: stopsOf(reader),
         ...(temperature !== undefined && { temperature }),
         ...(topP !== undefined && { topP }),
         ...(seed !== undefined && { seed: BigInt(seed) }),
       },
     }),
-    stream: reader.raw("stream") === true,
+    stream: reader.boolean("stream"),
     includeUsage: isObject(options) && options.include_usage === true,
   };
+}
+
+function maxTokensOf(reader: JsonReader): number {
+  const names = ["max_completion_tokens", "max_tokens"];
+  const [newer, older] = names.map((name) => reader.integer(name, tokenBounds));
+  return newer ?? older ?? 0;
+}
+
+/** A text or a list of texts; empty ones end nothing. */
+function stopsOf(reader: JsonReader): string[] {
+  const stop = reader.raw("stop");
+  const stops = typeof stop === "string" ? [stop] : reader.strings("stop");
+  return stops.filter((text) => text !== "");
 }
 
 function toMessage(message: JsonReader) {
@@ -90,24 +108,28 @@ function toTool(tool: JsonReader) {
   };
 }
 
-/** A whole answer in the dialect. */
-export function toCompletion(answer: ChatResponse): Json {
+/** A whole answer in the dialect; `model` is named where the answer says no route. */
+export function toCompletion(answer: ChatResponse, model: string): Json {
   const { message, finishReason, usage, route } = answer;
   const calls = (message?.toolCalls ?? []).map((call) => ({
     id: call.id,
     type: "function",
     function: { name: call.name, arguments: call.arguments },
   }));
+  const content = message?.content ?? "";
   return {
-    ...envelope("chat.completion", `${route?.provider}/${route?.model}`),
+    ...envelope("chat.completion", route ? `${route.provider}/${route.model}` : model),
     choices: [
       {
         index: 0,
         message: {
           role: "assistant",
-          content: message?.content ?? "",
+          // An answer of tool calls alone has no content.
+          content: content === "" && calls.length > 0 ? null : content,
+          refusal: null,
           ...(calls.length > 0 && { tool_calls: calls }),
         },
+        logprobs: null,
         finish_reason: finishReason,
       },
     ],
@@ -118,13 +140,15 @@ export function toCompletion(answer: ChatResponse): Json {
 /** Turns a piece of an answer into the dialect's chunks. */
 export type ChunkWriter = (delta: ChatDelta | undefined) => Json[];
 
-/** A writer for one answer; all its chunks have one id. */
-export function chunkWriter(includeUsage: boolean): ChunkWriter {
-  let head = envelope("chat.completion.chunk", "");
+/** A writer for one answer; all its chunks have one id. `model` is named until the route is known. */
+export function chunkWriter(includeUsage: boolean, model: string): ChunkWriter {
+  let head = envelope("chat.completion.chunk", model);
   let calls = 0;
   const chunk = (delta: Json, finish: string | null = null): Json => ({
     ...head,
     choices: [{ index: 0, delta, finish_reason: finish }],
+    // Asked for, the usage is in the last chunk, and null in all others.
+    ...(includeUsage && { usage: null }),
   });
   return (delta) => {
     const piece = delta?.piece;
@@ -180,6 +204,12 @@ function parse(body: Uint8Array): Json {
     const why = error instanceof Error ? error.message : "unreadable";
     throw new DevmeshError("MALFORMED_BODY", `the body is not JSON: ${why}`);
   }
-  if (isObject(value)) return value;
+  if (isObject(value) && isWithinDepth(value, maxDepth)) return value;
+  if (isObject(value)) throw new DevmeshError("MALFORMED_BODY", "the body is nested too deeply");
   throw new DevmeshError("MALFORMED_BODY", "the body must be a JSON object");
+}
+
+function isWithinDepth(value: unknown, depth: number): boolean {
+  if (typeof value !== "object" || value === null) return true;
+  return depth > 0 && Object.values(value).every((item) => isWithinDepth(item, depth - 1));
 }

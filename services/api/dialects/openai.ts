@@ -64,7 +64,7 @@ async function complete(
   const { request, stream, includeUsage } = toChatRequest(await exchange.body(maxBodyBytes));
   if (!stream) {
     const res = await chat.unary(request, initOf(exchange));
-    exchange.json(200, toCompletion(res.message as ChatResponse));
+    exchange.json(200, toCompletion(res.message as ChatResponse, request.model));
     return;
   }
   const message = create(StreamChatRequestSchema, { request });
@@ -73,7 +73,7 @@ async function complete(
   // The first piece comes before the head, so that a refusal has its status.
   const first = await deltas.next();
   exchange.startEventStream();
-  await relay(exchange, first, deltas, chunkWriter(includeUsage));
+  await relay(exchange, first, deltas, chunkWriter(includeUsage, request.model));
 }
 
 async function relay(
@@ -90,6 +90,8 @@ async function relay(
     }
     exchange.res.end("data: [DONE]\n\n");
   } catch (error) {
+    // To a client that has gone away there is nothing left to say.
+    if (exchange.signal.aborted) return;
     await exchange.write(`data: ${JSON.stringify(errorBody(toDevmeshError(error)))}\n\n`);
     exchange.res.end();
   } finally {
@@ -107,6 +109,13 @@ function refuse(exchange: HttpExchange, error: unknown): void {
   if (requestId !== "") exchange.res.setHeader("x-request-id", requestId);
   if (failure.retryAfterMs !== undefined) {
     exchange.res.setHeader("retry-after", String(Math.ceil(failure.retryAfterMs / 1000)));
+  }
+  if (failure.reason === "UNAUTHENTICATED") {
+    exchange.res.setHeader("www-authenticate", "Bearer");
+  }
+  // An unread body would be taken for the next request of the connection.
+  if (!exchange.req.complete && exchange.req.httpVersionMajor === 1) {
+    exchange.res.setHeader("connection", "close");
   }
   exchange.json(statusOf(failure.reason), errorBody(failure));
 }

@@ -6,6 +6,7 @@ import type {
   StreamChatRequest,
 } from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";
 import { kPrincipal } from "@devmesh/mesh/context";
+import { invalidField } from "@devmesh/mesh/errors";
 import { callOptions } from "../forward.ts";
 
 /** Conversations with models, passed on with the job that the caller's token is bound to. */
@@ -21,7 +22,7 @@ export class ChatServiceImpl implements ServiceImpl<typeof ChatService> {
   }
 
   async *streamChat({ request }: StreamChatRequest, context: HandlerContext) {
-    if (request === undefined) return;
+    if (request === undefined) throw invalidField("request", "is missing");
     yield* this.#chat.streamChat({ request: withJob(request, context) }, callOptions(context));
   }
 }

@@ -78,7 +78,8 @@ export class Jobs {
 
   /** Asks to cancel. Throws NOT_FOUND, WRONG_STATE. */
   cancel(id: string, detail: string): Promise<Job> {
-    return this.#store.requestCancel(id, detail);
+    // Postgres takes no NUL in a text.
+    return this.#store.requestCancel(id, detail.replaceAll("\0", ""));
   }
 
   /** Makes a new job with an ended one's spec. Throws WRONG_STATE, and what `create` throws. */

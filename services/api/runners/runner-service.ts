@@ -14,26 +14,22 @@ import type {
 import { kSubject } from "@devmesh/mesh/context";
 import { invalidField } from "@devmesh/mesh/errors";
 import type { JobStore } from "../jobs/job-store.ts";
-import type { Tokens } from "../tokens/tokens.ts";
 import type { Runners } from "./runners.ts";
 
 /** What the handlers need. */
 export interface RunnerServiceOptions {
   readonly runners: Runners;
   readonly store: JobStore;
-  readonly tokens: Tokens;
 }
 
 /** What a host's runner says to the backend. */
 export class RunnerServiceImpl implements ServiceImpl<typeof RunnerService> {
   readonly #runners: Runners;
   readonly #store: JobStore;
-  readonly #tokens: Tokens;
 
-  constructor({ runners, store, tokens }: RunnerServiceOptions) {
+  constructor({ runners, store }: RunnerServiceOptions) {
     this.#runners = runners;
     this.#store = store;
-    this.#tokens = tokens;
   }
 
   async registerRunner({ runner }: RegisterRunnerRequest, context: HandlerContext) {
@@ -71,16 +67,13 @@ export class RunnerServiceImpl implements ServiceImpl<typeof RunnerService> {
     const held = required(lease);
     if (result === undefined) throw invalidField("result", "is missing");
     context.values.get(kSubject).resource = held.jobId;
-    const job = await this.#store.finish(held, seq, result);
-    await this.#tokens.endJob(held.jobId);
-    return { job };
+    return { job: await this.#runners.finish(held, seq, result) };
   }
 
   async releaseJob({ lease, detail }: ReleaseJobRequest, context: HandlerContext) {
     const held = required(lease);
     context.values.get(kSubject).resource = held.jobId;
-    await this.#store.release(held, detail);
-    await this.#tokens.endJob(held.jobId);
+    await this.#runners.release(held, detail);
     return {};
   }
 }

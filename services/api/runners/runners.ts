@@ -1,6 +1,6 @@
 /** What the backend does for runners: leases, heartbeats, and taking leases back. */
 import type { Agent } from "@devmesh/gen/devmesh/api/v1/agent_pb";
-import type { Isolation } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { Isolation, Job, JobResult } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type { Logger } from "@devmesh/mesh/log";
 import type { Clock } from "@devmesh/mesh/runtime";
 import type { Agents } from "../agents/agents.ts";
@@ -17,6 +17,8 @@ export interface RunnersOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly leaseTtlMs: number;
+  /** The longest that an ask for work is kept waiting. */
+  readonly maxWaitMs: number;
 }
 
 /** A claimed job and the token for its own calls. */
@@ -42,6 +44,7 @@ export class Runners {
   readonly #logger: Logger;
   readonly #stopped = new AbortController();
   readonly leaseTtlMs: number;
+  readonly #maxWaitMs: number;
   #sweeping: Promise<void> | undefined;
 
   constructor(options: RunnersOptions) {
@@ -52,6 +55,7 @@ export class Runners {
     this.#clock = options.clock;
     this.#logger = options.logger;
     this.leaseTtlMs = options.leaseTtlMs;
+    this.#maxWaitMs = options.maxWaitMs;
   }
 
   /** Makes a runner known. */
@@ -59,20 +63,26 @@ export class Runners {
     return this.#agents.register(runner);
   }
 
-  /** Waits for jobs the runner can run, and leases them. Throws NOT_FOUND for unknown runners. */
-  async lease(input: LeaseInput, signal: AbortSignal): Promise<GrantedLease[]> {
-    const { runnerId, max, strongest, waitMs } = input;
-    await this.#agents.touch(runnerId, 0);
-    using listener = this.#signals.listen("");
-    const until = this.#clock.now() + waitMs;
-    for (;;) {
-      const leaseTtlMs = this.leaseTtlMs;
+  /**
+   * Waits for jobs the runner can run, and leases them; none if none came in
+   * time. What was leased to a caller that has gone away is given back. Throws
+   * NOT_FOUND for unknown runners.
+   */
+  async lease(input: LeaseInput, caller: AbortSignal): Promise<GrantedLease[]> {
+    const { runnerId, max, strongest } = input;
+    await this.#agents.requireKnown(runnerId);
+    using listener = this.#signals.listenToAll();
+    const signal = AbortSignal.any([caller, this.#stopped.signal]);
+    const until = this.#clock.now() + Math.min(input.waitMs, this.#maxWaitMs);
+    const { leaseTtlMs } = this;
+    while (!signal.aborted) {
       const claimed = await this.#store.claim({ runnerId, strongest, max, leaseTtlMs });
-      if (claimed.length > 0) return Promise.all(claimed.map((job) => this.#grant(job)));
-      const left = until - this.#clock.now();
-      if (left <= 0 || signal.aborted || this.#stopped.signal.aborted) return [];
-      await listener.wait(left, AbortSignal.any([signal, this.#stopped.signal]));
+      if (claimed.length > 0) return this.#grant(claimed, signal);
+      const leftMs = until - this.#clock.now();
+      if (leftMs <= 0) break;
+      await listener.wait(leftMs, signal);
     }
+    return [];
   }
 
   /** Notes that the runner lives and renews its leases. Throws NOT_FOUND for unknown runners. */
@@ -85,7 +95,26 @@ export class Runners {
     return states;
   }
 
-  /** Takes leases back that ran out, from now on until `close`. */
+  /** Ends a leased job, and its token. Throws FENCED, SEQUENCE_GAP, NOT_FOUND. */
+  async finish(lease: LeaseRef, seq: number, result: JobResult): Promise<Job> {
+    const job = await this.#store.finish(lease, seq, result);
+    await this.#tokens.endJob(lease.jobId);
+    return job;
+  }
+
+  /**
+   * Gives a leased job back. Its token works only while the job runs, and goes
+   * when the next lease gets one: to end it here could hit that one already.
+   * Throws FENCED, NOT_FOUND.
+   */
+  release(lease: LeaseRef, detail: string): Promise<void> {
+    return this.#store.release(lease, detail);
+  }
+
+  /**
+   * Takes leases back that ran out, until `close`. The first look comes after
+   * one lease's life: runners whose backend was away renew what they hold.
+   */
   start(): void {
     this.#sweeping = this.#sweepForever();
   }
@@ -96,29 +125,52 @@ export class Runners {
     await this.#sweeping;
   }
 
-  async #grant(claimed: ClaimedJob): Promise<GrantedLease> {
-    const { secret } = await this.#tokens.createForJob(claimed.job.id);
-    return { ...claimed, jobToken: secret };
+  async #grant(claimed: readonly ClaimedJob[], signal: AbortSignal): Promise<GrantedLease[]> {
+    try {
+      const leases: GrantedLease[] = [];
+      for (const lease of claimed) {
+        const { secret } = await this.#tokens.createForJob(lease.job.id);
+        leases.push({ ...lease, jobToken: secret });
+      }
+      signal.throwIfAborted();
+      return leases;
+    } catch (error) {
+      for (const lease of claimed) await this.#giveBack(lease);
+      throw error;
+    }
+  }
+
+  async #giveBack({ job, epoch }: ClaimedJob): Promise<void> {
+    try {
+      await this.release({ jobId: job.id, epoch }, "the runner did not take it");
+    } catch (err) {
+      // The lease runs out by itself.
+      this.#logger.warn({ jobId: job.id, epoch, err }, "a lease could not be given back");
+    }
   }
 
   async #sweepForever(): Promise<void> {
     const { signal } = this.#stopped;
+    let waitMs = this.leaseTtlMs;
     while (!signal.aborted) {
+      // Ends at once when the backend stops.
+      await this.#clock.sleep(waitMs, signal).catch(() => {});
+      if (signal.aborted) return;
+      waitMs = Math.min(2_000, this.leaseTtlMs / 4);
       try {
         await this.#sweep();
       } catch (err) {
         // The store is away: the next round tries again.
         this.#logger.error({ err }, "leases could not be swept");
       }
-      // Ends at once when the backend stops.
-      await this.#clock.sleep(Math.min(2_000, this.leaseTtlMs / 4), signal).catch(() => {});
     }
   }
 
   async #sweep(): Promise<void> {
     for (const { jobId, runnerId, outcome } of await this.#store.sweep()) {
       this.#logger.warn({ jobId, runnerId, outcome }, "a runner was lost");
-      await this.#tokens.endJob(jobId);
+      // One that is queued again may be in other hands already, with a new token.
+      if (outcome !== "requeued") await this.#tokens.endJob(jobId);
     }
   }
 }

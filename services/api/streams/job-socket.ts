@@ -6,7 +6,7 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { create } from "@bufbuild/protobuf";
-import { createContextValues } from "@connectrpc/connect";
+import { ConnectError, createContextValues } from "@connectrpc/connect";
 import {
   JobService,
   WatchJobRequestSchema,
@@ -29,7 +29,7 @@ export interface JobSocketOptions {
 
 type Upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
-/** WebSocket close codes (RFC 6455 §7.4.1) and one of ours. */
+/** WebSocket close codes (RFC 6455 §7.4.1); the close reason is the error's reason. */
 const closeCodes = { normal: 1000, goingAway: 1001, policy: 1008, failed: 1011 };
 
 /** Takes `Upgrade` requests for job streams. */
@@ -42,19 +42,39 @@ export function createJobSocket({ methods, logger, pingIntervalMs }: JobSocketOp
     handleProtocols: (offered) => (offered.has("devmesh.v1") ? "devmesh.v1" : false),
   });
   return (req, socket, head) => {
-    // An address that is no URL is nobody's: a throw here would end the process.
-    const url = URL.parse(`http://devmesh${req.url ?? "/"}`);
-    const id = /^\/v1\/stream\/([^/]+)$/.exec(url?.pathname ?? "")?.[1];
-    if (url === null || id === undefined) return refuse(socket, "404 Not Found");
-    const from = Number(url.searchParams.get("from") ?? "0");
-    if (!Number.isInteger(from) || from < 0 || from > 0xffffffff) {
-      return refuse(socket, "400 Bad Request");
-    }
+    const request = watchRequestOf(req.url ?? "");
+    if (typeof request === "string") return refuse(socket, request);
     server.handleUpgrade(req, socket, head, (ws) => {
-      const stream = new JobStream(ws, watch, req, { id, from });
+      const stream = new JobStream(ws, watch, req, request);
       stream.run(pingIntervalMs).catch((err: unknown) => logger.warn({ err }, "stream broke"));
     });
   };
+}
+
+/** What a watcher asks for. */
+interface WatchRequest {
+  readonly id: string;
+  readonly from: number;
+}
+
+/** The job and the number that an address names, or the status that refuses it. */
+function watchRequestOf(target: string): WatchRequest | string {
+  const at = target.indexOf("?");
+  const path = at === -1 ? target : target.slice(0, at);
+  const id = decoded(/^\/v1\/stream\/([^/]+)$/.exec(path)?.[1] ?? "");
+  if (id === "") return "404 Not Found";
+  const from = new URLSearchParams(at === -1 ? "" : target.slice(at)).get("from") ?? "0";
+  if (!/^\d{1,10}$/.test(from) || Number(from) > 0xffff_ffff) return "400 Bad Request";
+  return { id, from: Number(from) };
+}
+
+/** The text without its escapes; empty if they are broken. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return "";
+  }
 }
 
 /** One watcher of one job. */
@@ -62,15 +82,10 @@ class JobStream {
   readonly #ws: WebSocket;
   readonly #watch: BoundMethod;
   readonly #req: IncomingMessage;
-  readonly #request: { id: string; from: number };
+  readonly #request: WatchRequest;
   readonly #gone = new AbortController();
 
-  constructor(
-    ws: WebSocket,
-    watch: BoundMethod,
-    req: IncomingMessage,
-    request: { id: string; from: number },
-  ) {
+  constructor(ws: WebSocket, watch: BoundMethod, req: IncomingMessage, request: WatchRequest) {
     this.#ws = ws;
     this.#watch = watch;
     this.#req = req;
@@ -121,12 +136,14 @@ class JobStream {
   }
 
   async #fail(error: unknown): Promise<void> {
-    if (this.#gone.signal.aborted) return;
+    // Nobody is there to be told.
+    if (this.#gone.signal.aborted || this.#ws.readyState !== this.#ws.OPEN) return;
     const failure = toDevmeshError(error);
-    const payload = toProblem(failure, "");
+    const payload = toProblem(failure, requestIdOf(error));
     await this.#send({ type: "error", ts: new Date().toISOString(), payload });
     const code = failure.reason === "DRAINING" ? closeCodes.goingAway : undefined;
-    this.#ws.close(code ?? (payload.status < 500 ? closeCodes.policy : closeCodes.failed));
+    const refused = payload.status < 500 ? closeCodes.policy : closeCodes.failed;
+    this.#ws.close(code ?? refused, failure.reason);
   }
 
   /** A peer that does not answer a ping until the next one is gone. */
@@ -143,6 +160,10 @@ class JobStream {
       this.#ws.send(JSON.stringify(heartbeat));
     }, intervalMs);
   }
+}
+
+function requestIdOf(error: unknown): string {
+  return error instanceof ConnectError ? (error.metadata.get("x-request-id") ?? "") : "";
 }
 
 async function* once<T>(message: T) {

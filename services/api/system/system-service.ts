@@ -3,9 +3,12 @@ import { type Timestamp, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { AgentStatus } from "@devmesh/gen/devmesh/api/v1/agent_pb";
 import type { SystemService } from "@devmesh/gen/devmesh/api/v1/system_service_pb";
-import { toDevmeshError } from "@devmesh/mesh/errors";
+import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import type { ReadinessCheck } from "@devmesh/mesh/server";
 import type { Agents } from "../agents/agents.ts";
+
+/** How long one part may take to answer. */
+const tryTimeoutMs = 2_000;
 
 /** What the handlers need. */
 export interface SystemServiceOptions {
@@ -34,29 +37,39 @@ export class SystemServiceImpl implements ServiceImpl<typeof SystemService> {
   }
 
   async getSystem() {
-    const parts = await Promise.all([...this.#parts.map(tryPart), this.#runners()]);
+    const checks = [...this.#parts, { name: "runners", check: () => this.#runners() }];
     return {
       version: this.#version,
       startTime: this.#startTime,
-      parts,
+      parts: await Promise.all(checks.map(tryPart)),
       features: { ...this.#features },
     };
   }
 
-  async #runners() {
+  async #runners(): Promise<string> {
     const agents = await this.#agents.list();
     const alive = agents.filter(({ status }) => status === AgentStatus.ALIVE);
-    const detail =
-      alive.length === 0
-        ? "no runner is alive: start one with `devmesh serve vm`"
-        : `${alive.length} alive, room for ${alive.reduce((sum, a) => sum + a.capacity, 0)} jobs`;
-    return { name: "runners", ok: alive.length > 0, detail };
+    if (alive.length === 0) {
+      throw new DevmeshError(
+        "UNAVAILABLE",
+        "no runner is alive: start one with `devmesh serve vm`",
+      );
+    }
+    const room = alive.reduce((sum, agent) => sum + Math.max(0, agent.capacity - agent.running), 0);
+    return `${alive.length} alive, room for ${room} more jobs`;
   }
 }
 
+/** A part that hangs is one that does not work. */
 async function tryPart({ name, check }: ReadinessCheck) {
+  const signal = AbortSignal.timeout(tryTimeoutMs);
+  const late = new Promise<never>((_resolve, reject) => {
+    const why = `no answer within ${tryTimeoutMs} ms`;
+    const onAbort = () => reject(new DevmeshError("DEADLINE_EXCEEDED", why));
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
   try {
-    return { name, ok: true, detail: await check(AbortSignal.timeout(2_000)) };
+    return { name, ok: true, detail: await Promise.race([check(signal), late]) };
   } catch (error) {
     return { name, ok: false, detail: toDevmeshError(error).message };
   }

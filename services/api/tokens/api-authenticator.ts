@@ -2,7 +2,7 @@
 import { anonymous, type Peer, type Principal } from "@devmesh/mesh/context";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type { Authenticator } from "@devmesh/mesh/interceptors";
-import type { Tokens } from "./tokens.ts";
+import { type Tokens, unauthenticated } from "./tokens.ts";
 
 /** What the authenticator needs. */
 export interface ApiAuthenticatorOptions {
@@ -15,8 +15,8 @@ export interface ApiAuthenticatorOptions {
   readonly corsOrigins: readonly string[];
 }
 
-/** Secrets of tokens start so; anything else may be the services' secret. */
-const tokenPattern = /^dmj?_[A-Za-z0-9_-]+$/;
+/** Secrets of tokens look so; anything else may be the services' secret. */
+export const tokenPattern = /^dmj?_[A-Za-z0-9_-]+$/;
 
 /** Makes the authenticator. */
 export function apiAuthenticator(options: ApiAuthenticatorOptions): Authenticator {
@@ -31,7 +31,7 @@ export function apiAuthenticator(options: ApiAuthenticatorOptions): Authenticato
       if (secret !== undefined && serviceToken !== undefined) {
         return serviceToken.authenticate(header, peer);
       }
-      throw new DevmeshError("UNAUTHENTICATED", "the token is unknown, expired or revoked");
+      throw unauthenticated();
     },
   };
 }
@@ -57,10 +57,11 @@ function bypass(dev: Principal, peer: Peer, corsOrigins: readonly string[]): Pri
   return dev;
 }
 
+/** The other addresses of 127/8 are no caller's: sandboxes reach the backend from one of them. */
 function isLoopbackAddress(address: string): boolean {
-  return address === "::1" || /^(::ffff:)?127\./.test(address);
+  return address === "::1" || /^(::ffff:)?127\.0\.0\.1$/.test(address);
 }
 
 function isLoopbackHost(host: string): boolean {
-  return /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/.test(host);
+  return /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/i.test(host);
 }

@@ -1,8 +1,20 @@
 /** The owner's token of an embedded platform: a file that only its user can read. */
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { DevmeshError } from "@devmesh/mesh/errors";
-import type { Tokens } from "./tokens.ts";
+import { newTokenSecret, type Tokens } from "./tokens.ts";
 
 /** Where the owner's token of a data folder lies. */
 export function ownerTokenPath(dataDir: string): string {
@@ -10,24 +22,54 @@ export function ownerTokenPath(dataDir: string): string {
 }
 
 /**
- * Makes the token at the first start and keeps it in `path`, mode 0600; later
- * starts make sure that the store knows the file's token. Answers the secret.
+ * Makes the secret at the first start and keeps it in `path`, mode 0600; every
+ * start makes sure that the store knows it. One that was revoked is replaced.
+ * Answers the secret. Throws CONFIG_INVALID for a file with something else in it.
  */
 export async function ensureOwnerToken(tokens: Tokens, path: string): Promise<string> {
-  if (!existsSync(path)) {
-    const { secret } = await tokens.createOwner();
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    writeFileSync(path, `${secret}\n`, { mode: 0o600 });
-    return secret;
-  }
+  // The file comes first: a start that is cut off between the two is made good by the next.
+  if (!existsSync(path)) writeSecret(path, linkSync);
   chmodSync(path, 0o600);
-  const secret = readFileSync(path, "utf8").trim();
-  if (!/^dm_[A-Za-z0-9_-]{43}$/.test(secret)) {
-    throw new DevmeshError(
-      "CONFIG_INVALID",
-      `${path} holds no owner token: remove the file to get a new one`,
-    );
+  const secret = readSecret(path);
+  switch (await tokens.stateOf(secret)) {
+    case "works":
+      return secret;
+    case "unknown":
+      await tokens.createOwner(secret);
+      return secret;
+    case "ended":
+      writeSecret(path, renameSync);
+      return ensureOwnerToken(tokens, path);
   }
-  if (!(await tokens.isKnown(secret))) await tokens.createOwner(secret);
-  return secret;
+}
+
+function readSecret(path: string): string {
+  const secret = readFileSync(path, "utf8").trim();
+  if (/^dm_[A-Za-z0-9_-]{43}$/.test(secret)) return secret;
+  throw new DevmeshError(
+    "CONFIG_INVALID",
+    `${path} holds no owner token: remove the file to get a new one`,
+  );
+}
+
+/** Writes a new secret beside, and publishes it whole. With `linkSync` an earlier file wins. */
+function writeSecret(path: string, publish: (from: string, to: string) => void): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const beside = `${path}.${process.pid}`;
+  rmSync(beside, { force: true });
+  const file = openSync(beside, "wx", 0o600);
+  try {
+    writeSync(file, `${newTokenSecret()}\n`);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  try {
+    publish(beside, path);
+  } catch (error) {
+    // Another process was quicker: its file is read.
+    if (!existsSync(path)) throw error;
+  } finally {
+    rmSync(beside, { force: true });
+  }
 }

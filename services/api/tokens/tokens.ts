@@ -1,10 +1,13 @@
 /** The rules of access tokens: made once, shown once, hashed at rest. */
-import { createHash, randomBytes } from "node:crypto";
+import { hash, randomBytes } from "node:crypto";
 import type { Principal } from "@devmesh/mesh/context";
 import { DevmeshError, notFound } from "@devmesh/mesh/errors";
 import { requireScope } from "@devmesh/mesh/interceptors";
 import type { Clock, Ids } from "@devmesh/mesh/runtime";
 import type { TokenRecord, TokenStore } from "./token-store.ts";
+
+/** What a secret is worth. */
+export type SecretState = "works" | "ended" | "unknown";
 
 /** How long a console link works: five minutes. */
 const linkTtlMs = 5 * 60 * 1000;
@@ -22,6 +25,8 @@ export interface TokensOptions {
   readonly ids: Ids;
   /** Every scope there is. */
   readonly scopes: readonly string[];
+  /** True while a runner holds the job: its token works as long. */
+  readonly isRunning: (jobId: string) => Promise<boolean>;
 }
 
 /** A token and the secret that is shown once. */
@@ -35,13 +40,15 @@ export class Tokens {
   readonly #store: TokenStore;
   readonly #clock: Clock;
   readonly #ids: Ids;
+  readonly #isRunning: TokensOptions["isRunning"];
   /** Every scope there is. */
   readonly scopes: readonly string[];
 
-  constructor({ store, clock, ids, scopes }: TokensOptions) {
+  constructor({ store, clock, ids, scopes, isRunning }: TokensOptions) {
     this.#store = store;
     this.#clock = clock;
     this.#ids = ids;
+    this.#isRunning = isRunning;
     this.scopes = scopes;
   }
 
@@ -63,16 +70,20 @@ export class Tokens {
       }
       requireScope(creator, scope);
     }
-    return this.#insert(input.name, input.scopes, input.ttlMs, newSecret("dm"), "");
+    return this.#insert(input.name, input.scopes, input.ttlMs, newTokenSecret(), "");
   }
 
   /** A token for everything, with a secret that is made here or given. */
-  async createOwner(secret = newSecret("dm")): Promise<NewToken> {
+  async createOwner(secret = newTokenSecret()): Promise<NewToken> {
     return this.#insert("owner", this.scopes, undefined, secret, "");
   }
 
-  /** A token for the calls of one job; it dies with `endJob`. */
+  /**
+   * A token for the calls of a job that a runner has just leased; those of its
+   * earlier leases end. It works while the job runs.
+   */
   async createForJob(jobId: string): Promise<NewToken> {
+    await this.endJob(jobId);
     return this.#insert(`job ${jobId}`, jobScopes, undefined, newSecret("dmj"), jobId);
   }
 
@@ -100,23 +111,25 @@ export class Tokens {
     return token;
   }
 
-  /** True if the secret is a token's that works. */
-  async isKnown(secret: string): Promise<boolean> {
-    return (await this.#store.findByHash(hashOf(secret))) !== undefined;
+  /** What a secret is worth now. */
+  async stateOf(secret: string): Promise<SecretState> {
+    const token = await this.#store.findByHash(hashOf(secret));
+    if (token === undefined) return "unknown";
+    return this.#hasEnded(token) ? "ended" : "works";
   }
 
   /** The holder of a secret. Throws UNAUTHENTICATED; the text does not say which check failed. */
   async authenticate(secret: string): Promise<Principal> {
     const token = await this.#store.findByHash(hashOf(secret));
-    const now = this.#clock.now();
-    const dead =
-      token === undefined ||
-      token.revokedAtMs !== undefined ||
-      (token.expiresAtMs !== undefined && token.expiresAtMs <= now);
-    if (dead) {
-      throw new DevmeshError("UNAUTHENTICATED", "the token is unknown, expired or revoked");
-    }
-    return { id: token.id, scopes: new Set(token.scopes), jobId: token.jobId };
+    if (token === undefined || this.#hasEnded(token)) throw unauthenticated();
+    const { id, scopes, jobId } = token;
+    if (jobId !== "" && !(await this.#isRunning(jobId))) throw unauthenticated();
+    return { id, scopes: new Set(scopes), jobId };
+  }
+
+  #hasEnded({ revokedAtMs, expiresAtMs }: TokenRecord): boolean {
+    const isExpired = expiresAtMs !== undefined && expiresAtMs <= this.#clock.now();
+    return revokedAtMs !== undefined || isExpired;
   }
 
   /** Makes a secret that opens the console once. */
@@ -135,7 +148,7 @@ export class Tokens {
         "the link is unknown, used or too old: make a new one with `devmesh console`",
       );
     }
-    return this.#insert("console", this.scopes, consoleTtlMs, newSecret("dm"), "");
+    return this.#insert("console", this.scopes, consoleTtlMs, newTokenSecret(), "");
   }
 
   async #insert(
@@ -161,9 +174,19 @@ export class Tokens {
   }
 }
 
+/** The one refusal of every secret that is not good. */
+export function unauthenticated(): DevmeshError {
+  return new DevmeshError("UNAUTHENTICATED", "the token is unknown, expired or revoked");
+}
+
+/** A new secret of a token that people hold. */
+export function newTokenSecret(): string {
+  return newSecret("dm");
+}
+
 /** 256 random bits need no slow hash. */
 function hashOf(secret: string): string {
-  return createHash("sha256").update(secret).digest("hex");
+  return hash("sha256", secret, "hex");
 }
 
 function newSecret(prefix: string): string {

@@ -56,16 +56,19 @@ export interface OpenAiCall {
 
 /** A client of one server. */
 export class OpenAiClient {
-  readonly #base: string;
+  /** Where every call goes; read from the URL once. */
+  readonly #target: { host: string; port: string; path: string };
   readonly #secure: boolean;
   readonly #agent: HttpAgent;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #timeoutMs: number;
 
   constructor({ baseUrl, apiKey, timeoutMs }: OpenAiClientOptions) {
-    this.#base = baseUrl.replace(/\/+$/, "");
-    this.#secure = this.#base.startsWith("https:");
-    this.#agent = this.#secure ? new HttpsAgent({ keepAlive: true }) : new HttpAgent(kept);
+    const { protocol, hostname, port, pathname } = new URL(baseUrl);
+    const host = hostname.replace(/^\[|\]$/g, "");
+    this.#target = { host, port, path: pathname.replace(/\/+$/, "") };
+    this.#secure = protocol === "https:";
+    this.#agent = this.#secure ? new HttpsAgent(kept) : new HttpAgent(kept);
     this.#headers = {
       accept: "application/json, text/event-stream",
       authorization: `Bearer ${apiKey}`,
@@ -112,6 +115,8 @@ export class OpenAiClient {
   #answerOf({ path, body, signal }: OpenAiCall): Promise<IncomingMessage> {
     const text = body === undefined ? undefined : JSON.stringify(body);
     const options = {
+      ...this.#target,
+      path: `${this.#target.path}/${path}`,
       agent: this.#agent,
       method: text === undefined ? "GET" : "POST",
       headers:
@@ -125,10 +130,7 @@ export class OpenAiClient {
       ...(signal && { signal }),
     };
     return new Promise((resolve, reject) => {
-      const url = `${this.#base}/${path}`;
-      const req: ClientRequest = this.#secure
-        ? httpsRequest(url, options)
-        : httpRequest(url, options);
+      const req: ClientRequest = this.#secure ? httpsRequest(options) : httpRequest(options);
       const timer = setTimeout(() => {
         req.destroy(new Error(`no answer within ${this.#timeoutMs} ms`));
       }, this.#timeoutMs);

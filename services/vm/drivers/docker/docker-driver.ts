@@ -89,7 +89,11 @@ export class DockerDriver implements SandboxDriver {
     } catch (error: unknown) {
       if (statusOf(error) !== 404)
         return missing(messageOf(error), "look at the engine's log", engine);
-      return missing(`the engine has no image ${image}`, `run \`npm run setup -- container\``, engine);
+      return missing(
+        `the engine has no image ${image}`,
+        `run \`npm run setup -- container\``,
+        engine,
+      );
     }
     try {
       await this.#try(

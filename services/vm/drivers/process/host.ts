@@ -6,9 +6,9 @@ import { createHash } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { lstat, mkdir, readlink, realpath, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { type CgroupHost, findCgroups } from "../cgroup.ts";
 import { runTool } from "../run-tool.ts";
 import { type DiskKind, findDiskKind, isReachableByAll } from "../work-disk.ts";
-import { type CgroupHost, findCgroups } from "./cgroup.ts";
 import { seccompFilter } from "./seccomp.ts";
 
 /** The user that programs see themselves as. */

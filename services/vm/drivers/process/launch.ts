@@ -8,10 +8,10 @@ import { constants as os } from "node:os";
 import type { Readable, Writable } from "node:stream";
 import { setTimeout as pause } from "node:timers/promises";
 import { DevmeshError } from "@devmesh/mesh/errors";
+import type { Cgroup } from "../cgroup.ts";
 import { commandNotFound, sandboxFailed } from "../driver-errors.ts";
 import { ProgramOutput } from "../program-output.ts";
 import { BwrapProcess } from "./bwrap-process.ts";
-import type { Cgroup } from "./cgroup.ts";
 import { closeAll, coveredStdio, openPipe } from "./launch-files.ts";
 import { children, commandLine } from "./process-tree.ts";
 

@@ -5,6 +5,7 @@
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { DevmeshError } from "@devmesh/mesh/errors";
+import type { Cgroup } from "../cgroup.ts";
 import type { ExecSpec, Sandbox, SandboxProcess, SandboxSpec } from "../driver.ts";
 import { backendSocketPath, checkExec, sandboxFailed, sandboxVariables } from "../driver-errors.ts";
 import { packCommand, readArchive, unpackCommand, unpackFailure } from "../sandbox-tar.ts";
@@ -12,7 +13,6 @@ import { guardTar } from "../tar-guard.ts";
 import { within } from "../within.ts";
 import type { WorkDisk } from "../work-disk.ts";
 import type { BwrapProcess } from "./bwrap-process.ts";
-import type { Cgroup } from "./cgroup.ts";
 import { innerUser, type ProcessHost } from "./host.ts";
 import { launch } from "./launch.ts";
 import { LimitWatch } from "./limit-watch.ts";

@@ -5,9 +5,9 @@
 import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { DevmeshError } from "@devmesh/mesh/errors";
+import type { Cgroup, CgroupHost } from "../cgroup.ts";
 import type { SandboxLimits } from "../driver.ts";
 import { sandboxFailed } from "../driver-errors.ts";
-import type { Cgroup, CgroupHost } from "../process/cgroup.ts";
 import type { BackendBridge } from "./backend-bridge.ts";
 import { makeScratch } from "./disk-images.ts";
 import { GuestChannel, type GuestMount } from "./guest-channel.ts";

@@ -31,7 +31,7 @@ export interface SuiteSubject {
 }
 
 /** What only real isolation can meet. */
-export type SuiteTrait = "isolation" | "network" | "mounts" | "reap" | "hardening";
+export type SuiteTrait = "isolation" | "network" | "mounts" | "reap" | "hardening" | "hostProcess";
 
 /** Excluded traits, each with its reason. */
 export type SuiteTraits = Readonly<Partial<Record<SuiteTrait, string>>>;

@@ -98,7 +98,7 @@ export function isolationTests(context: SuiteContext): void {
     });
 
     it("is no root on the host either", async function () {
-      needs(context, "hardening", this);
+      needs(context, "hostProcess", this);
       const sandbox = await sandboxWithPrograms(context);
       const running = await sandbox.exec({ argv: ["sleep", "62345"], env: {} });
       const owners: number[] = [];
