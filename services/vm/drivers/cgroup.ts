@@ -7,7 +7,7 @@ import { mkdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { SandboxLimits } from "./driver.ts";
-import { signalProcess } from "./process/process-tree.ts";
+import { signalProcess } from "./process-tree.ts";
 
 const cpuPeriodUs = 100_000;
 const goneWithinMs = 5_000;

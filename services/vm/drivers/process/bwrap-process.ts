@@ -1,8 +1,8 @@
 /** A program that runs under bubblewrap. Starting it is left to `launch.ts`. */
 import type { Writable } from "node:stream";
 import type { ExitState, OutputChunk, SandboxProcess } from "../driver.ts";
+import { descendants, residentBytes, signalProcess } from "../process-tree.ts";
 import type { ProgramOutput } from "../program-output.ts";
-import { descendants, residentBytes, signalProcess } from "./process-tree.ts";
 
 /** What `launch` knows of a program. */
 export interface BwrapProcessOptions {

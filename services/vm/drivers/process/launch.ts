@@ -10,10 +10,10 @@ import { setTimeout as pause } from "node:timers/promises";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type { Cgroup } from "../cgroup.ts";
 import { commandNotFound, sandboxFailed } from "../driver-errors.ts";
+import { children, commandLine } from "../process-tree.ts";
 import { ProgramOutput } from "../program-output.ts";
 import { BwrapProcess } from "./bwrap-process.ts";
 import { closeAll, coveredStdio, openPipe } from "./launch-files.ts";
-import { children, commandLine } from "./process-tree.ts";
 
 /** One start. */
 export interface LaunchOptions {
