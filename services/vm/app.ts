@@ -1,4 +1,6 @@
 /** The sandbox host's composition root: plain `new`, in order. */
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import type { Transport } from "@connectrpc/connect";
 import { SandboxService } from "@devmesh/gen/devmesh/vm/v1/sandbox_service_pb";
 import type { Logger } from "@devmesh/mesh/log";
@@ -31,6 +33,8 @@ export async function buildVm(options: VmOptions): Promise<App> {
   const drivers = config.drivers.map((name) => makeDriver(name, config));
   const host = new Host({ drivers, logger });
   await host.reap();
+  // Files of attempts that an earlier process did not end.
+  await rm(join(config.stateDir, "runs"), { recursive: true, force: true });
   const runner = new Runner({
     backend: backendOf(api),
     host,

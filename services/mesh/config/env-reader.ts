@@ -163,8 +163,10 @@ export class EnvReader {
 
 /** Shows of a broken URL its scheme and what follows the credentials, without the query. */
 function withoutPassword(url: string): string {
-  const [address = ""] = url.split("?");
+  const [address = "", ...query] = url.split("?");
   const scheme = /^[a-z][a-z0-9+.-]*:\/\//i.exec(address)?.[0] ?? "";
+  // Such a question mark may be one of the password.
+  if (query.some((part) => part.includes("@"))) return `${scheme}…`;
   const at = address.lastIndexOf("@");
   return at < 0 ? address : `${scheme}…${address.slice(at)}`;
 }

@@ -74,7 +74,17 @@ function fromConnectError(error: ConnectError): DevmeshError {
       cause: error,
     });
   }
+  // Connect calls it internal when a request's bytes are no message of the type.
+  if (error.rawMessage.startsWith("parse binary")) {
+    return new DevmeshError("MALFORMED_BODY", error.rawMessage, { cause: error });
+  }
   const reason = reasonOfCode(error.code);
+  // grpc-js names addresses of the private network.
+  if (error.cause !== undefined && reason === "UNAVAILABLE") {
+    return new DevmeshError("UNAVAILABLE", "a service behind this one does not answer", {
+      cause: error,
+    });
+  }
   // Connect wraps whatever was thrown, text and all.
   if (error.cause !== undefined && reason === "INTERNAL") return internal(error);
   return new DevmeshError(reason, error.rawMessage, { cause: error });

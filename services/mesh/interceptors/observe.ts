@@ -102,7 +102,8 @@ function observed<T>(
 
 function logCall(logger: Logger, failure: DevmeshError | undefined, facts: object): void {
   if (failure === undefined) logger.debug(facts, "rpc");
-  else if (failure.reason === "INTERNAL") logger.error({ ...facts, err: failure.cause }, "rpc");
+  else if (failure.reason === "INTERNAL")
+    logger.error({ ...facts, err: failure.cause ?? failure }, "rpc");
   else logger.info({ ...facts, detail: failure.message, err: causeOf(failure) }, "rpc");
 }
 

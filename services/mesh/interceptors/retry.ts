@@ -25,6 +25,7 @@ export function retryInterceptor(options: RetryOptions): Interceptor {
     if (req.stream || level === MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN) {
       return next(req);
     }
+    const { deadlineMs = Number.POSITIVE_INFINITY } = req as { readonly deadlineMs?: number };
     for (let attempt = 1; ; attempt++) {
       try {
         return await next(req);
@@ -32,7 +33,7 @@ export function retryInterceptor(options: RetryOptions): Interceptor {
         const { reason, retryAfterMs } = toDevmeshError(error);
         if (attempt === attempts || req.signal.aborted || !isRetryable(reason)) throw error;
         const wait = retryAfterMs ?? Math.min(maxMs, baseMs * 2 ** (attempt - 1)) * random();
-        if (wait > maxMs) throw error;
+        if (wait > maxMs || clock.now() + wait >= deadlineMs) throw error;
         await clock.sleep(wait, req.signal);
       }
     }

@@ -4,7 +4,7 @@
  * `outcome`. No secret stands in them: see `redact.ts`.
  */
 import { type DestinationStream, type Logger as PinoLogger, pino, stdTimeFunctions } from "pino";
-import { redact, redactFields } from "./redact.ts";
+import { redactFields, redactLine } from "./redact.ts";
 
 /** The logger that every constructor takes. */
 export type Logger = PinoLogger;
@@ -27,10 +27,9 @@ export function createLogger({ service, level = "info", destination }: LoggerOpt
       timestamp: () => stdTimeFunctions.isoTime().replace('"time"', '"ts"'),
       formatters: {
         level: (label) => ({ level: label }),
-        bindings: (bindings) => redactFields(bindings) as Record<string, unknown>,
         log: (facts) => redactFields(plainErrors(facts)) as Record<string, unknown>,
       },
-      hooks: { streamWrite: redact },
+      hooks: { streamWrite: redactLine },
     },
     destination ?? pino.destination({ fd: 2, sync: true }),
   );

@@ -29,7 +29,8 @@ export function messageOfRequest(route: RestRoute, parts: RequestParts): Message
   try {
     return fromJson(schema, json);
   } catch (error) {
-    throw unreadable(error);
+    const text = error instanceof Error ? error.message : "unreadable";
+    throw new DevmeshError("INVALID_FIELD", text, { metadata: { field: culprit(schema, json) } });
   }
 }
 
@@ -93,12 +94,27 @@ function toJsonValue(field: DescField, text: string): JsonValue {
   throw invalidField(field.jsonName, "wants true or false");
 }
 
-/** protobuf-es names message, field and cause: `cannot decode field a.B.c from JSON: …`. */
-function unreadable(error: unknown): DevmeshError {
-  const text = error instanceof Error ? error.message : "unreadable";
-  const field = /cannot decode field ([\w.]+) from JSON/.exec(text)?.[1]?.split(".").at(-1);
-  const unknown = /key "([^"]*)" is unknown/.exec(text)?.[1];
-  return new DevmeshError("INVALID_FIELD", text, {
-    metadata: { field: field ?? unknown ?? "" },
-  });
+/**
+ * The path of the first field that cannot be read, by its names in JSON: found
+ * by reading each field alone, since not every error of the reader names one.
+ */
+function culprit(schema: DescMessage, json: JsonObject): string {
+  const name = Object.keys(json).find((key) => !readable(schema, { [key]: json[key] ?? null }));
+  if (name === undefined) return "";
+  const field = schema.fields.find((f) => f.jsonName === name || f.name === name);
+  const value = json[name];
+  if (field?.fieldKind !== "message" || typeof value !== "object" || value === null) return name;
+  if (Array.isArray(value)) return name;
+  const inner = culprit(field.message, value);
+  return inner === "" ? name : `${name}.${inner}`;
+}
+
+function readable(schema: DescMessage, json: JsonObject): boolean {
+  try {
+    fromJson(schema, json);
+    return true;
+  } catch {
+    // What is wrong with it the whole message's error says.
+    return false;
+  }
 }

@@ -70,7 +70,13 @@ export function tapStream<T>(messages: AsyncIterable<T>, tap: StreamTap): AsyncI
         return: async () => {
           if (!over) {
             over = true;
-            await around(() => source.return?.());
+            try {
+              await around(() => source.return?.());
+            } catch (error) {
+              // The producer failed while it cleaned up: that is how the stream ended.
+              await tap.end("failed", error);
+              throw error;
+            }
             await tap.end("left");
           }
           return { done: true, value: undefined };

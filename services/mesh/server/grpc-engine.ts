@@ -113,7 +113,8 @@ async function answer(method: BoundMethod, call: StreamCall, shutdown: AbortSign
   shutdown.addEventListener("abort", onShutdown, { once: true });
   if (shutdown.aborted) onShutdown();
   try {
-    const requests = readMessages<Buffer>(call, { errorOf: (error) => error, leave: () => {} });
+    const errorOf = (error: unknown) => abort.signal.reason ?? error;
+    const requests = readMessages<Buffer>(call, { errorOf, leave: () => {} });
     const messages = mapStream(requests, (bytes) => deserialize(method.desc.input, bytes));
     const res = await method.stream(messages, initOf(call, method.path, abort.signal));
     call.sendMetadata(toMetadata(res.header));

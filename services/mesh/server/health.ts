@@ -100,7 +100,10 @@ export function healthService(
       }
       yield create(HealthCheckResponseSchema, { status: await statusNow() });
       await changed(state, signal);
-      if (!signal.aborted) yield create(HealthCheckResponseSchema, { status: Serving.NOT_SERVING });
+      // Said also when the drain's signal comes with it.
+      if (state.draining) {
+        yield create(HealthCheckResponseSchema, { status: Serving.NOT_SERVING });
+      }
     },
   });
 }

@@ -12,6 +12,8 @@ import {
 } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
+import { file_devmesh_errors_v1_reason } from "@devmesh/gen/devmesh/errors/v1/reason_pb";
+import { file_google_rpc_error_details } from "@devmesh/gen/google/rpc/error_details_pb";
 import {
   ServerReflection,
   type ServerReflectionRequest,
@@ -33,7 +35,9 @@ export function reflectionServices(
   services: readonly ServiceRegistration[],
 ): ServiceRegistration[] {
   const described = [...services.map(({ desc }) => desc), ServerReflection, ServerReflectionAlpha];
-  const index = new DescriptorIndex(described.map((desc) => desc.file));
+  // Errors carry details of types that no contract imports: tools ask for these too.
+  const details = [file_google_rpc_error_details, file_devmesh_errors_v1_reason];
+  const index = new DescriptorIndex([...described.map((desc) => desc.file), ...details]);
   const names = described.map((desc) => desc.typeName).sort();
   async function* reflect(requests: AsyncIterable<ServerReflectionRequest>) {
     for await (const request of requests) {

@@ -20,12 +20,15 @@ export function readMessages<T>(stream: Readable, options: ReadOptions): AsyncIt
     failed ??= { error };
     notify();
   });
-  for (const event of ["end", "close"]) {
-    stream.once(event, () => {
-      ended = true;
-      notify();
-    });
-  }
+  stream.once("end", () => {
+    ended = true;
+    notify();
+  });
+  stream.once("close", () => {
+    // Half a stream must not be taken for a whole one.
+    if (!ended) failed ??= { error: new Error("the stream was cut") };
+    notify();
+  });
   const next = async (): Promise<IteratorResult<T>> => {
     for (;;) {
       const message: T | null = stream.read();

@@ -48,15 +48,15 @@ const channelOptions: ChannelOptions = {
 /** Opens a channel lazily; plaintext, for private networks. */
 export function createGrpcTransport(options: GrpcTransportOptions): ClosableTransport {
   const client = new Client(options.target, credentials.createInsecure(), channelOptions);
-  const runner = new CallRunner(options.interceptors ?? [], {
+  const calls = new CallRunner(options.interceptors ?? [], {
     unary: (req) => unaryCall(client, req),
     stream: async (req) => streamCall(client, req),
   });
   return {
     unary: (method, signal, timeoutMs, header, input, contextValues) =>
-      runner.unary(method, input, { signal, timeoutMs, header, contextValues }),
+      calls.unary(method, input, { signal, timeoutMs, header, contextValues }),
     stream: (method, signal, timeoutMs, header, input, contextValues) =>
-      runner.stream(method, input, { signal, timeoutMs, header, contextValues }),
+      calls.stream(method, input, { signal, timeoutMs, header, contextValues }),
     close: () => client.close(),
   };
 }

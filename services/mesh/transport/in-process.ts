@@ -23,7 +23,7 @@ export function createInProcessTransport(options: InProcessOptions): Transport {
     if (found !== undefined) return found;
     throw new DevmeshError("UNIMPLEMENTED", `${path} is not served in this process`);
   };
-  const runner = new CallRunner(options.interceptors ?? [], {
+  const calls = new CallRunner(options.interceptors ?? [], {
     unary: async (req) => find(req.method).unary(req.message, initOf(req)),
     stream: async (req) => {
       const res = await find(req.method).stream(req.message, initOf(req));
@@ -32,9 +32,9 @@ export function createInProcessTransport(options: InProcessOptions): Transport {
   });
   return {
     unary: (method, signal, timeoutMs, header, input, contextValues) =>
-      runner.unary(method, input, { signal, timeoutMs, header, contextValues }),
+      calls.unary(method, input, { signal, timeoutMs, header, contextValues }),
     stream: (method, signal, timeoutMs, header, input, contextValues) =>
-      runner.stream(method, input, { signal, timeoutMs, header, contextValues }),
+      calls.stream(method, input, { signal, timeoutMs, header, contextValues }),
   };
 }
 

@@ -153,6 +153,7 @@ function readInto(events: unknown[], found: readonly string[]): void {
   for (const data of found) {
     if (data === "[DONE]") return;
     const event: unknown = JSON.parse(data);
+    if (typeof event !== "object" || event === null) throw new SyntaxError("an event is no object");
     const { error } = event as { readonly error?: unknown };
     if (error) throw new OpenAiError(0, { error });
     events.push(event);
