@@ -48,7 +48,15 @@ describe("EnvReader", () => {
       reader.mistake("only the service can see this");
       reader.finish();
     });
-    for (const part of ["PORT", "COUNT", "FLAG", "MODE", "URL", "SECRET_FILE", "only the service"]) {
+    for (const part of [
+      "PORT",
+      "COUNT",
+      "FLAG",
+      "MODE",
+      "URL",
+      "SECRET_FILE",
+      "only the service",
+    ]) {
       expect(text).to.include(part);
     }
   });
@@ -85,7 +93,9 @@ describe("EnvReader", () => {
       expect(shown, text).to.include("DEVMESH_CONFIG");
     }
     const missing = join(folder, "missing.json");
-    expect(mistakesOf(() => new EnvReader({ DEVMESH_CONFIG: missing }).finish())).to.include(missing);
+    expect(mistakesOf(() => new EnvReader({ DEVMESH_CONFIG: missing }).finish())).to.include(
+      missing,
+    );
   });
 
   it("never shows a password of a broken URL", () => {

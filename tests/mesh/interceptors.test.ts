@@ -35,8 +35,12 @@ function around(interceptor: Interceptor, handler: Handler, method = idRequest.m
 }
 
 async function reasonOf(result: Promise<unknown>): Promise<string> {
-  return toDevmeshError(await result.then(() => expect.fail("it succeeded"), (e: unknown) => e))
-    .reason;
+  return toDevmeshError(
+    await result.then(
+      () => expect.fail("it succeeded"),
+      (e: unknown) => e,
+    ),
+  ).reason;
 }
 
 describe("retryInterceptor", () => {
@@ -116,10 +120,7 @@ describe("deadlineInterceptor", () => {
   });
 
   it("passes the caller's cancel on, also to a handler that does not listen", async () => {
-    const { controller, result } = around(
-      deadlineInterceptor(60_000),
-      () => new Promise(() => {}),
-    );
+    const { controller, result } = around(deadlineInterceptor(60_000), () => new Promise(() => {}));
     controller.abort(new DevmeshError("CANCELLED", "enough"));
     expect(await reasonOf(result)).to.equal("CANCELLED");
   });

@@ -31,7 +31,9 @@ describe("logger", () => {
   it("writes fixed keys", () => {
     const line: unknown = JSON.parse(logged((logger) => logger.info({ jobId: "job_1" }, "done")));
     expect(line).to.include({ level: "info", service: "test", msg: "done", jobId: "job_1" });
-    expect(line).to.have.property("ts").that.matches(/^\d{4}-\d\d-\d\dT/);
+    expect(line)
+      .to.have.property("ts")
+      .that.matches(/^\d{4}-\d\d-\d\dT/);
   });
 
   it("never shows a planted secret, wherever it stands", () => {

@@ -76,7 +76,8 @@ export function fromConnect(error: unknown): DevmeshApiError {
   if (error instanceof DevmeshApiError) return error;
   const wire = ConnectError.from(error);
   const facts = {
-    requestId: wire.metadata.get("x-request-id") ?? "",
+    // A failed stream carries it in its head and again at its end.
+    requestId: wire.metadata.get("x-request-id")?.split(", ")[0] ?? "",
     retryAfterMs: retryAfterOf(wire),
     cause: error,
   };

@@ -35,14 +35,19 @@ export class Agents {
     return this.#store.upsert(agent);
   }
 
-  /** Notes a sign of life. Throws NOT_FOUND: the runner shall register again. */
-  async touch(id: string, running: number): Promise<void> {
-    if (!(await this.#store.touch(id, running))) throw notFound("runner", id);
+  /**
+   * Notes a sign of life, and how many jobs it runs where it says so. Throws
+   * NOT_FOUND: the runner shall register again.
+   */
+  async touch(id: string, running?: number): Promise<void> {
+    const count = running ?? (await this.#store.get(id))?.running ?? 0;
+    if (!(await this.#store.touch(id, count))) throw notFound("runner", id);
   }
 
-  /** Throws NOT_FOUND for a runner that never presented itself: it shall register again. */
-  async requireKnown(id: string): Promise<void> {
-    if ((await this.#store.get(id)) === undefined) throw notFound("runner", id);
+  /** False for a runner that missed heartbeats: work given to it may go nowhere. */
+  async isHeard(id: string): Promise<boolean> {
+    const record = await this.#store.get(id);
+    return record !== undefined && this.#clock.now() - record.lastSeenMs < this.#leaseTtlMs / 2;
   }
 
   /** All runners of the last day, alive ones first. */

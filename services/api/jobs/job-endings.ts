@@ -92,7 +92,7 @@ export async function finish(
     if (seq !== nextSeq(row)) throw sequenceGap(lease.jobId, seq, nextSeq(row));
     const told =
       status === "cancelled" && result.message === ""
-        ? { ...result, message: row.cancel_detail }
+        ? { ...result, message: row.cancel_detail || "cancelled" }
         : result;
     const moved = await rows.move(row, ended(row, status, lease.epoch, told));
     if (moved) return toJob(moved);

@@ -70,13 +70,16 @@ export class Runners {
    */
   async lease(input: LeaseInput, caller: AbortSignal): Promise<GrantedLease[]> {
     const { runnerId, max, strongest } = input;
-    await this.#agents.requireKnown(runnerId);
+    await this.#agents.touch(runnerId);
     using listener = this.#signals.listenToAll();
     const signal = AbortSignal.any([caller, this.#stopped.signal]);
     const until = this.#clock.now() + Math.min(input.waitMs, this.#maxWaitMs);
     const { leaseTtlMs } = this;
     while (!signal.aborted) {
-      const claimed = await this.#store.claim({ runnerId, strongest, max, leaseTtlMs });
+      // A runner that went away without a word still waits here: what it lost is not given to it again.
+      const isHeard = await this.#agents.isHeard(runnerId);
+      const claim = { runnerId, strongest, max, leaseTtlMs };
+      const claimed = isHeard ? await this.#store.claim(claim) : [];
       if (claimed.length > 0) return this.#grant(claimed, signal);
       const leftMs = until - this.#clock.now();
       if (leftMs <= 0) break;

@@ -1,5 +1,5 @@
 /** Opens SQLite files the one way devmesh uses them, and migrates them. */
-import { mkdirSync } from "node:fs";
+import { chmodSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { DevmeshError } from "../errors/index.ts";
@@ -22,6 +22,7 @@ export function openSqlite({ path, migrations }: SqliteOptions): DatabaseSync {
   try {
     if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     db = new DatabaseSync(path, { timeout: 10_000, enableForeignKeyConstraints: true });
+    if (path !== ":memory:") chmodSync(path, 0o600);
     db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;");
   } catch (cause) {
     db?.close();

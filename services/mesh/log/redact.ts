@@ -2,7 +2,7 @@
 
 /** What a secret looks like in a text, or in JSON, where the `n` of a `\n` may stand before it. */
 const secretPattern =
-  /(?:\b|(?<=\\(?:[bfnrt]|u[0-9a-f]{4})))(dm_[A-Za-z0-9_-]{16,}|sk-[A-Za-z0-9_-]{8,}|gh[pousr]_[A-Za-z0-9]{16,}|(?:Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,})/gi;
+  /(?:\b|(?<=\\(?:[bfnrt]|u[0-9a-f]{4})))(dm[jl]?_[A-Za-z0-9_-]{16,}|sk-[A-Za-z0-9_-]{8,}|gh[pousr]_[A-Za-z0-9]{16,}|(?:Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,})/gi;
 
 /** The user and password of a URL. */
 const credentialsPattern = /(\b[a-z][a-z0-9+.-]*:\/\/)[^\s/"\\]+@/gi;

@@ -78,6 +78,10 @@ async function answerStream(
   let next = await messages.next();
   exchange.startEventStream();
   try {
+    if (exchange.verb === "HEAD") {
+      exchange.res.end();
+      return;
+    }
     for (; next.done !== true; next = await messages.next()) {
       const json = toJson(route.method.desc.output, next.value);
       const seq = seqOf(next.value);

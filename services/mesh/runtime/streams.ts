@@ -25,6 +25,7 @@ export function mapStream<T, U>(
       };
       return {
         next: () => source.next().then(pass),
+        throw: stop,
         return: async () => {
           await source.return?.();
           return { done: true, value: undefined };
@@ -65,21 +66,27 @@ export function tapStream<T>(messages: AsyncIterable<T>, tap: StreamTap): AsyncI
         }
         throw error;
       };
+      const leave = async (): Promise<IteratorResult<T>> => {
+        if (!over) {
+          over = true;
+          try {
+            await around(() => source.return?.());
+          } catch (error) {
+            // The producer failed while it cleaned up: that is how the stream ended.
+            await tap.end("failed", error);
+            throw error;
+          }
+          await tap.end("left");
+        }
+        return { done: true, value: undefined };
+      };
       return {
         next: () => around(() => source.next()).then(onResult, onError),
-        return: async () => {
-          if (!over) {
-            over = true;
-            try {
-              await around(() => source.return?.());
-            } catch (error) {
-              // The producer failed while it cleaned up: that is how the stream ended.
-              await tap.end("failed", error);
-              throw error;
-            }
-            await tap.end("left");
-          }
-          return { done: true, value: undefined };
+        return: leave,
+        // A consumer that failed: the producer is closed, the error stays the consumer's.
+        throw: async (error: unknown) => {
+          await leave();
+          throw error;
         },
       };
     },

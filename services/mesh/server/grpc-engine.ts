@@ -1,4 +1,5 @@
 /** Serves bound methods on grpc-js: the quickest way in for gRPC clients. */
+import { setImmediate } from "node:timers/promises";
 import { type DescMethod, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
 import { createContextValues } from "@connectrpc/connect";
 import {
@@ -114,7 +115,14 @@ async function answer(method: BoundMethod, call: StreamCall, shutdown: AbortSign
   if (shutdown.aborted) onShutdown();
   try {
     const errorOf = (error: unknown) => abort.signal.reason ?? error;
-    const requests = readMessages<Buffer>(call, { errorOf, leave: () => {} });
+    // grpc-js ends the requests of a reset call as if they were whole. Asked to
+    // read on, it looks at its connection and says "cancelled" in this turn.
+    const checkEnd = async () => {
+      call._read(0);
+      await setImmediate();
+      abort.signal.throwIfAborted();
+    };
+    const requests = readMessages<Buffer>(call, { errorOf, leave: () => {}, checkEnd });
     const messages = mapStream(requests, (bytes) => deserialize(method.desc.input, bytes));
     const res = await method.stream(messages, initOf(call, method.path, abort.signal));
     call.sendMetadata(toMetadata(res.header));

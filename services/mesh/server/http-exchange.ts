@@ -10,6 +10,9 @@ import {
   toProblem,
 } from "../errors/index.ts";
 
+/** What may stand as a request's id: the same as in `observeInterceptor`. */
+const requestIdPattern = /^[A-Za-z0-9._:-]{1,128}$/;
+
 /** Answers an exchange; false if it is not this handler's. Thrown errors become problems. */
 export type HttpHandler = (exchange: HttpExchange) => Promise<boolean> | boolean;
 
@@ -45,7 +48,8 @@ export class HttpExchange {
     const controller = new AbortController();
     this.signal = controller.signal;
     res.on("close", () => {
-      if (!res.writableFinished) {
+      // Not `writableFinished`: an HTTP/2 response that was reset says true there.
+      if (!res.writableEnded) {
         controller.abort(new DevmeshError("CANCELLED", "the caller went away"));
       }
     });
@@ -149,7 +153,8 @@ export class HttpExchange {
   #requestId(error: unknown): string {
     const metadata = (error as { metadata?: unknown }).metadata;
     const known = metadata instanceof Headers ? metadata.get("x-request-id") : null;
-    return known ?? this.header("x-request-id");
+    const given = this.header("x-request-id");
+    return known ?? (requestIdPattern.test(given) ? given : "");
   }
 }
 

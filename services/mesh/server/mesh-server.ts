@@ -6,15 +6,14 @@ import { setMaxListeners } from "node:events";
 import { createServer as createHttp1Server, type IncomingMessage } from "node:http";
 import { createServer as createHttp2Server, type Http2Session } from "node:http2";
 import type { Duplex } from "node:stream";
-import { createContextValues, type Interceptor } from "@connectrpc/connect";
-import { connectNodeAdapter } from "@connectrpc/connect-node";
+import type { Interceptor } from "@connectrpc/connect";
 import { ServerCredentials } from "@grpc/grpc-js";
-import { kPeer } from "../context/index.ts";
 import { DevmeshError } from "../errors/index.ts";
 import type { Logger } from "../log/index.ts";
 import { createRestHandler } from "../rest/rest-handler.ts";
-import { drainInterceptor } from "./drain.ts";
+import { createConnectEngine } from "./connect-engine.ts";
 import { applyCors } from "./cors.ts";
+import { drainInterceptor } from "./drain.ts";
 import { createGrpcServer } from "./grpc-engine.ts";
 import { HealthState, healthService } from "./health.ts";
 import {
@@ -22,8 +21,6 @@ import {
   type HttpHandler,
   type HttpRequest,
   type HttpResponse,
-  peerOf,
-  toHeaders,
 } from "./http-exchange.ts";
 import { listen } from "./listener.ts";
 import { type BoundMethod, bindMethods } from "./methods.ts";
@@ -96,20 +93,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       exchange.fail(error);
     }
   };
-  const adapter = connectNodeAdapter({
-    routes: (router) => {
-      for (const service of app.services) service.register(router);
-      for (const service of ours) service.register(router);
-    },
+  const connect = createConnectEngine({
+    services: [...app.services, ...ours],
     interceptors: [drainInterceptor(shutdown.signal), ...interceptors],
-    readMaxBytes: maxMessageBytes,
-    writeMaxBytes: 64 * 1024 * 1024,
-    contextValues: (req) => createContextValues().set(kPeer, peerOf(req, toHeaders(req))),
-    fallback: (req, res) => void fallback(req, res as HttpResponse),
+    maxMessageBytes,
+    logger,
   });
   const handle = (req: HttpRequest, res: HttpResponse) => {
     if (applyCors(req, res, options.corsOrigins ?? [])) return;
-    adapter(req as Parameters<typeof adapter>[0], res as Parameters<typeof adapter>[1]);
+    if (!connect(req, res)) void fallback(req, res);
   };
 
   const http1 = createHttp1Server(handle as never);
@@ -141,13 +133,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   });
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
   const { host, port, firstBytesTimeoutMs = 15_000 } = options;
-  const listener = await listen({ host, port, firstBytesTimeoutMs }, {
-    http1: (socket) => http1.emit("connection", socket),
-    http2: (socket) =>
-      options.http2 === "grpc-js"
-        ? injector.injectConnection(socket)
-        : http2.emit("connection", socket),
-  });
+  const listener = await listen(
+    { host, port, firstBytesTimeoutMs },
+    {
+      http1: (socket) => http1.emit("connection", socket),
+      http2: (socket) =>
+        options.http2 === "grpc-js"
+          ? injector.injectConnection(socket)
+          : http2.emit("connection", socket),
+    },
+  );
   logger.info({ port: listener.port, host }, "listening");
 
   return {

@@ -7,7 +7,8 @@ export async function exitOnConfigError<T>(start: () => Promise<T>): Promise<T> 
     return await start();
   } catch (error) {
     const failure = toDevmeshError(error);
-    const text = failure.reason === "INTERNAL" ? String(failure.cause ?? failure.message) : failure.message;
+    const text =
+      failure.reason === "INTERNAL" ? String(failure.cause ?? failure.message) : failure.message;
     process.stderr.write(`error: ${text} (${failure.reason})\n`);
     process.exit(1);
   }

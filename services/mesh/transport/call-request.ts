@@ -19,7 +19,7 @@ import {
 } from "@connectrpc/connect";
 import { toConnectError } from "../errors/index.ts";
 import { mapStream } from "../runtime/index.ts";
-import { type CallBounds, boundCall } from "./call-bounds.ts";
+import { boundCall, type CallBounds } from "./call-bounds.ts";
 import { CallHeaders, type HeadersSource } from "./call-headers.ts";
 
 /** `/package.Service/Method`. */

@@ -7,6 +7,8 @@ export interface ReadOptions {
   errorOf(error: unknown): unknown;
   /** The reader stops before the end. */
   leave(): void;
+  /** Called at the end; throws if the stream was cut and only looks ended. */
+  checkEnd?(): Promise<void>;
 }
 
 /** Messages that came are handed out before the error that came after them. */
@@ -34,7 +36,10 @@ export function readMessages<T>(stream: Readable, options: ReadOptions): AsyncIt
       const message: T | null = stream.read();
       if (message !== null) return { done: false, value: message };
       if (failed !== undefined) throw options.errorOf(failed.error);
-      if (ended) return { done: true, value: undefined };
+      if (ended) {
+        await options.checkEnd?.();
+        return { done: true, value: undefined };
+      }
       await new Promise<void>((resolve) => {
         wake = resolve;
       });

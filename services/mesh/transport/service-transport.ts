@@ -1,6 +1,10 @@
 /** How one service of a deployment calls another. */
 import type { Interceptor } from "@connectrpc/connect";
-import { bearerInterceptor, clientTraceInterceptor, retryInterceptor } from "../interceptors/index.ts";
+import {
+  bearerInterceptor,
+  clientTraceInterceptor,
+  retryInterceptor,
+} from "../interceptors/index.ts";
 import type { Clock } from "../runtime/index.ts";
 import { type ClosableTransport, createGrpcTransport } from "./grpc-transport.ts";
 

@@ -149,8 +149,8 @@ function group(folders: readonly string[], oomFile: string): Cgroup {
       try {
         return Number(/^oom_kill (\d+)$/m.exec(await readFile(oomFile, "latin1"))?.[1] ?? 0);
       } catch (error: unknown) {
-        // The sandbox was deleted: that, and not the cap, ended what was in it.
-        if (isCode(error, "ENOENT")) return 0;
+        // The sandbox was deleted (ENODEV: while this read): that, and not the cap, ended what was in it.
+        if (isCode(error, "ENOENT") || isCode(error, "ENODEV")) return 0;
         throw error;
       }
     },

@@ -8,7 +8,12 @@ import { createHash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { formatPatch, structuredPatch } from "diff";
 import { gitLiteral } from "./git-literal.ts";
-import { type Archive, type FileChange, type FileFacts, readContents } from "./workspace-changes.ts";
+import {
+  type Archive,
+  type FileChange,
+  type FileFacts,
+  readContents,
+} from "./workspace-changes.ts";
 
 /** Larger files are named only. */
 const maxFileBytes = 1024 * 1024;

@@ -1,6 +1,7 @@
 /** This host's runner: presents itself, pulls leases, runs them, tells that it lives. */
 import { hostname } from "node:os";
 import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
+import type { Lease } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { toDevmeshError } from "@devmesh/mesh/errors";
 import { toProtoIsolation } from "./job-limits.ts";
 import { JobRun, type JobRunOptions } from "./job-run.ts";
@@ -10,6 +11,9 @@ const leaseWaitMs = { settled: 20_000, probing: 500 };
 
 /** How long a stop waits for a backend that must hear of the jobs that go back. */
 const giveUpMs = 20_000;
+
+/** The longest wait for the answer to a short call. */
+const callTimeoutMs = 5_000;
 
 /** What a runner needs. */
 export interface RunnerOptions extends JobRunOptions {
@@ -28,13 +32,15 @@ export class Runner {
   readonly #stopped = new AbortController();
   /** Aborts when no work is left either. */
   readonly #ended = new AbortController();
+  /** Resolves when the backend has said how often to send heartbeats. */
+  readonly #known = Promise.withResolvers<void>();
   #leasing: Promise<unknown> = Promise.resolve();
   #beating: Promise<unknown> = Promise.resolve();
   #heartbeatMs = 3_000;
   #lastAnswerMs = 0;
   #leaseTtlMs = 12_000;
-  #registered = false;
-  #allProbed = false;
+  /** What the backend knows of this host, as JSON; empty if it does not know it. */
+  #shown = "";
 
   constructor(options: RunnerOptions) {
     this.#options = options;
@@ -54,113 +60,144 @@ export class Runner {
   async close(): Promise<void> {
     this.#stopped.abort();
     for (const run of this.#runs.keys()) run.shutDown();
-    const giveUp = setTimeout(() => {
-      for (const run of this.#runs.keys()) run.fence();
-    }, giveUpMs);
+    const { clock } = this.#options;
+    clock.sleep(giveUpMs, this.#ended.signal).then(
+      () => {
+        for (const run of this.#runs.keys()) run.fence();
+      },
+      () => {
+        // All went back in time.
+      },
+    );
+    // A lease that was on its way when the stop came is given back too.
     await this.#leasing;
     await Promise.all(this.#runs.values());
-    clearTimeout(giveUp);
     this.#ended.abort();
     await this.#beating;
   }
 
   async #register(): Promise<void> {
-    const { backend, host, version, capacity, clock } = this.#options;
+    const { backend, host, version, capacity } = this.#options;
     const rows = host.table();
+    const capabilities = rows.map((row) => ({
+      ...row,
+      isolation: toProtoIsolation(row.isolation),
+    }));
     const { leaseTtl, heartbeatInterval } = await backend.runners.registerRunner(
-      {
-        runner: {
-          id: this.id,
-          host: hostname(),
-          version,
-          capacity,
-          capabilities: rows.map((row) => ({ ...row, isolation: toProtoIsolation(row.isolation) })),
-        },
-      },
-      { timeoutMs: 5_000, signal: this.#stopped.signal },
+      { runner: { id: this.id, host: hostname(), version, capacity, capabilities } },
+      // Not the stop's signal: a drain's heartbeats may need it too.
+      { timeoutMs: callTimeoutMs, signal: this.#ended.signal },
     );
     this.#leaseTtlMs = leaseTtl ? durationMs(leaseTtl) : this.#leaseTtlMs;
     this.#heartbeatMs = heartbeatInterval ? durationMs(heartbeatInterval) : this.#heartbeatMs;
-    this.#lastAnswerMs = clock.now();
-    this.#registered = true;
+    this.#heard();
+    this.#shown = JSON.stringify(rows);
+    this.#known.resolve();
   }
 
   async #leaseForever(): Promise<void> {
-    const { host } = this.#options;
-    await host.ready();
-    // Drivers that take longer are told as soon as they are known.
-    void host.probe().then(() => {
-      this.#allProbed = true;
-      this.#registered = false;
-    });
-    await this.#forever(this.#stopped.signal, async () => {
-      if (!this.#registered) await this.#register();
+    const { signal } = this.#stopped;
+    const { host, clock } = this.#options;
+    await Promise.race([host.ready(), aborted(signal)]);
+    await this.#forever(signal, async () => {
+      const rows = host.table();
+      // Drivers that take longer are told as soon as they are known, and so is a new verdict.
+      if (JSON.stringify(rows) !== this.#shown) await this.#register();
+      const waitMs = rows.some((row) => row.pending) ? leaseWaitMs.probing : leaseWaitMs.settled;
+      const isolations = rows
+        .filter((row) => row.available)
+        .map((row) => toProtoIsolation(row.isolation));
       const room = this.#options.capacity - this.#runs.size;
-      if (room <= 0) {
-        await Promise.race(this.#runs.values());
-        return;
-      }
-      try {
-        await this.#lease(room);
-      } catch (error) {
-        // A backend that does not know this runner any more gets to know it again.
-        if (toDevmeshError(error).reason === "NOT_FOUND") this.#registered = false;
-        throw error;
-      }
+      // A stop ends the runs too.
+      if (room <= 0) await Promise.race(this.#runs.values());
+      else if (isolations.length === 0) await clock.sleep(waitMs, signal);
+      else await this.#askForWork({ maxJobs: Math.min(room, 100), isolations, waitMs });
     });
   }
 
-  async #lease(room: number): Promise<void> {
-    const { backend, host } = this.#options;
-    const waitMs = this.#allProbed ? leaseWaitMs.settled : leaseWaitMs.probing;
-    const available = host.table().filter((row) => row.available);
-    const { leases } = await backend.runners.leaseJobs(
-      {
-        runnerId: this.id,
-        maxJobs: room,
-        isolations: available.map((row) => toProtoIsolation(row.isolation)),
-        wait: durationFromMs(waitMs),
-      },
-      { timeoutMs: waitMs + 10_000, signal: this.#stopped.signal },
-    );
-    for (const lease of leases) {
-      const run = new JobRun(this.#options, lease);
-      const done = run.run().finally(() => this.#runs.delete(run));
-      this.#runs.set(run, done);
-      if (this.#stopped.signal.aborted) run.shutDown();
+  async #askForWork(ask: {
+    readonly maxJobs: number;
+    readonly isolations: ReturnType<typeof toProtoIsolation>[];
+    readonly waitMs: number;
+  }): Promise<void> {
+    const { maxJobs, isolations, waitMs } = ask;
+    const request = { runnerId: this.id, maxJobs, isolations, wait: durationFromMs(waitMs) };
+    const { signal } = this.#stopped;
+    const options = { timeoutMs: waitMs + 10_000, signal };
+    try {
+      const { leases } = await this.#options.backend.runners.leaseJobs(request, options);
+      this.#heard();
+      for (const lease of leases) this.#run(lease);
+    } catch (error) {
+      // A backend that does not know this runner any more gets to know it again.
+      if (isUnknownRunner(error)) this.#shown = "";
+      throw error;
     }
+  }
+
+  #run(lease: Lease): void {
+    const run = new JobRun(this.#options, lease);
+    // A newer lease of a job says that the older one is lost.
+    for (const other of this.#runs.keys()) if (other.jobId === run.jobId) other.fence();
+    if (this.#stopped.signal.aborted) run.shutDown();
+    const done = run.run().finally(() => this.#runs.delete(run));
+    this.#runs.set(run, done);
   }
 
   /** Also while the last jobs go back: their leases must not run out before. */
   async #heartbeatForever(): Promise<void> {
     const { signal } = this.#ended;
+    await Promise.race([this.#known.promise, aborted(signal)]);
     await this.#forever(signal, async () => {
-      const { clock, backend } = this.#options;
-      // Ends at once when there is nothing left to tell of.
-      await clock.sleep(this.#heartbeatMs, signal).catch(() => {});
-      if (signal.aborted) return;
+      const { clock } = this.#options;
+      await clock.sleep(this.#heartbeatMs, signal);
       const runs = [...this.#runs.keys()];
       this.#fenceWhenSilent(runs);
-      const leases = runs.map(({ jobId, epoch }) => ({ jobId, epoch }));
-      const request = { runnerId: this.id, leases };
-      const answer = await backend.runners.heartbeat(request, { timeoutMs: 5_000, signal });
-      this.#lastAnswerMs = clock.now();
-      answer.leases.forEach((state, i) => {
-        if (state.fenced) runs[i]?.fence();
-        else if (state.cancelRequested) runs[i]?.cancel();
-      });
+      await this.#beat(runs);
     });
   }
 
+  async #beat(runs: readonly JobRun[]): Promise<void> {
+    try {
+      await this.#renew(runs);
+    } catch (error) {
+      if (!isUnknownRunner(error)) throw error;
+      await this.#register();
+      await this.#renew(runs);
+    }
+  }
+
+  async #renew(runs: readonly JobRun[]): Promise<void> {
+    const leases = runs.map(({ jobId, epoch }) => ({ jobId, epoch }));
+    const timeoutMs = Math.min(callTimeoutMs, this.#leaseTtlMs / 2);
+    const answer = await this.#options.backend.runners.heartbeat(
+      { runnerId: this.id, leases },
+      { timeoutMs, signal: this.#ended.signal },
+    );
+    this.#heard();
+    answer.leases.forEach((state, i) => {
+      if (state.fenced) runs[i]?.fence();
+      else if (state.cancelRequested) runs[i]?.cancel();
+    });
+  }
+
+  #heard(): void {
+    this.#lastAnswerMs = this.#options.clock.now();
+  }
+
   /**
-   * A runner that cannot reach the backend for two lease lives has lost its
-   * leases for sure: it kills the work rather than let two runners do it.
+   * A runner that has not reached the backend for two lease lives has lost its
+   * leases for sure, and stops the work. It is patient, for a backend that
+   * restarts finds its jobs alive; a job that another runner has taken over
+   * meanwhile is safe all the same: what this one writes is fenced, and its
+   * job token is dead.
    */
   #fenceWhenSilent(runs: readonly JobRun[]): void {
     if (this.#options.clock.now() - this.#lastAnswerMs < 2 * this.#leaseTtlMs) return;
     for (const run of runs) run.fence();
   }
 
+  /** Repeats a step until the signal aborts; after a failure it waits, longer each time. */
   async #forever(signal: AbortSignal, step: () => Promise<void>): Promise<void> {
     let failures = 0;
     while (!signal.aborted) {
@@ -172,11 +209,23 @@ export class Runner {
         const { reason, message } = toDevmeshError(error);
         failures += 1;
         const level = failures === 1 ? "warn" : "debug";
-        this.#options.logger[level]({ reason, detail: message }, "the backend does not answer");
+        this.#options.logger[level]({ reason, detail: message }, "a call to the backend failed");
         // Ends at once when the loop shall end.
         const wait = Math.min(2_000, 100 * 2 ** failures);
         await this.#options.clock.sleep(wait, signal).catch(() => {});
       }
     }
   }
+}
+
+function isUnknownRunner(error: unknown): boolean {
+  return toDevmeshError(error).reason === "NOT_FOUND";
+}
+
+/** Resolves when the signal aborts. */
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
 }

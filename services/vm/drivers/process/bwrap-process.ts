@@ -39,6 +39,8 @@ export class BwrapProcess implements SandboxProcess {
       const killed = this.#overMemory || (await options.capKilled());
       return { exitCode, outOfMemory: exitCode === 137 && killed };
     });
+    // Whoever waits is told; a failure that nobody waits for must not end the host.
+    this.exit.catch(() => {});
   }
 
   /** True as soon as nothing of it runs any more. */

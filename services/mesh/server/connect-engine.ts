@@ -1,0 +1,81 @@
+/**
+ * Serves contracts by Connect, gRPC and gRPC-Web on Node's own HTTP servers:
+ * the engine of the public port, and of HTTP/1.1 everywhere.
+ */
+import {
+  type ConnectRouterOptions,
+  createConnectRouter,
+  createContextValues,
+} from "@connectrpc/connect";
+import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
+import {
+  compressionBrotli,
+  compressionGzip,
+  universalRequestFromNodeRequest,
+  universalResponseToNodeResponse,
+} from "@connectrpc/connect-node";
+import { kPeer } from "../context/index.ts";
+import type { Logger } from "../log/index.ts";
+import { type HttpRequest, type HttpResponse, peerOf, toHeaders } from "./http-exchange.ts";
+import type { ServiceRegistration } from "./service.ts";
+
+/** What the engine serves. */
+export interface ConnectEngineOptions extends Pick<ConnectRouterOptions, "interceptors"> {
+  readonly services: readonly ServiceRegistration[];
+  /** The largest message taken, in bytes. */
+  readonly maxMessageBytes: number;
+  readonly logger: Logger;
+}
+
+/** Answers a request if it is a call of one of the services; false if it is not. */
+export type ConnectEngine = (req: HttpRequest, res: HttpResponse) => boolean;
+
+/** Makes the engine; it is told of requests by the HTTP servers. */
+export function createConnectEngine(options: ConnectEngineOptions): ConnectEngine {
+  const { services, maxMessageBytes, logger, interceptors = [] } = options;
+  const router = createConnectRouter({
+    interceptors,
+    // A misspelt field or enum word must not silently mean its default.
+    jsonOptions: { ignoreUnknownFields: false },
+    acceptCompression: [compressionGzip, compressionBrotli],
+    readMaxBytes: maxMessageBytes,
+    writeMaxBytes: 64 * 1024 * 1024,
+  });
+  for (const service of services) service.register(router);
+  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  return (req, res) => {
+    const handler = handlers.get(req.url?.split("?", 1)[0] ?? "");
+    if (handler === undefined) return false;
+    const nodeReq = req as Parameters<typeof universalRequestFromNodeRequest>[0];
+    const nodeRes = res as Parameters<typeof universalResponseToNodeResponse>[1];
+    const values = createContextValues().set(kPeer, peerOf(req, toHeaders(req)));
+    handler(universalRequestFromNodeRequest(nodeReq, nodeRes, undefined, values))
+      .then((answer) => universalResponseToNodeResponse(untilClosed(answer, res), nodeRes))
+      .catch((err: unknown) => {
+        // The call's own errors are answers: this is a connection that broke under one.
+        logger.debug({ err, rpc: handler.requestPath }, "answer not delivered");
+        res.destroy();
+      });
+    return true;
+  };
+}
+
+/**
+ * Closes the answer's producer when its connection closes: a write that waits
+ * for a slow reader who then leaves would wait for ever.
+ */
+function untilClosed(answer: UniversalServerResponse, res: HttpResponse): UniversalServerResponse {
+  const { body } = answer;
+  if (body === undefined) return answer;
+  return {
+    ...answer,
+    body: {
+      [Symbol.asyncIterator]() {
+        const chunks = body[Symbol.asyncIterator]();
+        // It has ended, or its own error is on its way: there is nothing to add.
+        res.once("close", () => chunks.return?.().catch(() => {}));
+        return chunks;
+      },
+    },
+  };
+}

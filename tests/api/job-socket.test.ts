@@ -1,0 +1,210 @@
+/** The WebSocket stream over a real port: frames, refusals, and addresses that are none. */
+import { connect } from "node:net";
+import { create } from "@bufbuild/protobuf";
+import { AgentSchema } from "@devmesh/gen/devmesh/api/v1/agent_pb";
+import { Isolation, JobStatus, LogStream } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
+import { RunnerService } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
+import { SystemClock } from "@devmesh/mesh/runtime";
+import { expect } from "chai";
+import { WebSocket } from "ws";
+import { Bed, trueSpec } from "./bed.ts";
+
+interface Frame {
+  readonly type: string;
+  readonly ts: string;
+  readonly payload: Record<string, unknown>;
+}
+
+/** What a socket gets until it is closed. */
+interface Talk {
+  readonly frames: Frame[];
+  readonly code: number;
+  readonly reason: string;
+}
+
+describe("job socket", () => {
+  let bed: Bed;
+  beforeEach(async () => {
+    bed = await Bed.open();
+  });
+  afterEach(() => bed.close());
+
+  async function open(path: string, protocols: string[] = [], headers = {}): Promise<WebSocket> {
+    const socket = new WebSocket(`ws://127.0.0.1:${await bed.listen()}${path}`, protocols, {
+      headers,
+    });
+    socket.on("error", () => {});
+    return socket;
+  }
+
+  async function talk(path: string, secret = bed.ownerSecret): Promise<Talk> {
+    const socket = await open(path, ["devmesh.v1", `bearer.${secret}`]);
+    return listen(socket);
+  }
+
+  function listen(socket: WebSocket): Promise<Talk> {
+    const frames: Frame[] = [];
+    socket.on("message", (data) => frames.push(JSON.parse(String(data))));
+    return new Promise((resolve) => {
+      socket.on("close", (code, reason) => resolve({ frames, code, reason: String(reason) }));
+    });
+  }
+
+  async function cancelled(): Promise<string> {
+    const jobs = bed.client(JobService);
+    const { jobId } = await jobs.createJob({ spec: trueSpec });
+    await jobs.cancelJob({ id: jobId, detail: "enough" });
+    return jobId;
+  }
+
+  it("tells every event of a job, and closes with its end", async () => {
+    const { frames, code } = await talk(`/v1/stream/${await cancelled()}`);
+    expect(code).to.equal(1000);
+    expect(frames.map(({ type, payload }) => [type, payload.seq])).to.deep.equal([
+      ["status", 1],
+      ["result", 2],
+    ]);
+    expect(frames[1]?.payload).to.deep.include({ reason: "CANCELLED", message: "enough" });
+    for (const { ts } of frames) expect(new Date(ts).toISOString()).to.equal(ts);
+  });
+
+  it("starts where it is asked to", async () => {
+    const { frames } = await talk(`/v1/stream/${await cancelled()}?from=2`);
+    expect(frames.map(({ payload }) => payload.seq)).to.deep.equal([2]);
+  });
+
+  it("tells output as it comes, as text or as bytes", async () => {
+    const jobs = bed.client(JobService);
+    const runners = bed.client(RunnerService);
+    const capabilities = [{ driver: "d", isolation: Isolation.PROCESS, available: true }];
+    const about = { id: "run_1", host: "h", version: "0", capacity: 1, capabilities };
+    await runners.registerRunner({ runner: create(AgentSchema, about) });
+    const { jobId } = await jobs.createJob({ spec: trueSpec });
+    const isolations = [Isolation.PROCESS];
+    const { leases } = await runners.leaseJobs({ runnerId: "run_1", maxJobs: 1, isolations });
+    const lease = { jobId, epoch: leases[0]?.epoch ?? 0 };
+    const socket = await open(`/v1/stream/${jobId}?from=3`, [
+      "devmesh.v1",
+      `bearer.${bed.ownerSecret}`,
+    ]);
+    const all = listen(socket);
+    await new Promise((resolve) => socket.once("open", resolve));
+    const log = (seq: number, stream: LogStream, data: Uint8Array) => ({
+      seq,
+      kind: { case: "log" as const, value: { stream, data } },
+    });
+    await runners.appendEvents({
+      lease,
+      events: [
+        log(3, LogStream.STDOUT, Buffer.from("héllo")),
+        log(4, LogStream.STDERR, Buffer.from([0xff])),
+      ],
+    });
+    await runners.finishJob({ lease, seq: 5, result: { outcome: JobStatus.SUCCEEDED } });
+    const { frames } = await all;
+    expect(frames.map(({ payload }) => payload).slice(0, 2)).to.deep.equal([
+      { seq: 3, stream: "stdout", text: "héllo" },
+      { seq: 4, stream: "stderr", dataBase64: "/w==" },
+    ]);
+  });
+
+  it("takes a token from the Authorization header too", async () => {
+    const headers = { authorization: `Bearer ${bed.ownerSecret}` };
+    const socket = await open(`/v1/stream/${await cancelled()}`, [], headers);
+    expect((await listen(socket)).code).to.equal(1000);
+  });
+
+  it("refuses a bad token with an error frame and a close code", async () => {
+    const id = await cancelled();
+    for (const secret of ["dm_wrong", "x"]) {
+      const { frames, code, reason } = await talk(`/v1/stream/${id}`, secret);
+      expect([code, reason]).to.deep.equal([1008, "UNAUTHENTICATED"]);
+      expect(frames.map(({ type }) => type)).to.deep.equal(["error"]);
+      expect(frames[0]?.payload).to.deep.include({ status: 401, reason: "UNAUTHENTICATED" });
+      expect(frames[0]?.payload.requestId).to.match(/^req_/);
+    }
+  });
+
+  it("refuses a job that is not there in the same way", async () => {
+    const { frames, code } = await talk("/v1/stream/job_0");
+    expect([code, frames[0]?.payload.reason]).to.deep.equal([1008, "NOT_FOUND"]);
+  });
+
+  it("reads an id with escapes, and cuts a message that is too large", async () => {
+    const id = await cancelled();
+    expect((await talk(`/v1/stream/${id.replace("_", "%5F")}`)).code).to.equal(1000);
+    const { jobId } = await bed.client(JobService).createJob({ spec: trueSpec });
+    const socket = await open(`/v1/stream/${jobId}`, ["devmesh.v1", `bearer.${bed.ownerSecret}`]);
+    const ended = listen(socket);
+    socket.once("open", () => socket.send("x".repeat(5_000)));
+    expect((await ended).code).to.equal(1009);
+  });
+
+  describe("before the upgrade", () => {
+    /** The status that a raw request for an upgrade gets. */
+    async function status(target: string): Promise<string> {
+      const socket = connect(await bed.listen(), "127.0.0.1");
+      const headers = [
+        ...["Host: x", "Connection: Upgrade", "Upgrade: websocket"],
+        ...["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="],
+      ];
+      socket.write(`GET ${target} HTTP/1.1\r\n${headers.join("\r\n")}\r\n\r\n`);
+      const [head] = await new Promise<Buffer[]>((resolve) => {
+        socket.once("data", (data) => resolve([data]));
+        socket.once("close", () => resolve([Buffer.from("closed")]));
+      });
+      socket.destroy();
+      return String(head).split("\r\n")[0] ?? "";
+    }
+
+    for (const target of [
+      "//",
+      "/",
+      "/v1/stream/",
+      "/v1/stream/a/b",
+      "/v1/stream/%",
+      "*",
+      "http://",
+    ]) {
+      it(`there is nothing at ${target}`, async () => {
+        expect(await status(target)).to.equal("HTTP/1.1 404 Not Found");
+      });
+    }
+
+    for (const from of ["-1", "x", "1.5", "0x10", "1e3", " 1", "", "4294967296", "99999999999"]) {
+      it(`${JSON.stringify(from)} is no number to start at`, async () => {
+        const target = `/v1/stream/job_0?from=${encodeURIComponent(from)}`;
+        expect(await status(target)).to.equal("HTTP/1.1 400 Bad Request");
+      });
+    }
+
+    it("the server stays up, whatever was asked", async () => {
+      await status("//");
+      expect((await fetch(`${await bed.url()}/livez`)).status).to.equal(200);
+    });
+  });
+
+  it("cuts off a peer that answers no pings, and shows the others that it lives", async () => {
+    await bed.close();
+    bed = await Bed.open({ config: { wsPingIntervalMs: 100 }, clock: new SystemClock() });
+    const { jobId } = await bed.client(JobService).createJob({ spec: trueSpec });
+    const path = `/v1/stream/${jobId}`;
+    const url = `ws://127.0.0.1:${await bed.listen()}${path}`;
+    const protocols = ["devmesh.v1", `bearer.${bed.ownerSecret}`];
+    const deaf = new WebSocket(url, protocols, { autoPong: false });
+    deaf.on("error", () => {});
+    const alive = await open(path, protocols);
+    const beats = new Promise<void>((resolve) => {
+      let count = 0;
+      alive.on("message", (data) => {
+        if (JSON.parse(String(data)).type === "heartbeat") count += 1;
+        if (count === 4) resolve();
+      });
+    });
+    expect((await listen(deaf)).code).to.equal(1006);
+    await beats;
+    expect(alive.readyState).to.equal(WebSocket.OPEN);
+    alive.terminate();
+  });
+});

@@ -1,0 +1,197 @@
+/** Leases: to whom they go, when they come back, and what their tokens are worth. */
+import { create } from "@bufbuild/protobuf";
+import type { Client } from "@connectrpc/connect";
+import { AgentSchema, AgentStatus } from "@devmesh/gen/devmesh/api/v1/agent_pb";
+import { AgentService } from "@devmesh/gen/devmesh/api/v1/agent_service_pb";
+import { Isolation, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
+import { RunnerService } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
+import { TokenService } from "@devmesh/gen/devmesh/api/v1/token_service_pb";
+import { expect } from "chai";
+import { Bed, reasonOf, settled, trueSpec } from "./bed.ts";
+
+const { QUEUED, RUNNING, CANCELLED } = JobStatus;
+const wait = { seconds: 20n };
+
+describe("runners", () => {
+  let bed: Bed;
+  let jobs: Client<typeof JobService>;
+  let runners: Client<typeof RunnerService>;
+  beforeEach(async () => {
+    bed = await Bed.open();
+    jobs = bed.client(JobService);
+    runners = bed.client(RunnerService);
+    for (const id of ["run_1", "run_2"]) await register(id);
+  });
+  afterEach(() => bed.close());
+
+  const register = (id: string) => {
+    const capabilities = [{ driver: "d", isolation: Isolation.PROCESS, available: true }];
+    const runner = create(AgentSchema, { id, host: "h", version: "0", capacity: 4, capabilities });
+    return runners.registerRunner({ runner });
+  };
+  const ask = (runnerId: string) => ({ runnerId, maxJobs: 10, isolations: [Isolation.PROCESS] });
+  const beat = (runnerId: string, ...leases: { jobId: string; epoch: number }[]) =>
+    runners.heartbeat({ runnerId, leases });
+
+  async function leaseOne(runnerId = "run_1") {
+    const { leases } = await runners.leaseJobs(ask(runnerId));
+    const [lease] = leases;
+    if (lease?.job === undefined) throw new Error("no lease");
+    return {
+      jobId: lease.job.id,
+      epoch: lease.epoch,
+      token: lease.jobToken,
+      nextSeq: lease.nextSeq,
+    };
+  }
+
+  const statusOf = async (id: string) => (await jobs.getJob({ id })).job?.status;
+  const worth = (token: string) => reasonOf(bed.client(TokenService, token).whoAmI({}));
+
+  /** Lets time go by, with heartbeats of these runners. */
+  async function pass(ms: number, ...alive: string[]): Promise<void> {
+    for (let passed = 0; passed < ms; passed += 1_000) {
+      for (const id of alive) await beat(id);
+      bed.clock.advance(1_000);
+      await settled();
+    }
+  }
+
+  it("get work that comes while they wait", async () => {
+    const leased = runners.leaseJobs({ ...ask("run_1"), wait });
+    await settled();
+    await jobs.createJob({ spec: trueSpec });
+    expect((await leased).leases).to.have.length(1);
+  });
+
+  it("are unknown until they present themselves", async () => {
+    expect(await reasonOf(runners.leaseJobs(ask("run_9")))).to.equal("NOT_FOUND");
+    expect(await reasonOf(beat("run_9"))).to.equal("NOT_FOUND");
+  });
+
+  it("that went away while they waited do not keep the job", async () => {
+    const caller = new AbortController();
+    const leased = reasonOf(
+      runners.leaseJobs({ ...ask("run_1"), wait }, { signal: caller.signal }),
+    );
+    await settled();
+    const created = jobs.createJob({ spec: trueSpec });
+    caller.abort();
+    const { jobId } = await created;
+    expect(await leased).to.equal("CANCELLED");
+    await settled();
+    const { job } = await jobs.getJob({ id: jobId });
+    expect([job?.status, job?.attempt]).to.deep.equal([QUEUED, 0]);
+  });
+
+  it("that fell silent get no work, although their ask still waits", async () => {
+    const leased = runners.leaseJobs({ ...ask("run_1"), wait });
+    await settled();
+    await pass(7_000);
+    const { jobId } = await jobs.createJob({ spec: trueSpec });
+    await settled();
+    expect(await statusOf(jobId)).to.equal(QUEUED);
+    await beat("run_1");
+    bed.clock.advance(1_000);
+    expect((await leased).leases).to.have.length(1);
+  });
+
+  it("wait no longer than a call may take", async () => {
+    await bed.close();
+    bed = await Bed.open({ config: { requestTimeoutMs: 4_000 } });
+    runners = bed.client(RunnerService);
+    await register("run_1");
+    const leased = runners.leaseJobs({ ...ask("run_1"), wait });
+    await settled();
+    await pass(2_000);
+    expect((await leased).leases).to.deep.equal([]);
+  });
+
+  it("show how many jobs they run, also while they ask for more", async () => {
+    await jobs.createJob({ spec: trueSpec });
+    await beat("run_1", await leaseOne());
+    await runners.leaseJobs(ask("run_1"));
+    const { agents } = await bed.client(AgentService).listAgents({});
+    expect(agents.find(({ id }) => id === "run_1")?.running).to.equal(1);
+    bed.clock.advance(13_000);
+    const later = await bed.client(AgentService).listAgents({});
+    expect(later.agents.map(({ status }) => status)).to.deep.equal([
+      AgentStatus.LOST,
+      AgentStatus.LOST,
+    ]);
+  });
+
+  describe("that are lost", () => {
+    it("lose the job to another one, and its token with it", async () => {
+      const { jobId } = await jobs.createJob({ spec: trueSpec });
+      const first = await leaseOne("run_1");
+      expect(await worth(first.token)).to.equal("ok");
+      const next = runners.leaseJobs({ ...ask("run_2"), wait });
+      await pass(16_000, "run_2");
+      const [second] = (await next).leases;
+      expect(second?.job?.attempt).to.equal(2);
+      expect(await worth(first.token)).to.equal("UNAUTHENTICATED");
+      expect(await worth(second?.jobToken ?? "")).to.equal("ok");
+      await pass(4_000, "run_2");
+      expect(await worth(second?.jobToken ?? "")).to.equal("ok");
+      const { leases } = await beat("run_1", { jobId, epoch: first.epoch });
+      expect(leases[0]?.fenced).to.equal(true);
+    });
+
+    it("are given the time of a lease to come back after the backend was away", async () => {
+      // The store stays while the backend restarts: its first look comes late enough.
+      const { jobId } = await jobs.createJob({ spec: trueSpec });
+      const lease = await leaseOne();
+      bed.clock.advance(11_999);
+      await settled();
+      await beat("run_1", lease);
+      bed.clock.advance(11_999);
+      await settled();
+      expect(await statusOf(jobId)).to.equal(RUNNING);
+    });
+  });
+
+  describe("and the token of a job", () => {
+    it("die with its end", async () => {
+      const { jobId } = await jobs.createJob({ spec: trueSpec });
+      const { token, epoch, nextSeq } = await leaseOne();
+      const result = { outcome: JobStatus.SUCCEEDED };
+      await runners.finishJob({ lease: { jobId, epoch }, seq: nextSeq, result });
+      expect(await worth(token)).to.equal("UNAUTHENTICATED");
+    });
+
+    it("die when the job is given back, and never hit the next one's", async () => {
+      const { jobId } = await jobs.createJob({ spec: trueSpec });
+      const first = await leaseOne("run_1");
+      // The other one waits, and takes the job the moment it is free.
+      const next = runners.leaseJobs({ ...ask("run_2"), wait });
+      await settled();
+      await runners.releaseJob({ lease: { jobId, epoch: first.epoch } });
+      const [second] = (await next).leases;
+      await settled();
+      expect(await worth(first.token)).to.equal("UNAUTHENTICATED");
+      expect(await worth(second?.jobToken ?? "")).to.equal("ok");
+    });
+
+    it("die when it is cancelled on its way back", async () => {
+      const { jobId } = await jobs.createJob({ spec: trueSpec });
+      const { token, epoch } = await leaseOne();
+      await jobs.cancelJob({ id: jobId });
+      await runners.releaseJob({ lease: { jobId, epoch } });
+      expect(await statusOf(jobId)).to.equal(CANCELLED);
+      expect(await worth(token)).to.equal("UNAUTHENTICATED");
+    });
+
+    it("may do what an agent needs, and nothing to jobs and tokens", async () => {
+      const { jobId } = await jobs.createJob({ spec: trueSpec });
+      const { token } = await leaseOne();
+      expect(await reasonOf(bed.client(JobService, token).cancelJob({ id: jobId }))).to.equal(
+        "SCOPE_MISSING",
+      );
+      expect(await reasonOf(bed.client(TokenService, token).listTokens({}))).to.equal(
+        "SCOPE_MISSING",
+      );
+    });
+  });
+});

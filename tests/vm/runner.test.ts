@@ -1,0 +1,247 @@
+/** A runner and a real backend in memory: what becomes of jobs, also when things break between them. */
+import { Isolation, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { expect } from "chai";
+import { Bed, failBefore, loseAnswer, twice } from "./bed.ts";
+
+const { SUCCEEDED, FAILED, RUNNING } = JobStatus;
+
+describe("runner", () => {
+  let bed: Bed;
+  beforeEach(async () => {
+    bed = await Bed.open();
+  });
+  afterEach(() => bed.close());
+
+  it("runs a job to its end, and leaves no sandbox", async () => {
+    const { driver } = bed.start();
+    const id = await bed.command("echo", "hello");
+    const { status, result, attempt } = await bed.ended(id);
+    expect({ status, attempt }).to.deep.equal({ status: SUCCEEDED, attempt: 1 });
+    expect(result).to.deep.include({ exitCode: 0, reason: "", driver: "test" });
+    expect(result?.isolation).to.equal(Isolation.PROCESS);
+    expect(await bed.log(id)).to.equal("hello\n");
+    expect(driver.list()).to.deep.equal([]);
+  });
+
+  it("tells an exit status, a full memory and a program that is not there apart", async () => {
+    bed.start();
+    const ends = [];
+    for (const argv of [["exit", "3"], ["hog"], ["no-such-program"]]) {
+      const { status, result } = await bed.ended(await bed.command(...argv));
+      expect(status).to.equal(FAILED);
+      ends.push([result?.reason, result?.exitCode]);
+    }
+    expect(ends).to.deep.equal([
+      ["EXIT_STATUS", 3],
+      ["OUT_OF_MEMORY", 137],
+      ["COMMAND_NOT_FOUND", undefined],
+    ]);
+  });
+
+  it("keeps what the job changed", async () => {
+    bed.start();
+    const { result } = await bed.ended(await bed.command("edit"));
+    const names = result?.artifacts.map(({ name }) => name);
+    expect(names).to.deep.equal(["changes.patch", "new.txt", "changes.tar"]);
+  });
+
+  it("does not run more jobs at once than it has room for", async () => {
+    const { driver } = bed.start({ capacity: 2 });
+    const ids = [];
+    for (let i = 0; i < 5; i++) ids.push(await bed.command("sleep"));
+    await bed.until(() => driver.list().length === 2);
+    const statuses = await Promise.all(ids.map(async (id) => (await bed.job(id)).status));
+    expect(statuses.filter((status) => status === RUNNING)).to.have.length(2);
+    for (const id of ids) await bed.jobs.cancelJob({ id });
+  });
+
+  it("runs every job once, whichever of two runners takes it", async () => {
+    const running = new Set<string>();
+    const both: string[] = [];
+    const program = async (context: { argv: readonly string[] }) => {
+      const [, name = ""] = context.argv;
+      if (running.has(name)) both.push(name);
+      running.add(name);
+      await new Promise((resolve) => setImmediate(resolve));
+      running.delete(name);
+      return 0;
+    };
+    const first = bed.start();
+    const second = bed.start();
+    first.driver.programs.once = program;
+    second.driver.programs.once = program;
+    const ids = [];
+    for (let i = 0; i < 20; i++) ids.push(await bed.command("once", `job ${i}`));
+    for (const id of ids) expect((await bed.ended(id)).attempt).to.equal(1);
+    expect(both).to.deep.equal([]);
+    expect(first.driver.created.length + second.driver.created.length).to.equal(20);
+  });
+
+  it("ends a job at its run timeout, by force where it does not listen", async () => {
+    const { driver } = bed.start();
+    const id = await bed.submit({
+      work: { case: "command", value: { argv: ["stubborn"] } },
+      limits: { runTimeout: { seconds: 5n } },
+    });
+    const { status, result } = await bed.ended(id, { timePasses: true });
+    expect([status, result?.reason]).to.deep.equal([FAILED, "TIMEOUT"]);
+    expect(driver.list()).to.deep.equal([]);
+  });
+
+  describe("with a backend that breaks", () => {
+    it("stores output once, in order, whatever happens to an append", async () => {
+      const { faults } = bed.start();
+      faults.next(
+        "AppendEvents",
+        ...[failBefore("UNAVAILABLE"), loseAnswer("UNAVAILABLE"), twice, failBefore("INTERNAL")],
+        ...[loseAnswer("DEADLINE_EXCEEDED"), twice],
+      );
+      const id = await bed.command("echo", "once");
+      const { status } = await bed.ended(id, { timePasses: true });
+      expect(status).to.equal(SUCCEEDED);
+      expect(await bed.log(id)).to.equal("once\n");
+    });
+
+    it("tells the result once, whatever happens to it", async () => {
+      const { faults } = bed.start();
+      faults.next("FinishJob", failBefore("UNAVAILABLE"), loseAnswer("UNAVAILABLE"), twice);
+      const id = await bed.command("echo", "once");
+      await bed.ended(id, { timePasses: true });
+      const results = (await bed.events(id)).filter(({ kind }) => kind.case === "result");
+      expect(results).to.have.length(1);
+    });
+
+    it("keeps files through an upload that is cut off", async () => {
+      const { faults } = bed.start();
+      faults.next("PutBlob", failBefore("UNAVAILABLE"), failBefore("INTERNAL"));
+      const { status, result } = await bed.ended(await bed.command("edit"), { timePasses: true });
+      expect(status).to.equal(SUCCEEDED);
+      expect(result?.artifacts).to.have.length(3);
+    });
+
+    it("goes on with its jobs when the backend comes back in time", async () => {
+      const { driver, faults } = bed.start();
+      const end = Promise.withResolvers<number>();
+      driver.programs.wait = () => end.promise;
+      const id = await bed.command("wait");
+      await bed.until(() => driver.list().length === 1);
+      faults.always("*", failBefore("UNAVAILABLE"));
+      await bed.until(() => faults.calls.filter((name) => name === "Heartbeat").length >= 2, {
+        timePasses: true,
+      });
+      faults.heal();
+      end.resolve(0);
+      const { status, attempt } = await bed.ended(id, { timePasses: true });
+      expect([status, attempt]).to.deep.equal([SUCCEEDED, 1]);
+    });
+
+    it("stops its jobs when the backend was away for long", async () => {
+      const { driver, faults } = bed.start();
+      await bed.command("sleep");
+      await bed.until(() => driver.list().length === 1);
+      faults.always("*", failBefore("UNAVAILABLE"));
+      await bed.until(() => driver.list().length === 0, { timePasses: true });
+    });
+
+    it("presents itself again to a backend that forgot it", async () => {
+      const { faults } = bed.start();
+      await bed.ended(await bed.command("echo", "one"));
+      faults.next("LeaseJobs", failBefore("NOT_FOUND"));
+      faults.next("Heartbeat", failBefore("NOT_FOUND"));
+      const registered = () => faults.calls.filter((name) => name === "RegisterRunner").length;
+      await bed.ended(await bed.command("echo", "two"));
+      await bed.until(() => registered() >= 3, { timePasses: true });
+    });
+  });
+
+  describe("that loses its lease", () => {
+    it("kills a program at once when an append is fenced, and writes nothing more", async () => {
+      const { driver, faults } = bed.start();
+      // It writes once, then is silent and deaf: only the failed append can tell.
+      driver.programs.mumble = async (context) => {
+        context.onSignal(() => {});
+        await context.write("stdout", "one\n");
+        return driver.programs.sleep?.(context) ?? 0;
+      };
+      faults.next("AppendEvents", failBefore("FENCED"));
+      const id = await bed.command("mumble");
+      await bed.until(() => driver.created.length === 1);
+      await bed.until(() => driver.list().length === 0);
+      expect((await bed.job(id)).status).to.equal(RUNNING);
+      expect(faults.calls).to.not.include("FinishJob");
+      expect(await bed.events(id)).to.have.length(2);
+    });
+
+    it("kills a program that is writing when an append is fenced", async () => {
+      const { driver, faults } = bed.start();
+      const id = await bed.command("chatter");
+      await bed.until(async () => (await bed.log(id)) !== "");
+      faults.next("AppendEvents", failBefore("FENCED"));
+      await bed.until(() => driver.list().length === 0);
+      expect(faults.calls).to.not.include("FinishJob");
+    });
+
+    it("lets another runner do the job, and only that one's end counts", async () => {
+      const lost = bed.start();
+      const id = await bed.command("sleep");
+      await bed.until(() => lost.driver.list().length === 1);
+      lost.faults.always("*", failBefore("UNAVAILABLE"));
+      const second = bed.start();
+      second.driver.programs.sleep = async ({ write }) => {
+        await write("stdout", "done by the second\n");
+        return 0;
+      };
+      const { status, attempt, runner } = await bed.ended(id, { timePasses: true });
+      expect({ status, attempt, runner }).to.deep.equal({
+        status: SUCCEEDED,
+        attempt: 2,
+        runner: second.runner.id,
+      });
+      lost.faults.heal();
+      await bed.until(() => lost.driver.list().length === 0, { timePasses: true });
+      const results = (await bed.events(id)).filter(({ kind }) => kind.case === "result");
+      expect(results).to.have.length(1);
+      expect(await bed.log(id)).to.equal("done by the second\n");
+    });
+
+    it("tells no result that comes after", async () => {
+      const { driver, faults } = bed.start();
+      const collecting = driver.hold("get");
+      const id = await bed.command("echo", "hello");
+      await collecting.reached;
+      faults.always("FinishJob", failBefore("FENCED"));
+      collecting.release();
+      await bed.until(() => faults.calls.includes("FinishJob"));
+      await bed.until(() => driver.list().length === 0);
+      expect((await bed.job(id)).status).to.equal(RUNNING);
+    });
+  });
+
+  it("refuses a workspace that leads out of the sandbox", async () => {
+    bed.start();
+    const workspaceSha256 = await bed.putBlob(Buffer.alloc(10_240, "no tar"));
+    const id = await bed.submit({
+      work: { case: "command", value: { argv: ["echo"] } },
+      workspaceSha256,
+    });
+    const { status, result } = await bed.ended(id);
+    expect([status, result?.reason]).to.deep.equal([FAILED, "WORKSPACE_INVALID"]);
+  });
+
+  it("fails a job whose sandbox cannot be made", async () => {
+    const { driver } = bed.start();
+    driver.on("create", async () => {
+      throw new Error("the engine is gone");
+    });
+    const { status, result } = await bed.ended(await bed.command("echo"));
+    expect([status, result?.reason]).to.deep.equal([FAILED, "INTERNAL"]);
+  });
+
+  it("tells the work's end although a sandbox cannot be removed", async () => {
+    const { driver } = bed.start();
+    driver.on("delete", async () => {
+      throw new Error("it is stuck");
+    });
+    expect((await bed.ended(await bed.command("echo"))).status).to.equal(SUCCEEDED);
+  });
+});
