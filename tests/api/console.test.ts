@@ -101,7 +101,7 @@ describe("console", () => {
 
   it("says how to build it where it is not built", async () => {
     const url = await start(join(folder, "nowhere"));
-    expect(await (await fetch(url)).text()).to.contain("npm run build -w web");
+    expect(await (await fetch(url)).text()).to.contain("node scripts/build.ts");
     expect((await fetch(`${url}/jobs`)).status).to.equal(404);
   });
 });

@@ -7,7 +7,18 @@ import { Isolation, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { RunnerService } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { TokenService } from "@devmesh/gen/devmesh/api/v1/token_service_pb";
+import { DevmeshError } from "@devmesh/mesh/errors";
+import { silentLogger } from "@devmesh/mesh/log";
+import { CountedIds, TestClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
+import { MemoryAgentStore } from "../../services/api/agents/agent-store.memory.ts";
+import { Agents } from "../../services/api/agents/agents.ts";
+import { JobSignals } from "../../services/api/jobs/job-signals.ts";
+import { MemoryJobStore } from "../../services/api/jobs/job-store.memory.ts";
+import { accept } from "../../services/api/jobs/job-store.suite.bed.ts";
+import { Runners } from "../../services/api/runners/runners.ts";
+import { MemoryTokenStore } from "../../services/api/tokens/token-store.memory.ts";
+import { Tokens } from "../../services/api/tokens/tokens.ts";
 import { Bed, reasonOf, settled, trueSpec } from "./bed.ts";
 
 const { QUEUED, RUNNING, CANCELLED } = JobStatus;
@@ -193,5 +204,52 @@ describe("runners", () => {
         "SCOPE_MISSING",
       );
     });
+  });
+});
+
+describe("a lease that cannot be handed over", () => {
+  /** Leases with a token store that does this first. */
+  async function leaseWith(hook: (caller: AbortController) => void) {
+    const clock = new TestClock();
+    const store = new MemoryJobStore({ clock });
+    const agents = new Agents({
+      store: new MemoryAgentStore({ clock }),
+      clock,
+      leaseTtlMs: 12_000,
+    });
+    const caller = new AbortController();
+    const tokenStore = new MemoryTokenStore();
+    const insert = tokenStore.insert.bind(tokenStore);
+    tokenStore.insert = async (token) => {
+      hook(caller);
+      await insert(token);
+    };
+    const ids = new CountedIds();
+    const isRunning = async () => true;
+    const tokens = new Tokens({ store: tokenStore, clock, ids, scopes: [], isRunning });
+    const signals = new JobSignals(store, clock);
+    const logger = silentLogger();
+    const limits = { leaseTtlMs: 12_000, maxWaitMs: 60_000 };
+    const runners = new Runners({ store, signals, agents, tokens, clock, logger, ...limits });
+    await agents.register(create(AgentSchema, { id: "run_1", host: "h", version: "0" }));
+    const { id } = await accept(store);
+    const input = { runnerId: "run_1", max: 1, strongest: Isolation.VM, waitMs: 0 };
+    const reason = await reasonOf(runners.lease(input, caller.signal));
+    const job = await store.get(id);
+    signals.close();
+    return { reason, status: job?.status, attempt: job?.attempt };
+  }
+
+  it("goes back when its caller went away meanwhile", async () => {
+    const gone = new DevmeshError("CANCELLED", "the caller went away");
+    const found = await leaseWith((caller) => caller.abort(gone));
+    expect(found).to.deep.equal({ reason: "CANCELLED", status: QUEUED, attempt: 0 });
+  });
+
+  it("goes back when its token cannot be made", async () => {
+    const found = await leaseWith(() => {
+      throw new DevmeshError("UNAVAILABLE", "the store is away");
+    });
+    expect(found).to.deep.equal({ reason: "UNAVAILABLE", status: QUEUED, attempt: 0 });
   });
 });

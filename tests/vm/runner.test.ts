@@ -1,7 +1,9 @@
 /** A runner and a real backend in memory: what becomes of jobs, also when things break between them. */
 import { Isolation, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { DevmeshError } from "@devmesh/mesh/errors";
 import { expect } from "chai";
 import { Bed, failBefore, loseAnswer, twice } from "./bed.ts";
+import { settled } from "./settled.ts";
 
 const { SUCCEEDED, FAILED, RUNNING } = JobStatus;
 
@@ -157,15 +159,22 @@ describe("runner", () => {
   describe("that loses its lease", () => {
     it("kills a program at once when an append is fenced, and writes nothing more", async () => {
       const { driver, faults } = bed.start();
+      const silent = Promise.withResolvers<void>();
       // It writes once, then is silent and deaf: only the failed append can tell.
       driver.programs.mumble = async (context) => {
         context.onSignal(() => {});
         await context.write("stdout", "one\n");
+        await settled();
+        silent.resolve();
         return driver.programs.sleep?.(context) ?? 0;
       };
-      faults.next("AppendEvents", failBefore("FENCED"));
+      faults.next("AppendEvents", async () => {
+        await silent.promise;
+        throw new DevmeshError("FENCED", "on purpose");
+      });
       const id = await bed.command("mumble");
-      await bed.until(() => driver.created.length === 1);
+      await silent.promise;
+      // The clock stands still: there is no grace to wait for.
       await bed.until(() => driver.list().length === 0);
       expect((await bed.job(id)).status).to.equal(RUNNING);
       expect(faults.calls).to.not.include("FinishJob");

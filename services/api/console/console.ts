@@ -47,7 +47,7 @@ export function createConsoleHandler(folder: string | undefined): HttpHandler {
   };
 }
 
-const notBuilt = "devmesh is up. The console is not built here: run `npm run build -w web`.\n";
+const notBuilt = "devmesh is up. The console is not built here: run `node scripts/build.ts`.\n";
 
 async function serveFile(exchange: HttpExchange, root: string, pathname: string): Promise<boolean> {
   const path = fileOf(root, pathname);

@@ -9,6 +9,9 @@ import type { EventShipper } from "./event-shipper.ts";
 /** Defaults as the contract names them. */
 const defaults = { model: "coding", maxSteps: 40, maxTokens: 400_000, contextTokens: 4_000 };
 
+/** The part of the run timeout that an agent may use; the rest is for its report and the tests. */
+const reportShare = 0.95;
+
 /** The content of the agent's input file. */
 export interface AgentInput {
   readonly task: string;
@@ -16,12 +19,15 @@ export interface AgentInput {
   readonly testArgv: readonly string[];
   readonly maxSteps: number;
   readonly maxTokens: number;
+  /** After this long the agent stops by itself, in time to report. */
+  readonly maxSeconds: number;
   readonly contextPack: JsonObject | null;
 }
 
 /** Makes the input; asks for the context pack and leaves its receipt in the job's events. Throws the reason of a stop. */
 export async function makeAgentInput(
   work: AgentWork,
+  runTimeoutMs: number,
   backend: Backend,
   shipper: EventShipper,
   signal: AbortSignal,
@@ -32,6 +38,7 @@ export async function makeAgentInput(
     testArgv: work.testArgv,
     maxSteps: work.maxSteps || defaults.maxSteps,
     maxTokens: work.maxTokens || defaults.maxTokens,
+    maxSeconds: Math.max(1, Math.floor((runTimeoutMs / 1000) * reportShare)),
     contextPack: await packFor(work, backend, shipper, signal),
   };
 }

@@ -15,7 +15,7 @@ import { nothingStored, type StoredChanges, storeChanges } from "./artifacts.ts"
 import type { Backend } from "./backend.ts";
 import { openBackendDoor } from "./backend-door.ts";
 import type { EventShipper } from "./event-shipper.ts";
-import { sandboxLimits } from "./job-limits.ts";
+import { runTimeoutMs, sandboxLimits } from "./job-limits.ts";
 import type { LogDigest } from "./log-digest.ts";
 import type { StopSignals } from "./pump.ts";
 import { untilAnswered } from "./until-answered.ts";
@@ -121,11 +121,12 @@ async function agentMounts(input: AttemptInput, agent: AgentWork): Promise<ReadO
   if (tools.agentPath === undefined) {
     throw new DevmeshError(
       "UNAVAILABLE",
-      "the coding agent is not built on this host: run `npm run build -w agents/coder`",
+      "the coding agent is not built on this host: run `node scripts/build.ts`",
       { metadata: { part: "agent" } },
     );
   }
-  const agentInput = await makeAgentInput(agent, tools.backend, shipper, stop);
+  const timeoutMs = runTimeoutMs(input.spec);
+  const agentInput = await makeAgentInput(agent, timeoutMs, tools.backend, shipper, stop);
   const inputPath = join(folder, "input.json");
   await writeFile(inputPath, JSON.stringify(agentInput), { mode: 0o644 });
   return [
