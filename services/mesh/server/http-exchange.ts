@@ -60,23 +60,25 @@ export class HttpExchange {
     return this.headers.get(name) ?? "";
   }
 
-  /** The whole body. Throws TOO_LARGE beyond `maxBytes`. */
+  /**
+   * The whole body. Throws TOO_LARGE beyond `maxBytes`, after reading as much
+   * again to no purpose: a client that still sends would miss the refusal.
+   */
   async body(maxBytes: number): Promise<Uint8Array> {
-    const chunks: Buffer[] = [];
+    let chunks: Buffer[] = [];
     let size = 0;
-    const tooLarge = () =>
-      new DevmeshError("TOO_LARGE", `the body is larger than ${maxBytes} bytes`, {
-        metadata: { limit_bytes: String(maxBytes) },
-      });
-    if (Number(this.header("content-length")) > maxBytes) throw tooLarge();
     // The request is not destroyed with the loop: its connection takes the refusal.
     for await (const chunk of this.req.iterator({ destroyOnReturn: false })) {
       const bytes = chunk as Buffer;
       size += bytes.length;
-      if (size > maxBytes) throw tooLarge();
-      chunks.push(bytes);
+      if (size <= maxBytes) chunks.push(bytes);
+      else chunks = [];
+      if (size > 2 * maxBytes) break;
     }
-    return Buffer.concat(chunks);
+    if (size <= maxBytes) return Buffer.concat(chunks);
+    throw new DevmeshError("TOO_LARGE", `the body is larger than ${maxBytes} bytes`, {
+      metadata: { limit_bytes: String(maxBytes) },
+    });
   }
 
   /** Answers JSON. */
