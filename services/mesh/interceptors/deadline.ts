@@ -1,6 +1,7 @@
 /** Bounds unary calls: every one has a deadline, the caller's or the server's. */
-import type { Interceptor } from "@connectrpc/connect";
+import type { Interceptor, UnaryRequest } from "@connectrpc/connect";
 import { DevmeshError } from "../errors/index.ts";
+import type { LazyAbort } from "../runtime/index.ts";
 
 /**
  * Ends a unary call after `limitMs` with DEADLINE_EXCEEDED and aborts the
@@ -8,26 +9,42 @@ import { DevmeshError } from "../errors/index.ts";
  * signal it came with. Streams are bounded by their handlers.
  */
 export function deadlineInterceptor(limitMs: number): Interceptor {
-  return (next) => async (req) => {
+  return (next) => (req) => {
     if (req.stream) return next(req);
-    const controller = new AbortController();
-    const { promise: interrupted, reject } = Promise.withResolvers<never>();
-    const stop = (reason: unknown) => {
-      controller.abort(reason);
-      reject(reason);
-    };
-    const onAbort = () => stop(req.signal.reason);
-    const timer = setTimeout(() => {
-      const text = `no answer within ${limitMs} ms (REQUEST_TIMEOUT_MS)`;
-      stop(new DevmeshError("DEADLINE_EXCEEDED", text));
-    }, limitMs);
-    try {
+    const own = abortOf(req);
+    const controller = own ?? new AbortController();
+    const onAbort = () => controller.abort(req.signal.reason);
+    if (own === undefined) {
       if (req.signal.aborted) onAbort();
       else req.signal.addEventListener("abort", onAbort, { once: true });
-      return await Promise.race([next({ ...req, signal: controller.signal }), interrupted]);
-    } finally {
-      clearTimeout(timer);
-      req.signal.removeEventListener("abort", onAbort);
     }
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        const text = `no answer within ${limitMs} ms (REQUEST_TIMEOUT_MS)`;
+        const error = new DevmeshError("DEADLINE_EXCEEDED", text);
+        controller.abort(error);
+        reject(error);
+      }, limitMs);
+      const end = () => {
+        clearTimeout(timer);
+        if (own === undefined) req.signal.removeEventListener("abort", onAbort);
+      };
+      const call = own === undefined ? { ...req, signal: controller.signal } : req;
+      next(call).then(
+        (res) => {
+          end();
+          resolve(res);
+        },
+        (error: unknown) => {
+          end();
+          reject(error);
+        },
+      );
+    });
   };
+}
+
+/** What aborts the request's own signal, where the way in hands it out. */
+function abortOf(req: UnaryRequest & { readonly abort?: LazyAbort }): LazyAbort | undefined {
+  return req.abort;
 }

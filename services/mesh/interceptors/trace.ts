@@ -51,10 +51,7 @@ export function clientTraceInterceptor(tracer: Tracer = trace.getTracer("devmesh
     const span = tracer.startSpan(name, { kind: SpanKind.CLIENT, attributes }, parent);
     const active = trace.setSpan(parent, span);
     propagation.inject(active, req.header, setter);
-    return endWith(
-      span,
-      context.with(active, () => next(req)),
-    );
+    return endWith(span, next(req));
   };
 }
 

@@ -14,7 +14,7 @@ import {
 } from "@grpc/grpc-js";
 import { kPeer, type Peer } from "../context/index.ts";
 import { DevmeshError } from "../errors/index.ts";
-import { mapStream } from "../runtime/index.ts";
+import { LazyAbort, mapStream } from "../runtime/index.ts";
 import type { CallHeaders } from "../transport/call-headers.ts";
 import { toGrpcStatus } from "../transport/grpc-status.ts";
 import { drained, readMessages } from "../transport/grpc-streams.ts";
@@ -80,12 +80,12 @@ function deserialize(schema: DescMethod["input"], bytes: Buffer): Message {
 
 function unaryHandler(method: BoundMethod): handleUnaryCall<Buffer, Message> {
   return async (call, callback) => {
-    const abort = new AbortController();
+    const abort = new LazyAbort();
     const onCancel = () => abort.abort(reasonOfEnd(call));
     call.once("cancelled", onCancel);
     try {
       const message = deserialize(method.desc.input, call.request);
-      const res = await method.unary(message, initOf(call, method.path, abort.signal));
+      const res = await method.unary(message, initOf(call, method.path, abort));
       // grpc-js calls the end of every call "cancelled".
       call.removeListener("cancelled", onCancel);
       call.sendMetadata(toMetadata(res.header));
@@ -107,24 +107,24 @@ function streamHandler(
 }
 
 async function answer(method: BoundMethod, call: StreamCall, shutdown: AbortSignal): Promise<void> {
-  const abort = new AbortController();
+  const abort = new LazyAbort();
   const onCancel = () => abort.abort(reasonOfEnd(call));
   const onShutdown = () => abort.abort(shutdown.reason);
   call.once("cancelled", onCancel);
   shutdown.addEventListener("abort", onShutdown, { once: true });
   if (shutdown.aborted) onShutdown();
   try {
-    const errorOf = (error: unknown) => abort.signal.reason ?? error;
+    const errorOf = (error: unknown) => abort.reason ?? error;
     // grpc-js ends the requests of a reset call as if they were whole. Asked to
     // read on, it looks at its connection and says "cancelled" in this turn.
     const checkEnd = async () => {
       call._read(0);
       await setImmediate();
-      abort.signal.throwIfAborted();
+      if (abort.isAborted) throw abort.reason;
     };
     const requests = readMessages<Buffer>(call, { errorOf, leave: () => {}, checkEnd });
     const messages = mapStream(requests, (bytes) => deserialize(method.desc.input, bytes));
-    const res = await method.stream(messages, initOf(call, method.path, abort.signal));
+    const res = await method.stream(messages, initOf(call, method.path, abort));
     call.sendMetadata(toMetadata(res.header));
     for await (const message of res.message) {
       if (call.cancelled) return;
@@ -149,12 +149,15 @@ function reasonOfEnd(call: AnyCall): DevmeshError {
     : new DevmeshError("CANCELLED", "the caller went away");
 }
 
-function initOf(call: AnyCall, path: string, signal: AbortSignal): CallInit {
+function initOf(call: AnyCall, path: string, abort: LazyAbort): CallInit {
   const header = toHeaders(call.metadata);
   const timeoutMs = Number(call.getDeadline()) - Date.now();
   return {
     header,
-    signal,
+    abort,
+    get signal() {
+      return abort.signal;
+    },
     timeoutMs: Number.isFinite(timeoutMs) ? timeoutMs : undefined,
     protocolName: "grpc",
     requestMethod: "POST",

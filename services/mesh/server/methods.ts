@@ -22,7 +22,7 @@ import {
   type UnaryResponse,
 } from "@connectrpc/connect";
 import { DevmeshError } from "../errors/index.ts";
-import { mapStream } from "../runtime/index.ts";
+import { type LazyAbort, mapStream } from "../runtime/index.ts";
 import { CallHeaders } from "../transport/call-headers.ts";
 import type { ServiceRegistration } from "./service.ts";
 
@@ -30,6 +30,8 @@ import type { ServiceRegistration } from "./service.ts";
 export interface CallInit {
   readonly header: Headers;
   readonly signal: AbortSignal;
+  /** What aborts `signal`, where the way in has it: then no other signal is put around it. */
+  readonly abort?: LazyAbort;
   /** Time left in milliseconds when the call came in. Absent: no limit. */
   readonly timeoutMs: number | undefined;
   /** `grpc`, `rest`, `in-process`. */
@@ -81,30 +83,33 @@ function bindMethod(
     desc,
     path: `/${desc.parent.typeName}/${desc.name}`,
     async unary(message, init) {
-      const req = { ...requestOf(desc, init), stream: false, message } as UnaryRequest;
-      return (await chain(req)) as UnaryResponse;
+      return (await chain(requestOf(desc, init, false, message))) as UnaryResponse;
     },
     async stream(messages, init) {
-      const req = { ...requestOf(desc, init), stream: true, message: messages } as StreamRequest;
-      return (await chain(req)) as StreamResponse;
+      return (await chain(requestOf(desc, init, true, messages))) as StreamResponse;
     },
   };
 }
 
-function requestOf(desc: DescMethod, init: CallInit) {
+function requestOf(desc: DescMethod, init: CallInit, stream: boolean, message: unknown) {
   return {
+    stream,
+    message,
     service: desc.parent,
     method: desc,
     requestMethod: init.requestMethod,
     url: init.url,
-    signal: init.signal,
+    get signal() {
+      return init.signal;
+    },
+    abort: init.abort,
     header: init.header,
     contextValues: init.contextValues ?? createContextValues(),
     // Not part of Connect's request; the handler's context is made from them.
     timeoutMs: init.timeoutMs,
     startedAtMs: performance.now(),
     protocolName: init.protocolName,
-  };
+  } as unknown as UnaryRequest | StreamRequest;
 }
 
 type OwnRequest = (UnaryRequest | StreamRequest) & {
@@ -145,7 +150,9 @@ function handlerContext(
   return {
     method: desc,
     service: desc.parent,
-    signal: req.signal,
+    get signal() {
+      return req.signal;
+    },
     timeoutMs: () =>
       timeoutMs === undefined ? undefined : timeoutMs - (performance.now() - startedAtMs),
     requestMethod: req.requestMethod,

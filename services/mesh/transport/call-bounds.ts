@@ -1,18 +1,21 @@
 /** What ends a client's call early: its caller's signal, or its time limit. */
 import { ConnectError } from "@connectrpc/connect";
 import { DevmeshError } from "../errors/index.ts";
+import { LazyAbort } from "../runtime/index.ts";
 
 /** Timers hold 31 bits of milliseconds; what is longer has no end. */
 const maxTimeoutMs = 2 ** 31 - 1;
 
 /** The bounds of one call. */
 export interface CallBounds {
-  /** Aborts, with the error that the call ends with. */
-  readonly signal: AbortSignal;
+  /** Aborts with the error that the call ends with. Its signal is what interceptors see. */
+  readonly abort: LazyAbort;
   /** When the time is over, in milliseconds since the epoch. Absent: never. */
   readonly deadlineMs: number | undefined;
   /** The promise's result, or the signal's reason if that comes first. */
   race<T>(result: Promise<T>): Promise<T>;
+  /** Has the wire told when the call is aborted: what a signal's listener would be, for less. */
+  onAbort(stop: () => void): void;
   /** The call has ended: nothing aborts any more. */
   end(): void;
 }
@@ -22,30 +25,36 @@ export function boundCall(
   caller: AbortSignal | undefined,
   timeoutMs: number | undefined,
 ): CallBounds {
-  const controller = new AbortController();
-  const { signal } = controller;
+  const abort = new LazyAbort();
   let interrupt: ((reason: unknown) => void) | undefined;
-  const abort = (reason: unknown) => {
-    controller.abort(reason);
+  let stop: (() => void) | undefined;
+  const end = (reason: unknown) => {
+    abort.abort(reason);
     interrupt?.(reason);
+    stop?.();
   };
-  const onAbort = () => abort(errorOfAbort(caller?.reason));
+  const onAbort = () => end(errorOfAbort(caller?.reason));
   const timer =
     timeoutMs === undefined || timeoutMs > maxTimeoutMs
       ? undefined
-      : setTimeout(() => abort(timeIsOver(timeoutMs)), Math.max(0, timeoutMs));
+      : setTimeout(() => end(timeIsOver(timeoutMs)), Math.max(0, timeoutMs));
   if (caller?.aborted) onAbort();
   else caller?.addEventListener("abort", onAbort, { once: true });
   return {
-    signal,
+    abort,
     deadlineMs: timeoutMs === undefined ? undefined : Date.now() + timeoutMs,
     race: (result) =>
       new Promise((resolve, reject) => {
         interrupt = reject;
-        if (signal.aborted) reject(signal.reason);
-        result.then(resolve, (error: unknown) => reject(signal.aborted ? signal.reason : error));
+        if (abort.isAborted) reject(abort.reason);
+        result.then(resolve, (error: unknown) => reject(abort.isAborted ? abort.reason : error));
       }),
+    onAbort(listener) {
+      stop = listener;
+      if (abort.isAborted) listener();
+    },
     end() {
+      stop = undefined;
       clearTimeout(timer);
       caller?.removeEventListener("abort", onAbort);
     },

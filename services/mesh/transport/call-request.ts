@@ -27,15 +27,17 @@ export function pathOf(method: DescMethod): string {
   return `/${method.parent.typeName}/${method.name}`;
 }
 
-/** The instant at which the call is over, in milliseconds since the epoch. Absent: never. */
-export interface Timed {
+/** What a request of ours has besides Connect's. */
+export interface Bounded {
+  /** When the time is over, in milliseconds since the epoch. Absent: never. */
   readonly deadlineMs: number | undefined;
+  readonly bounds: CallBounds;
 }
 
 /** A call as it leaves the last interceptor. */
-export type OutgoingUnary = UnaryRequest & Timed;
+export type OutgoingUnary = UnaryRequest & Bounded;
 /** A stream as it leaves the last interceptor. */
-export type OutgoingStream = StreamRequest & Timed;
+export type OutgoingStream = StreamRequest & Bounded;
 
 /** Puts a call on the wire. */
 export interface Wire {
@@ -72,7 +74,7 @@ export class CallRunner {
     const bounds = boundCall(options.signal, options.timeoutMs);
     try {
       const message: MessageShape<I> = create(method.input, input);
-      const req = { ...requestOf(method, options, bounds), stream: false, message };
+      const req = requestOf(method, options, bounds, false, message);
       const res = await bounds.race(this.#chain(req as UnaryRequest));
       return res as UnaryResponse<I, O>;
     } catch (error) {
@@ -91,7 +93,7 @@ export class CallRunner {
     const bounds = boundCall(options.signal, options.timeoutMs);
     try {
       const message = mapStream(input, (init) => create(method.input, init));
-      const req = { ...requestOf(method, options, bounds), stream: true, message };
+      const req = requestOf(method, options, bounds, true, message);
       const res = (await bounds.race(this.#chain(req as StreamRequest))) as StreamResponse<I, O>;
       return { ...res, message: bounded(res.message, bounds) };
     } catch (error) {
@@ -101,17 +103,36 @@ export class CallRunner {
   }
 }
 
-function requestOf(method: DescMethod, options: CallOptions, bounds: CallBounds) {
+function requestOf(
+  method: DescMethod,
+  options: CallOptions,
+  bounds: CallBounds,
+  stream: boolean,
+  message: unknown,
+) {
   return {
+    stream,
+    message,
     service: method.parent,
     method,
     requestMethod: "POST",
     url: pathOf(method),
     header: new CallHeaders(options.header),
     contextValues: options.contextValues ?? createContextValues(),
-    signal: bounds.signal,
+    get signal() {
+      return bounds.abort.signal;
+    },
+    bounds,
     deadlineMs: bounds.deadlineMs,
   };
+}
+
+/** Tells the wire to stop, by the signal that the last interceptor passed on. */
+export function onAbort(req: OutgoingUnary | OutgoingStream, stop: () => void): void {
+  // A signal that nobody has read nobody has replaced: the bounds say the same.
+  if (!req.bounds.abort.isRead) req.bounds.onAbort(stop);
+  else if (req.signal.aborted) stop();
+  else req.signal.addEventListener("abort", stop, { once: true });
 }
 
 /** The messages; a wire that is told to stop by the signal fails with the signal's reason. */
@@ -125,7 +146,7 @@ function bounded<T>(messages: AsyncIterable<T>, bounds: CallBounds): AsyncIterab
       };
       const onError = (error: unknown) => {
         bounds.end();
-        throw toConnectError(bounds.signal.aborted ? bounds.signal.reason : error);
+        throw toConnectError(bounds.abort.isAborted ? bounds.abort.reason : error);
       };
       return {
         next: () => source.next().then(onResult, onError),

@@ -14,7 +14,7 @@ import {
   type ServiceError,
 } from "@grpc/grpc-js";
 import { CallHeaders } from "./call-headers.ts";
-import { CallRunner, type OutgoingStream, type OutgoingUnary } from "./call-request.ts";
+import { CallRunner, type OutgoingStream, type OutgoingUnary, onAbort } from "./call-request.ts";
 import { fromGrpcError } from "./grpc-status.ts";
 import { drained, readMessages } from "./grpc-streams.ts";
 import { toHeaders, toMetadata } from "./metadata.ts";
@@ -62,7 +62,7 @@ export function createGrpcTransport(options: GrpcTransportOptions): ClosableTran
 }
 
 function unaryCall(client: Client, req: OutgoingUnary): Promise<UnaryResponse> {
-  const { method, signal } = req;
+  const { method } = req;
   return new Promise((resolve, reject) => {
     let responseHeader: Metadata | undefined;
     const call = client.makeUnaryRequest<Message, Message>(
@@ -73,28 +73,42 @@ function unaryCall(client: Client, req: OutgoingUnary): Promise<UnaryResponse> {
       toMetadata(req.header),
       callOptions(req.deadlineMs),
       (error, message) => {
-        signal.removeEventListener("abort", onAbort);
         if (error) reject(fromGrpcError(error));
-        else if (message !== undefined) {
-          const header = toHeaders(responseHeader);
-          const trailer = new CallHeaders();
-          resolve({ stream: false, service: method.parent, method, header, trailer, message });
-        }
+        else if (message !== undefined) resolve(responseOf(req, message, responseHeader));
       },
     );
-    const onAbort = () => call.cancel();
-    if (signal.aborted) onAbort();
-    else signal.addEventListener("abort", onAbort, { once: true });
+    onAbort(req, () => call.cancel());
     call.once("metadata", (metadata) => {
       responseHeader = metadata;
     });
   });
 }
 
+/** Few callers look at the header: it is read when one does. */
+function responseOf(
+  { method }: OutgoingUnary,
+  message: Message,
+  metadata: Metadata | undefined,
+): UnaryResponse {
+  let header: CallHeaders | undefined;
+  const trailer = new CallHeaders();
+  return {
+    stream: false,
+    service: method.parent,
+    method,
+    message,
+    trailer,
+    get header() {
+      header ??= toHeaders(metadata);
+      return header;
+    },
+  };
+}
+
 type Call = ClientDuplexStream<Message, Message>;
 
 function streamCall(client: Client, req: OutgoingStream): StreamResponse {
-  const { method, signal } = req;
+  const { method } = req;
   const call: Call = client.makeBidiStreamRequest<Message, Message>(
     req.url,
     serializer(method.input),
@@ -102,10 +116,7 @@ function streamCall(client: Client, req: OutgoingStream): StreamResponse {
     toMetadata(req.header),
     callOptions(req.deadlineMs),
   );
-  const onAbort = () => call.cancel();
-  if (signal.aborted) onAbort();
-  else signal.addEventListener("abort", onAbort, { once: true });
-  call.once("status", () => signal.removeEventListener("abort", onAbort));
+  onAbort(req, () => call.cancel());
   const header = new CallHeaders();
   call.once("metadata", (metadata) => {
     for (const [name, value] of toHeaders(metadata)) header.append(name, value);
