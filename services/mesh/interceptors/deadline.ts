@@ -13,12 +13,15 @@ export function deadlineInterceptor(limitMs: number): Interceptor {
     if (req.stream) return next(req);
     const own = abortOf(req);
     const controller = own ?? new AbortController();
-    const onAbort = () => controller.abort(req.signal.reason);
-    if (own === undefined) {
-      if (req.signal.aborted) onAbort();
-      else req.signal.addEventListener("abort", onAbort, { once: true });
-    }
     return new Promise((resolve, reject) => {
+      const onAbort = () => {
+        controller.abort(req.signal.reason);
+        reject(req.signal.reason);
+      };
+      if (own === undefined) {
+        if (req.signal.aborted) onAbort();
+        else req.signal.addEventListener("abort", onAbort, { once: true });
+      }
       const timer = setTimeout(() => {
         const text = `no answer within ${limitMs} ms (REQUEST_TIMEOUT_MS)`;
         const error = new DevmeshError("DEADLINE_EXCEEDED", text);

@@ -41,7 +41,7 @@ export async function listen(options: ListenOptions, engines: Engines): Promise<
   const { host, port, firstBytesTimeoutMs } = options;
   const sockets = new Set<Socket>();
   // A client may end its side with the request: HTTP/1.1 still answers it.
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
     // A reset connection is the client's affair; its calls end by their signals.
