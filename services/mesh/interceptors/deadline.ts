@@ -1,7 +1,6 @@
 /** Bounds unary calls: every one has a deadline, the caller's or the server's. */
 import type { Interceptor, UnaryRequest } from "@connectrpc/connect";
 import { DevmeshError } from "../errors/index.ts";
-import type { LazyAbort } from "../runtime/index.ts";
 
 /**
  * Ends a unary call after `limitMs` with DEADLINE_EXCEEDED and aborts the
@@ -47,7 +46,9 @@ export function deadlineInterceptor(limitMs: number): Interceptor {
   };
 }
 
-/** What aborts the request's own signal, where the way in hands it out. */
-function abortOf(req: UnaryRequest & { readonly abort?: LazyAbort }): LazyAbort | undefined {
-  return req.abort;
+/** What aborts the request's own signal, where the way in hands it out and nobody replaced it. */
+function abortOf(
+  req: UnaryRequest & { readonly abort?: AbortController },
+): AbortController | undefined {
+  return req.abort?.signal === req.signal ? req.abort : undefined;
 }

@@ -1,4 +1,3 @@
 export { type Clock, SystemClock, TestClock } from "./clock.ts";
 export { CountedIds, type Ids, SortableIds } from "./ids.ts";
-export { LazyAbort } from "./lazy-abort.ts";
 export { mapStream, type StreamTap, tapStream } from "./streams.ts";

@@ -14,7 +14,7 @@ import {
 } from "@grpc/grpc-js";
 import { kPeer, type Peer } from "../context/index.ts";
 import { DevmeshError } from "../errors/index.ts";
-import { LazyAbort, mapStream } from "../runtime/index.ts";
+import { mapStream } from "../runtime/index.ts";
 import type { CallHeaders } from "../transport/call-headers.ts";
 import { toGrpcStatus } from "../transport/grpc-status.ts";
 import { drained, readMessages } from "../transport/grpc-streams.ts";
@@ -80,7 +80,7 @@ function deserialize(schema: DescMethod["input"], bytes: Buffer): Message {
 
 function unaryHandler(method: BoundMethod): handleUnaryCall<Buffer, Message> {
   return async (call, callback) => {
-    const abort = new LazyAbort();
+    const abort = new AbortController();
     const onCancel = () => abort.abort(reasonOfEnd(call));
     call.once("cancelled", onCancel);
     try {
@@ -107,20 +107,20 @@ function streamHandler(
 }
 
 async function answer(method: BoundMethod, call: StreamCall, shutdown: AbortSignal): Promise<void> {
-  const abort = new LazyAbort();
+  const abort = new AbortController();
   const onCancel = () => abort.abort(reasonOfEnd(call));
   const onShutdown = () => abort.abort(shutdown.reason);
   call.once("cancelled", onCancel);
   shutdown.addEventListener("abort", onShutdown, { once: true });
   if (shutdown.aborted) onShutdown();
   try {
-    const errorOf = (error: unknown) => abort.reason ?? error;
+    const errorOf = (error: unknown) => abort.signal.reason ?? error;
     // grpc-js ends the requests of a reset call as if they were whole. Asked to
     // read on, it looks at its connection and says "cancelled" in this turn.
     const checkEnd = async () => {
       call._read(0);
       await setImmediate();
-      if (abort.isAborted) throw abort.reason;
+      abort.signal.throwIfAborted();
     };
     const requests = readMessages<Buffer>(call, { errorOf, leave: () => {}, checkEnd });
     const messages = mapStream(requests, (bytes) => deserialize(method.desc.input, bytes));
@@ -149,15 +149,13 @@ function reasonOfEnd(call: AnyCall): DevmeshError {
     : new DevmeshError("CANCELLED", "the caller went away");
 }
 
-function initOf(call: AnyCall, path: string, abort: LazyAbort): CallInit {
+function initOf(call: AnyCall, path: string, abort: AbortController): CallInit {
   const header = toHeaders(call.metadata);
   const timeoutMs = Number(call.getDeadline()) - Date.now();
   return {
     header,
     abort,
-    get signal() {
-      return abort.signal;
-    },
+    signal: abort.signal,
     timeoutMs: Number.isFinite(timeoutMs) ? timeoutMs : undefined,
     protocolName: "grpc",
     requestMethod: "POST",

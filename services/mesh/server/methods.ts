@@ -22,7 +22,7 @@ import {
   type UnaryResponse,
 } from "@connectrpc/connect";
 import { DevmeshError } from "../errors/index.ts";
-import { type LazyAbort, mapStream } from "../runtime/index.ts";
+import { mapStream } from "../runtime/index.ts";
 import { CallHeaders } from "../transport/call-headers.ts";
 import type { ServiceRegistration } from "./service.ts";
 
@@ -31,7 +31,7 @@ export interface CallInit {
   readonly header: Headers;
   readonly signal: AbortSignal;
   /** What aborts `signal`, where the way in has it: then no other signal is put around it. */
-  readonly abort?: LazyAbort;
+  readonly abort?: AbortController;
   /** Time left in milliseconds when the call came in. Absent: no limit. */
   readonly timeoutMs: number | undefined;
   /** `grpc`, `rest`, `in-process`. */
@@ -99,9 +99,7 @@ function requestOf(desc: DescMethod, init: CallInit, stream: boolean, message: u
     method: desc,
     requestMethod: init.requestMethod,
     url: init.url,
-    get signal() {
-      return init.signal;
-    },
+    signal: init.signal,
     abort: init.abort,
     header: init.header,
     contextValues: init.contextValues ?? createContextValues(),
@@ -150,9 +148,7 @@ function handlerContext(
   return {
     method: desc,
     service: desc.parent,
-    get signal() {
-      return req.signal;
-    },
+    signal: req.signal,
     timeoutMs: () =>
       timeoutMs === undefined ? undefined : timeoutMs - (performance.now() - startedAtMs),
     requestMethod: req.requestMethod,

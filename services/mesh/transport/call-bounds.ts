@@ -1,15 +1,14 @@
 /** What ends a client's call early: its caller's signal, or its time limit. */
 import { ConnectError } from "@connectrpc/connect";
 import { DevmeshError } from "../errors/index.ts";
-import { LazyAbort } from "../runtime/index.ts";
 
 /** Timers hold 31 bits of milliseconds; what is longer has no end. */
 const maxTimeoutMs = 2 ** 31 - 1;
 
 /** The bounds of one call. */
 export interface CallBounds {
-  /** Aborts with the error that the call ends with. Its signal is what interceptors see. */
-  readonly abort: LazyAbort;
+  /** Aborts with the error that the call ends with. */
+  readonly signal: AbortSignal;
   /** When the time is over, in milliseconds since the epoch. Absent: never. */
   readonly deadlineMs: number | undefined;
   /** The promise's result, or the signal's reason if that comes first. */
@@ -25,11 +24,12 @@ export function boundCall(
   caller: AbortSignal | undefined,
   timeoutMs: number | undefined,
 ): CallBounds {
-  const abort = new LazyAbort();
+  const controller = new AbortController();
+  const { signal } = controller;
   let interrupt: ((reason: unknown) => void) | undefined;
   let stop: (() => void) | undefined;
   const end = (reason: unknown) => {
-    abort.abort(reason);
+    controller.abort(reason);
     interrupt?.(reason);
     stop?.();
   };
@@ -41,17 +41,17 @@ export function boundCall(
   if (caller?.aborted) onAbort();
   else caller?.addEventListener("abort", onAbort, { once: true });
   return {
-    abort,
+    signal,
     deadlineMs: timeoutMs === undefined ? undefined : Date.now() + timeoutMs,
     race: (result) =>
       new Promise((resolve, reject) => {
         interrupt = reject;
-        if (abort.isAborted) reject(abort.reason);
-        result.then(resolve, (error: unknown) => reject(abort.isAborted ? abort.reason : error));
+        if (signal.aborted) reject(signal.reason);
+        result.then(resolve, (error: unknown) => reject(signal.aborted ? signal.reason : error));
       }),
     onAbort(listener) {
       stop = listener;
-      if (abort.isAborted) listener();
+      if (signal.aborted) listener();
     },
     end() {
       stop = undefined;

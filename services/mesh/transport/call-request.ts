@@ -119,9 +119,7 @@ function requestOf(
     url: pathOf(method),
     header: new CallHeaders(options.header),
     contextValues: options.contextValues ?? createContextValues(),
-    get signal() {
-      return bounds.abort.signal;
-    },
+    signal: bounds.signal,
     bounds,
     deadlineMs: bounds.deadlineMs,
   };
@@ -129,8 +127,8 @@ function requestOf(
 
 /** Tells the wire to stop, by the signal that the last interceptor passed on. */
 export function onAbort(req: OutgoingUnary | OutgoingStream, stop: () => void): void {
-  // A signal that nobody has read nobody has replaced: the bounds say the same.
-  if (!req.bounds.abort.isRead) req.bounds.onAbort(stop);
+  // Where no interceptor has put another signal in, the bounds say the same for less.
+  if (req.signal === req.bounds.signal) req.bounds.onAbort(stop);
   else if (req.signal.aborted) stop();
   else req.signal.addEventListener("abort", stop, { once: true });
 }
@@ -146,7 +144,7 @@ function bounded<T>(messages: AsyncIterable<T>, bounds: CallBounds): AsyncIterab
       };
       const onError = (error: unknown) => {
         bounds.end();
-        throw toConnectError(bounds.abort.isAborted ? bounds.abort.reason : error);
+        throw toConnectError(bounds.signal.aborted ? bounds.signal.reason : error);
       };
       return {
         next: () => source.next().then(onResult, onError),

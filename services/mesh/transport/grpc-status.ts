@@ -35,8 +35,16 @@ export function toGrpcStatus(thrown: unknown): StatusObject {
   return { code: error.code as number, details: error.rawMessage, metadata };
 }
 
-/** The ConnectError that a grpc-js client's error means. */
+/** The ConnectError that the error of a grpc-js client means. */
 export function fromGrpcError(error: ServiceError): ConnectError {
+  return fromGrpcStatus(error, error);
+}
+
+/** The ConnectError that a status other than OK means. */
+export function fromGrpcStatus(
+  error: Pick<StatusObject, "code" | "details"> & Partial<Pick<StatusObject, "metadata">>,
+  cause: unknown = new Error(`${error.code} ${error.details}`),
+): ConnectError {
   const [details] = error.metadata?.get(detailsKey) ?? [];
   const header = toHeaders(error.metadata);
   header.delete(detailsKey);
@@ -45,7 +53,7 @@ export function fromGrpcError(error: ServiceError): ConnectError {
     error.code as number as Code,
     [...header],
     undefined,
-    error,
+    cause,
   );
   const status = details instanceof Buffer ? decodeStatus(details) : undefined;
   if (status !== undefined) {

@@ -12,10 +12,12 @@ import {
   credentials,
   type Metadata,
   type ServiceError,
+  status,
 } from "@grpc/grpc-js";
+import { DevmeshError } from "../errors/index.ts";
 import { CallHeaders } from "./call-headers.ts";
 import { CallRunner, type OutgoingStream, type OutgoingUnary, onAbort } from "./call-request.ts";
-import { fromGrpcError } from "./grpc-status.ts";
+import { fromGrpcError, fromGrpcStatus } from "./grpc-status.ts";
 import { drained, readMessages } from "./grpc-streams.ts";
 import { toHeaders, toMetadata } from "./metadata.ts";
 
@@ -40,7 +42,7 @@ const channelOptions: ChannelOptions = {
   "grpc.keepalive_timeout_ms": 10_000,
   "grpc.max_receive_message_length": maxMessageBytes,
   "grpc.max_send_message_length": maxMessageBytes,
-  // Retries are `retryInterceptor`'s; without grpc-js's own a call has two layers less.
+  // Retries are `retryInterceptor`'s: no message is kept for another try of grpc-js's own.
   "grpc.enable_retries": 0,
   "grpc.enable_channelz": 0,
 };
@@ -48,8 +50,9 @@ const channelOptions: ChannelOptions = {
 /** Opens a channel lazily; plaintext, for private networks. */
 export function createGrpcTransport(options: GrpcTransportOptions): ClosableTransport {
   const client = new Client(options.target, credentials.createInsecure(), channelOptions);
+  const channel = client.getChannel();
   const calls = new CallRunner(options.interceptors ?? [], {
-    unary: (req) => unaryCall(client, req),
+    unary: (req) => unaryCall(channel, req),
     stream: async (req) => streamCall(client, req),
   });
   return {
@@ -61,48 +64,51 @@ export function createGrpcTransport(options: GrpcTransportOptions): ClosableTran
   };
 }
 
-function unaryCall(client: Client, req: OutgoingUnary): Promise<UnaryResponse> {
-  const { method } = req;
+/**
+ * A unary call on the channel itself: `Client` would take a stack trace of
+ * each call, a tenth of its time, for the text of an error that nobody sees.
+ */
+function unaryCall(
+  channel: ReturnType<Client["getChannel"]>,
+  req: OutgoingUnary,
+): Promise<UnaryResponse> {
+  const { method, deadlineMs = Number.POSITIVE_INFINITY } = req;
   return new Promise((resolve, reject) => {
-    let responseHeader: Metadata | undefined;
-    const call = client.makeUnaryRequest<Message, Message>(
-      req.url,
-      serializer(method.input),
-      deserializer(method.output),
-      req.message,
-      toMetadata(req.header),
-      callOptions(req.deadlineMs),
-      (error, message) => {
-        if (error) reject(fromGrpcError(error));
-        else if (message !== undefined) resolve(responseOf(req, message, responseHeader));
+    const call = channel.createCall(req.url, deadlineMs, null, null, null);
+    let header: Metadata | undefined;
+    let bytes: Buffer | undefined;
+    call.start(toMetadata(req.header), {
+      onReceiveMetadata(metadata) {
+        header = metadata;
       },
-    );
-    onAbort(req, () => call.cancel());
-    call.once("metadata", (metadata) => {
-      responseHeader = metadata;
+      onReceiveMessage(message: Buffer) {
+        bytes = message;
+      },
+      onReceiveStatus(end) {
+        if (end.code === status.OK && bytes !== undefined) resolve(responseOf(req, bytes, header));
+        else if (end.code === status.OK) reject(noMessage(req));
+        else reject(fromGrpcStatus(end));
+      },
     });
+    onAbort(req, () => call.cancelWithStatus(status.CANCELLED, "the call was cancelled"));
+    call.sendMessageWithContext({}, serializer(method.input)(req.message));
+    call.halfClose();
+    call.startRead();
   });
 }
 
-/** Few callers look at the header: it is read when one does. */
 function responseOf(
   { method }: OutgoingUnary,
-  message: Message,
+  bytes: Buffer,
   metadata: Metadata | undefined,
 ): UnaryResponse {
-  let header: CallHeaders | undefined;
-  const trailer = new CallHeaders();
-  return {
-    stream: false,
-    service: method.parent,
-    method,
-    message,
-    trailer,
-    get header() {
-      header ??= toHeaders(metadata);
-      return header;
-    },
-  };
+  const message = deserializer(method.output)(bytes);
+  const [header, trailer] = [toHeaders(metadata), new CallHeaders()];
+  return { stream: false, service: method.parent, method, header, trailer, message };
+}
+
+function noMessage(req: OutgoingUnary): DevmeshError {
+  return new DevmeshError("INTERNAL", `${req.url} was answered without a message`);
 }
 
 type Call = ClientDuplexStream<Message, Message>;
