@@ -19,7 +19,7 @@ export type Figures = Readonly<Record<string, number>>;
 /** One comparison. */
 export interface Case {
   readonly name: string;
-  /** Rounds that count; one more warms up. At least 3. */
+  /** Rounds that count, at least 3; two more go before them to warm up. */
   readonly rounds: number;
   /** The system that the others are compared with, and the figure that is. */
   readonly floor: string;
@@ -46,17 +46,20 @@ export interface Row extends Readonly<Record<string, string | number>> {
   readonly load: number;
 }
 
-/** Runs a case: a round that warms up, then the counted rounds, systems in turn. */
+/** Rounds in which the engine's compiler settles; they do not count. */
+const warmUpRounds = 2;
+
+/** Runs a case: rounds that warm up, then the counted ones, systems in turn. */
 export async function runCase(bench: string, { open, ...spec }: Case): Promise<Row[]> {
   const systems = await open();
   const taken = new Map<string, Figures[]>(systems.map(({ name }) => [name, []]));
   try {
-    for (let round = 0; round <= spec.rounds; round++) {
+    for (let round = 0; round < warmUpRounds + spec.rounds; round++) {
       // Each round starts with another system: none has the warmest or the coldest place.
       const turn = round % systems.length;
       for (const system of [...systems.slice(turn), ...systems.slice(0, turn)]) {
         const figures = await system.round(round);
-        if (round > 0) taken.get(system.name)?.push(figures);
+        if (round >= warmUpRounds) taken.get(system.name)?.push(figures);
       }
     }
   } finally {

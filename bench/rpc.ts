@@ -20,13 +20,13 @@ export const bench: Bench = {
   name: "rpc",
   about: "internal unary calls and streamed messages: bare grpc-js, mesh, Connect",
   cases: [
-    caseOf("unary, 16 in flight", "callsPerS", { kind: "unary", calls: 2_000, inFlight: 16 }),
-    caseOf("streamed messages", "messagesPerS", { kind: "stream", messages: 20_000 }),
+    caseOf("unary, 16 in flight", "callsPerS", { kind: "unary", calls: 4_000, inFlight: 16 }),
+    caseOf("streamed messages", "messagesPerS", { kind: "stream", messages: 40_000 }),
   ],
 };
 
 function caseOf(name: string, figure: string, round: Round): Case {
-  return { name, figure, rounds: 5, floor: "bare grpc-js", open: () => openAll(round) };
+  return { name, figure, rounds: 7, floor: "bare grpc-js", open: () => openAll(round) };
 }
 
 async function openAll(round: Round): Promise<System[]> {

@@ -40,11 +40,10 @@ const fromTarball = {
   ],
 };
 
-/** `buf/validate/validate.proto` is in no npm package: Go's or Maven's has it. */
+/** `buf/validate/validate.proto` is in no npm package: the Go module has it. */
 const validate = {
   path: "buf/validate/validate.proto",
   goModule: "github.com/bufbuild/protovalidate@v1.2.2",
-  mavenArtifact: "build.buf:protovalidate:1.2.0",
   sha256: "a1dc1163ebac930b3b070655b91f2bc78df8b4aea940021661fe5ec7904a7b88",
 };
 

@@ -30,7 +30,10 @@ import type { ServiceRegistration } from "./service.ts";
 export interface CallInit {
   readonly header: Headers;
   readonly signal: AbortSignal;
-  /** What aborts `signal`, where the way in has it: then no other signal is put around it. */
+  /**
+   * What aborts `signal`, where the way in hands it out: then no other signal is
+   * put around it, and the way in itself ends the call after `timeoutMs`.
+   */
   readonly abort?: AbortController;
   /** Time left in milliseconds when the call came in. Absent: no limit. */
   readonly timeoutMs: number | undefined;
