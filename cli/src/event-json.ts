@@ -1,7 +1,12 @@
 /** Owns a job's events as `--json` shows them. */
 import { type JsonObject, type JsonValue, toJson } from "@bufbuild/protobuf";
 import { type JobEvent, LogStream, timestampDate } from "@devmesh/sdk";
-import { JobNoteSchema, JobResultSchema, JobStatusChangeSchema } from "@devmesh/sdk/raw";
+import {
+  JobNoteSchema,
+  JobResultSchema,
+  JobStatusChangeSchema,
+  JobTrimSchema,
+} from "@devmesh/sdk/raw";
 
 /** `{seq, time, type, …}`; a log's bytes are `text` where they are UTF-8, else `dataBase64`. */
 export function eventToJson(event: JobEvent): JsonObject {
@@ -19,6 +24,8 @@ export function eventToJson(event: JobEvent): JsonObject {
       return { ...head, type: "status", ...object(toJson(JobStatusChangeSchema, kind.value)) };
     case "note":
       return { ...head, type: "note", ...object(toJson(JobNoteSchema, kind.value)) };
+    case "trim":
+      return { ...head, type: "trim", ...object(toJson(JobTrimSchema, kind.value)) };
     case "result":
       return { ...head, type: "result", ...object(toJson(JobResultSchema, kind.value)) };
     case undefined:

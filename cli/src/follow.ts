@@ -47,7 +47,7 @@ export async function followJob(
   return result;
 }
 
-async function showEvent({ kind }: JobEvent, output: Output, paint: Paint): Promise<void> {
+async function showEvent({ kind, seq }: JobEvent, output: Output, paint: Paint): Promise<void> {
   switch (kind.case) {
     case "log":
       if (kind.value.stream === LogStream.STDERR) await output.errorData(kind.value.data);
@@ -65,6 +65,11 @@ async function showEvent({ kind }: JobEvent, output: Output, paint: Paint): Prom
     case "note":
       await output.talk(
         paint("grey", `[${inline(kind.value.topic)}] ${inline(kind.value.message, 200)}`),
+      );
+      return;
+    case "trim":
+      await output.talk(
+        paint("yellow", `events up to ${seq} are gone: ${inline(kind.value.detail)}`),
       );
       return;
     case "result":

@@ -204,6 +204,9 @@ class LogDigest {
       case "result":
         if (this.#whole) this.#check(kind.value);
         return;
+      case "trim":
+        this.#whole = false;
+        return;
       case "note":
       case undefined:
         return;

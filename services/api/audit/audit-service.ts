@@ -30,6 +30,10 @@ export class AuditServiceImpl implements ServiceImpl<typeof AuditService> {
       nextPageToken: rows.length > limit && last !== undefined ? String(last.id) : "",
     };
   }
+
+  async verifyAudit(): Promise<never> {
+    throw new DevmeshError("UNIMPLEMENTED", "not served yet");
+  }
 }
 
 function beforeId(token: string): number | undefined {

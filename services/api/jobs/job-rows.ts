@@ -24,6 +24,7 @@ import {
   JobStatus,
   type JobStatusChange,
   JobStatusChangeSchema,
+  JobTrimSchema,
   LogStream,
 } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { invalidField } from "@devmesh/mesh/errors";
@@ -67,7 +68,7 @@ export const jobColumns = `id, owner, type, status, isolation, spec, max_attempt
 
 /** What an event's row says beside its job, number and time. */
 export interface EventBody {
-  readonly kind: "log" | "status" | "note" | "result";
+  readonly kind: "log" | "status" | "note" | "trim" | "result";
   readonly level: string;
   /** Logs only. */
   readonly stream: "stdout" | "stderr" | null;
@@ -168,6 +169,8 @@ function toKind({ kind, stream, payload }: EventRow): JobEvent["kind"] {
       return { case: kind, value: fromJson(JobStatusChangeSchema, toText(payload)) };
     case "note":
       return { case: kind, value: fromJson(JobNoteSchema, toText(payload)) };
+    case "trim":
+      return { case: kind, value: fromJson(JobTrimSchema, toText(payload)) };
     case "result":
       return { case: kind, value: fromJson(JobResultSchema, toText(payload)) };
   }
@@ -201,6 +204,11 @@ export function eventBody({ kind }: Pick<JobEvent, "kind">): EventBody {
         message,
         payload: toJson(JobNoteSchema, kind.value),
       };
+    }
+    case "trim": {
+      const payload = toJson(JobTrimSchema, kind.value);
+      const message = `earlier events are gone: ${kind.value.detail}`;
+      return { kind: "trim", level: "info", stream: null, message, payload };
     }
     case "result":
       return resultBody(kind.value);

@@ -35,6 +35,7 @@ function statusBody(change: Partial<JobStatusChange> & Pick<JobStatusChange, "st
     attempt: 0,
     detail: "",
     runner: "",
+    epoch: 0,
     ...change,
   };
   return eventBody({ kind: { case: "status", value } });

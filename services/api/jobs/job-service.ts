@@ -1,4 +1,5 @@
 /** The handlers of `devmesh.api.v1.JobService`: convert, call, convert. */
+
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type {
@@ -12,7 +13,7 @@ import type {
   WatchJobRequest,
 } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { kPrincipal, kSubject } from "@devmesh/mesh/context";
-import { invalidField } from "@devmesh/mesh/errors";
+import { DevmeshError, invalidField } from "@devmesh/mesh/errors";
 import { decodePageToken, encodePageToken, idempotencyKeyOf } from "./job-convert.ts";
 import type { JobStore } from "./job-store.ts";
 import type { JobWatch } from "./job-watch.ts";
@@ -101,5 +102,13 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
       if (event === undefined) yield { step: { case: "keepalive" as const, value: { interval } } };
       else yield { step: { case: "event" as const, value: event } };
     }
+  }
+
+  async retryJobs(): Promise<never> {
+    throw new DevmeshError("UNIMPLEMENTED", "not served yet");
+  }
+
+  async explainJob(): Promise<never> {
+    throw new DevmeshError("UNIMPLEMENTED", "not served yet");
   }
 }

@@ -113,6 +113,8 @@ export function brief({ kind }: JobEvent): string {
       const { status, attempt, runner } = kind.value;
       return status === JobStatus.RUNNING ? `RUNNING ${attempt} ${runner}` : JobStatus[status];
     }
+    case "trim":
+      return `trim ${kind.value.firstSeq}`;
     case "result":
       return `result ${JobStatus[kind.value.outcome]}`;
     case undefined:

@@ -7,13 +7,14 @@ import {
   JobNoteSchema,
   JobResultSchema,
   JobStatusChangeSchema,
+  JobTrimSchema,
   LogStream,
 } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type { WatchJobResponse } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 
 /** One frame. `payload.seq` is the event's number. */
 export interface JobFrame {
-  readonly type: "log" | "status" | "result" | "error" | "heartbeat" | "note";
+  readonly type: "log" | "status" | "result" | "error" | "heartbeat" | "note" | "trim";
   /** RFC 3339. */
   readonly ts: string;
   readonly payload: object;
@@ -48,6 +49,8 @@ function eventFrame(event: JobEvent): JobFrame | undefined {
       };
     case "note":
       return { type: "note", ts, payload: { seq, ...spread(toJson(JobNoteSchema, kind.value)) } };
+    case "trim":
+      return { type: "trim", ts, payload: { seq, ...spread(toJson(JobTrimSchema, kind.value)) } };
     case undefined:
       return undefined;
   }

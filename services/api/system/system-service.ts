@@ -58,6 +58,14 @@ export class SystemServiceImpl implements ServiceImpl<typeof SystemService> {
     const room = alive.reduce((sum, agent) => sum + Math.max(0, agent.capacity - agent.running), 0);
     return `${alive.length} alive, room for ${room} more jobs`;
   }
+
+  async getSettings(): Promise<never> {
+    throw new DevmeshError("UNIMPLEMENTED", "not served yet");
+  }
+
+  async updateSettings(): Promise<never> {
+    throw new DevmeshError("UNIMPLEMENTED", "not served yet");
+  }
 }
 
 /** A part that hangs is one that does not work. */

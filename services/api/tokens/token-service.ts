@@ -1,4 +1,5 @@
 /** The handlers of `devmesh.api.v1.TokenService`. */
+
 import { durationMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type {
@@ -8,6 +9,7 @@ import type {
   TokenService,
 } from "@devmesh/gen/devmesh/api/v1/token_service_pb";
 import { kPrincipal, kSubject } from "@devmesh/mesh/context";
+import { DevmeshError } from "@devmesh/mesh/errors";
 import { toToken } from "./token-convert.ts";
 import type { Tokens } from "./tokens.ts";
 
@@ -53,5 +55,9 @@ export class TokenServiceImpl implements ServiceImpl<typeof TokenService> {
     return {
       token: { id, name: id, scopes: id === "dev" ? [...scopes] : [...this.#tokens.scopes] },
     };
+  }
+
+  async rotateToken(): Promise<never> {
+    throw new DevmeshError("UNIMPLEMENTED", "not served yet");
   }
 }

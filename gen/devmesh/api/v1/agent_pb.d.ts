@@ -169,6 +169,13 @@ export enum AgentStatus {
    * @generated from enum value: AGENT_STATUS_LOST = 2;
    */
   LOST = 2,
+
+  /**
+   * Alive, and takes no new jobs until it is resumed.
+   *
+   * @generated from enum value: AGENT_STATUS_DRAINING = 3;
+   */
+  DRAINING = 3,
 }
 
 /**

@@ -3,6 +3,7 @@
 /* eslint-disable */
 
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_devmesh_api_v1_agent } from "./agent_pb.js";
 import { file_devmesh_options_v1_access } from "../../options/v1/access_pb.js";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
@@ -11,7 +12,7 @@ import { file_google_api_annotations } from "../../../google/api/annotations_pb.
  * Describes the file devmesh/api/v1/agent_service.proto.
  */
 export const file_devmesh_api_v1_agent_service = /*@__PURE__*/
-  fileDesc("CiJkZXZtZXNoL2FwaS92MS9hZ2VudF9zZXJ2aWNlLnByb3RvEg5kZXZtZXNoLmFwaS52MSITChFMaXN0QWdlbnRzUmVxdWVzdCI7ChJMaXN0QWdlbnRzUmVzcG9uc2USJQoGYWdlbnRzGAEgAygLMhUuZGV2bWVzaC5hcGkudjEuQWdlbnQyiwEKDEFnZW50U2VydmljZRJ7CgpMaXN0QWdlbnRzEiEuZGV2bWVzaC5hcGkudjEuTGlzdEFnZW50c1JlcXVlc3QaIi5kZXZtZXNoLmFwaS52MS5MaXN0QWdlbnRzUmVzcG9uc2UiJpACAergGA0KC3JlYWQ6YWdlbnRzgtPkkwIMEgovdjEvYWdlbnRzYgZwcm90bzM", [file_devmesh_api_v1_agent, file_devmesh_options_v1_access, file_google_api_annotations]);
+  fileDesc("CiJkZXZtZXNoL2FwaS92MS9hZ2VudF9zZXJ2aWNlLnByb3RvEg5kZXZtZXNoLmFwaS52MSITChFMaXN0QWdlbnRzUmVxdWVzdCI7ChJMaXN0QWdlbnRzUmVzcG9uc2USJQoGYWdlbnRzGAEgAygLMhUuZGV2bWVzaC5hcGkudjEuQWdlbnQiKwoRRHJhaW5BZ2VudFJlcXVlc3QSFgoCaWQYASABKAlCCrpIB3IFIAEogAEiOgoSRHJhaW5BZ2VudFJlc3BvbnNlEiQKBWFnZW50GAEgASgLMhUuZGV2bWVzaC5hcGkudjEuQWdlbnQiLAoSUmVzdW1lQWdlbnRSZXF1ZXN0EhYKAmlkGAEgASgJQgq6SAdyBSABKIABIjsKE1Jlc3VtZUFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5kZXZtZXNoLmFwaS52MS5BZ2VudDLEAwoMQWdlbnRTZXJ2aWNlEnsKCkxpc3RBZ2VudHMSIS5kZXZtZXNoLmFwaS52MS5MaXN0QWdlbnRzUmVxdWVzdBoiLmRldm1lc2guYXBpLnYxLkxpc3RBZ2VudHNSZXNwb25zZSImkAIB6uAYDQoLcmVhZDphZ2VudHOC0+STAgwSCi92MS9hZ2VudHMSlwEKCkRyYWluQWdlbnQSIS5kZXZtZXNoLmFwaS52MS5EcmFpbkFnZW50UmVxdWVzdBoiLmRldm1lc2guYXBpLnYxLkRyYWluQWdlbnRSZXNwb25zZSJCkAIC6uAYGwoMd3JpdGU6YWdlbnRzGgthZ2VudC5kcmFpboLT5JMCGjoBKiIVL3YxL2FnZW50cy97aWR9L2RyYWluEpwBCgtSZXN1bWVBZ2VudBIiLmRldm1lc2guYXBpLnYxLlJlc3VtZUFnZW50UmVxdWVzdBojLmRldm1lc2guYXBpLnYxLlJlc3VtZUFnZW50UmVzcG9uc2UiRJACAurgGBwKDHdyaXRlOmFnZW50cxoMYWdlbnQucmVzdW1lgtPkkwIbOgEqIhYvdjEvYWdlbnRzL3tpZH0vcmVzdW1lYgZwcm90bzM", [file_buf_validate_validate, file_devmesh_api_v1_agent, file_devmesh_options_v1_access, file_google_api_annotations]);
 
 /**
  * Describes the message devmesh.api.v1.ListAgentsRequest.
@@ -26,6 +27,34 @@ export const ListAgentsRequestSchema = /*@__PURE__*/
  */
 export const ListAgentsResponseSchema = /*@__PURE__*/
   messageDesc(file_devmesh_api_v1_agent_service, 1);
+
+/**
+ * Describes the message devmesh.api.v1.DrainAgentRequest.
+ * Use `create(DrainAgentRequestSchema)` to create a new message.
+ */
+export const DrainAgentRequestSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_agent_service, 2);
+
+/**
+ * Describes the message devmesh.api.v1.DrainAgentResponse.
+ * Use `create(DrainAgentResponseSchema)` to create a new message.
+ */
+export const DrainAgentResponseSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_agent_service, 3);
+
+/**
+ * Describes the message devmesh.api.v1.ResumeAgentRequest.
+ * Use `create(ResumeAgentRequestSchema)` to create a new message.
+ */
+export const ResumeAgentRequestSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_agent_service, 4);
+
+/**
+ * Describes the message devmesh.api.v1.ResumeAgentResponse.
+ * Use `create(ResumeAgentResponseSchema)` to create a new message.
+ */
+export const ResumeAgentResponseSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_agent_service, 5);
 
 /**
  * The registry of runners.

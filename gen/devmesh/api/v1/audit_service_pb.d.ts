@@ -65,6 +65,13 @@ export declare type AuditEvent = Message<"devmesh.api.v1.AuditEvent"> & {
    * @generated from field: string correlation_id = 7;
    */
   correlationId: string;
+
+  /**
+   * SHA-256 in hex over the row before's hash and this row's fields.
+   *
+   * @generated from field: string hash = 8;
+   */
+  hash: string;
 };
 
 /**
@@ -128,6 +135,75 @@ export declare type ListAuditEventsResponse = Message<"devmesh.api.v1.ListAuditE
 export declare const ListAuditEventsResponseSchema: GenMessage<ListAuditEventsResponse>;
 
 /**
+ * Asks for a check of the whole audit.
+ *
+ * @generated from message devmesh.api.v1.VerifyAuditRequest
+ */
+export declare type VerifyAuditRequest = Message<"devmesh.api.v1.VerifyAuditRequest"> & {
+  /**
+   * A `head_hash` that was kept from an earlier check: the chain must still
+   * contain it, or rows were cut off its end. Empty: not looked for.
+   *
+   * @generated from field: string expected_hash = 1;
+   */
+  expectedHash: string;
+};
+
+/**
+ * Describes the message devmesh.api.v1.VerifyAuditRequest.
+ * Use `create(VerifyAuditRequestSchema)` to create a new message.
+ */
+export declare const VerifyAuditRequestSchema: GenMessage<VerifyAuditRequest>;
+
+/**
+ * What the check found.
+ *
+ * @generated from message devmesh.api.v1.VerifyAuditResponse
+ */
+export declare type VerifyAuditResponse = Message<"devmesh.api.v1.VerifyAuditResponse"> & {
+  /**
+   * True if every row fits.
+   *
+   * @generated from field: bool intact = 1;
+   */
+  intact: boolean;
+
+  /**
+   * How many rows were checked.
+   *
+   * @generated from field: uint64 rows = 2;
+   */
+  rows: bigint;
+
+  /**
+   * The hash of the last row, to keep somewhere else. Empty without rows.
+   *
+   * @generated from field: string head_hash = 3;
+   */
+  headHash: string;
+
+  /**
+   * The first row that does not fit. 0 if `intact`.
+   *
+   * @generated from field: uint64 broken_id = 4;
+   */
+  brokenId: bigint;
+
+  /**
+   * What is wrong with it. Empty if `intact`.
+   *
+   * @generated from field: string detail = 5;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message devmesh.api.v1.VerifyAuditResponse.
+ * Use `create(VerifyAuditResponseSchema)` to create a new message.
+ */
+export declare const VerifyAuditResponseSchema: GenMessage<VerifyAuditResponse>;
+
+/**
  * Who changed what, and how it went.
  *
  * @generated from service devmesh.api.v1.AuditService
@@ -143,6 +219,17 @@ export declare const AuditService: GenService<{
     methodKind: "unary";
     input: typeof ListAuditEventsRequestSchema;
     output: typeof ListAuditEventsResponseSchema;
+  },
+  /**
+   * Checks the chain of hashes over all rows, and names the first row that
+   * does not fit: one that was altered, removed or put in.
+   *
+   * @generated from rpc devmesh.api.v1.AuditService.VerifyAudit
+   */
+  verifyAudit: {
+    methodKind: "unary";
+    input: typeof VerifyAuditRequestSchema;
+    output: typeof VerifyAuditResponseSchema;
   },
 }>;
 

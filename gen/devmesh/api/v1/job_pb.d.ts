@@ -137,6 +137,22 @@ export declare type JobLimits = Message<"devmesh.api.v1.JobLimits"> & {
    * @generated from field: uint32 disk_mib = 5;
    */
   diskMib: number;
+
+  /**
+   * Time from acceptance to the first start; past it the job fails with
+   * QUEUE_TIMEOUT. A start delay counts. Zero: none. At most 90 days.
+   *
+   * @generated from field: google.protobuf.Duration queue_timeout = 6;
+   */
+  queueTimeout?: Duration | undefined;
+
+  /**
+   * The longest time without a byte of output; past it the work is stopped and
+   * the job fails with SILENT. Zero: none. At most 24 hours.
+   *
+   * @generated from field: google.protobuf.Duration silence_timeout = 7;
+   */
+  silenceTimeout?: Duration | undefined;
 };
 
 /**
@@ -144,6 +160,71 @@ export declare type JobLimits = Message<"devmesh.api.v1.JobLimits"> & {
  * Use `create(JobLimitsSchema)` to create a new message.
  */
 export declare const JobLimitsSchema: GenMessage<JobLimits>;
+
+/**
+ * How many jobs of one kind may run at once.
+ *
+ * @generated from message devmesh.api.v1.Concurrency
+ */
+export declare type Concurrency = Message<"devmesh.api.v1.Concurrency"> & {
+  /**
+   * Jobs of one owner with the same key share the slots.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * How many of them may run at once, as this job sees it: it starts when
+   * fewer run. 0: the default of 1.
+   *
+   * @generated from field: uint32 limit = 2;
+   */
+  limit: number;
+};
+
+/**
+ * Describes the message devmesh.api.v1.Concurrency.
+ * Use `create(ConcurrencySchema)` to create a new message.
+ */
+export declare const ConcurrencySchema: GenMessage<Concurrency>;
+
+/**
+ * When a job is started again. The wait before attempt n + 1 is drawn evenly
+ * from 0 to `min_backoff` × 2^(n - 1), at most `max_backoff` (full jitter).
+ *
+ * @generated from message devmesh.api.v1.RetryPolicy
+ */
+export declare type RetryPolicy = Message<"devmesh.api.v1.RetryPolicy"> & {
+  /**
+   * True: a failed attempt (exit status, timeouts, limits, a broken sandbox)
+   * is tried again too, not only one whose runner was lost. Default: false.
+   *
+   * @generated from field: bool failures = 1;
+   */
+  failures: boolean;
+
+  /**
+   * The wait's bound after the first attempt. Zero: the default of 1 s.
+   *
+   * @generated from field: google.protobuf.Duration min_backoff = 2;
+   */
+  minBackoff?: Duration | undefined;
+
+  /**
+   * The wait's bound however many attempts there were. Zero: the default of
+   * 5 minutes.
+   *
+   * @generated from field: google.protobuf.Duration max_backoff = 3;
+   */
+  maxBackoff?: Duration | undefined;
+};
+
+/**
+ * Describes the message devmesh.api.v1.RetryPolicy.
+ * Use `create(RetryPolicySchema)` to create a new message.
+ */
+export declare const RetryPolicySchema: GenMessage<RetryPolicy>;
 
 /**
  * What a job is to do and under which conditions.
@@ -197,8 +278,8 @@ export declare type JobSpec = Message<"devmesh.api.v1.JobSpec"> & {
   limits?: JobLimits | undefined;
 
   /**
-   * How many times it may be started in all when a runner is lost. 0: the
-   * default of 2. A program that ends, even badly, is not started again.
+   * How many times it may be started in all. 0: the default of 2. `retry`
+   * says after what it is started again.
    *
    * @generated from field: uint32 max_attempts = 6;
    */
@@ -210,6 +291,36 @@ export declare type JobSpec = Message<"devmesh.api.v1.JobSpec"> & {
    * @generated from field: map<string, string> labels = 7;
    */
   labels: { [key: string]: string };
+
+  /**
+   * Jobs with a higher number start first; within one number the oldest.
+   * Default: 0.
+   *
+   * @generated from field: sint32 priority = 8;
+   */
+  priority: number;
+
+  /**
+   * Bounds how many jobs like this one run at once. Absent: no bound.
+   *
+   * @generated from field: devmesh.api.v1.Concurrency concurrency = 9;
+   */
+  concurrency?: Concurrency | undefined;
+
+  /**
+   * The job is not started before this time has passed. Zero: at once. At
+   * most 30 days.
+   *
+   * @generated from field: google.protobuf.Duration start_delay = 10;
+   */
+  startDelay?: Duration | undefined;
+
+  /**
+   * After what, and how long after it, the job is started again.
+   *
+   * @generated from field: devmesh.api.v1.RetryPolicy retry = 11;
+   */
+  retry?: RetryPolicy | undefined;
 };
 
 /**
@@ -253,7 +364,7 @@ export declare type Job = Message<"devmesh.api.v1.Job"> & {
   type: string;
 
   /**
-   * The token id of who made it.
+   * Whose it is: the owner of the token that made it.
    *
    * @generated from field: string owner = 5;
    */
@@ -314,6 +425,14 @@ export declare type Job = Message<"devmesh.api.v1.Job"> & {
    * @generated from field: devmesh.api.v1.JobResult result = 13;
    */
   result?: JobResult | undefined;
+
+  /**
+   * Before this time it is not started: a start delay, or the wait before
+   * another attempt. Absent: it may start.
+   *
+   * @generated from field: google.protobuf.Timestamp available_time = 14;
+   */
+  availableTime?: Timestamp | undefined;
 };
 
 /**
@@ -321,6 +440,54 @@ export declare type Job = Message<"devmesh.api.v1.Job"> & {
  * Use `create(JobSchema)` to create a new message.
  */
 export declare const JobSchema: GenMessage<Job>;
+
+/**
+ * A write that was refused because its lease had ended.
+ *
+ * @generated from message devmesh.api.v1.FencedWrite
+ */
+export declare type FencedWrite = Message<"devmesh.api.v1.FencedWrite"> & {
+  /**
+   * The lease's epoch.
+   *
+   * @generated from field: uint32 epoch = 1;
+   */
+  epoch: number;
+
+  /**
+   * The runner that held the lease. Empty where it is not known.
+   *
+   * @generated from field: string runner = 2;
+   */
+  runner: string;
+
+  /**
+   * What was refused: `append`, `finish`, `release`, `renew`.
+   *
+   * @generated from field: string action = 3;
+   */
+  action: string;
+
+  /**
+   * How often.
+   *
+   * @generated from field: uint32 count = 4;
+   */
+  count: number;
+
+  /**
+   * When the last time.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 5;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message devmesh.api.v1.FencedWrite.
+ * Use `create(FencedWriteSchema)` to create a new message.
+ */
+export declare const FencedWriteSchema: GenMessage<FencedWrite>;
 
 /**
  * One event of a job. A job's events are numbered 1, 2, 3, … without a gap.
@@ -379,6 +546,14 @@ export declare type JobEvent = Message<"devmesh.api.v1.JobEvent"> & {
      */
     value: JobNote;
     case: "note";
+  } | {
+    /**
+     * Events that were here and are kept no longer.
+     *
+     * @generated from field: devmesh.api.v1.JobTrim trim = 7;
+     */
+    value: JobTrim;
+    case: "trim";
   } | { case: undefined; value?: undefined };
 };
 
@@ -387,6 +562,41 @@ export declare type JobEvent = Message<"devmesh.api.v1.JobEvent"> & {
  * Use `create(JobEventSchema)` to create a new message.
  */
 export declare const JobEventSchema: GenMessage<JobEvent>;
+
+/**
+ * Stands for the events up to its own number that retention has removed. The
+ * next event has the next number.
+ *
+ * @generated from message devmesh.api.v1.JobTrim
+ */
+export declare type JobTrim = Message<"devmesh.api.v1.JobTrim"> & {
+  /**
+   * The first number that is gone; this event's own number is the last.
+   *
+   * @generated from field: uint32 first_seq = 1;
+   */
+  firstSeq: number;
+
+  /**
+   * How many bytes of log went with them.
+   *
+   * @generated from field: uint64 log_bytes = 2;
+   */
+  logBytes: bigint;
+
+  /**
+   * Why, in a short sentence.
+   *
+   * @generated from field: string detail = 3;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message devmesh.api.v1.JobTrim.
+ * Use `create(JobTrimSchema)` to create a new message.
+ */
+export declare const JobTrimSchema: GenMessage<JobTrim>;
 
 /**
  * Output as it was written: any bytes, cut anywhere.
@@ -448,6 +658,13 @@ export declare type JobStatusChange = Message<"devmesh.api.v1.JobStatusChange"> 
    * @generated from field: string runner = 4;
    */
   runner: string;
+
+  /**
+   * The lease's epoch. 0 where no runner holds the job.
+   *
+   * @generated from field: uint32 epoch = 5;
+   */
+  epoch: number;
 };
 
 /**
@@ -520,8 +737,8 @@ export declare type JobResult = Message<"devmesh.api.v1.JobResult"> & {
 
   /**
    * Why it did not succeed: a name from `devmesh.errors.v1.ErrorReason`
-   * without its prefix, or `EXIT_STATUS`, `TIMEOUT`, `RUNNER_LOST`,
-   * `OUT_OF_MEMORY`, `LIMIT`. Empty on success.
+   * without its prefix, or `EXIT_STATUS`, `TIMEOUT`, `QUEUE_TIMEOUT`,
+   * `SILENT`, `RUNNER_LOST`, `OUT_OF_MEMORY`, `LIMIT`. Empty on success.
    *
    * @generated from field: string reason = 3;
    */
@@ -575,6 +792,20 @@ export declare type JobResult = Message<"devmesh.api.v1.JobResult"> & {
    * @generated from field: devmesh.api.v1.AgentReport agent = 10;
    */
   agent?: AgentReport | undefined;
+
+  /**
+   * How the cancel went. Absent unless somebody asked for one.
+   *
+   * @generated from field: devmesh.api.v1.CancelReceipt cancel = 11;
+   */
+  cancel?: CancelReceipt | undefined;
+
+  /**
+   * The number of this event, the job's last. Set by the store.
+   *
+   * @generated from field: uint32 last_seq = 12;
+   */
+  lastSeq: number;
 };
 
 /**
@@ -582,6 +813,82 @@ export declare type JobResult = Message<"devmesh.api.v1.JobResult"> & {
  * Use `create(JobResultSchema)` to create a new message.
  */
 export declare const JobResultSchema: GenMessage<JobResult>;
+
+/**
+ * How a cancel went, from the request to nothing left.
+ *
+ * @generated from message devmesh.api.v1.CancelReceipt
+ */
+export declare type CancelReceipt = Message<"devmesh.api.v1.CancelReceipt"> & {
+  /**
+   * The caller that asked: a token's id, `dev` or `service`. Set by the store.
+   *
+   * @generated from field: string requested_by = 1;
+   */
+  requestedBy: string;
+
+  /**
+   * When it asked, by the store's clock. Set by the store.
+   *
+   * @generated from field: google.protobuf.Timestamp request_time = 2;
+   */
+  requestTime?: Timestamp | undefined;
+
+  /**
+   * Why, as the caller said. Set by the store.
+   *
+   * @generated from field: string detail = 3;
+   */
+  detail: string;
+
+  /**
+   * What the runner did, in order. Empty where no runner held the job.
+   *
+   * @generated from field: repeated devmesh.api.v1.CancelStep steps = 4;
+   */
+  steps: CancelStep[];
+
+  /**
+   * Processes of the job that still ran at the end.
+   *
+   * @generated from field: uint32 processes_left = 5;
+   */
+  processesLeft: number;
+};
+
+/**
+ * Describes the message devmesh.api.v1.CancelReceipt.
+ * Use `create(CancelReceiptSchema)` to create a new message.
+ */
+export declare const CancelReceiptSchema: GenMessage<CancelReceipt>;
+
+/**
+ * One step of a cancel.
+ *
+ * @generated from message devmesh.api.v1.CancelStep
+ */
+export declare type CancelStep = Message<"devmesh.api.v1.CancelStep"> & {
+  /**
+   * `delivered` (the runner heard of it), `signalled` (SIGTERM), `killed`
+   * (SIGKILL), `stopped` (the program is gone), `sandbox_removed`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * How long after `delivered`, by the runner's clock.
+   *
+   * @generated from field: google.protobuf.Duration after = 2;
+   */
+  after?: Duration | undefined;
+};
+
+/**
+ * Describes the message devmesh.api.v1.CancelStep.
+ * Use `create(CancelStepSchema)` to create a new message.
+ */
+export declare const CancelStepSchema: GenMessage<CancelStep>;
 
 /**
  * A file that a job leaves in the blob store.

@@ -236,6 +236,13 @@ export declare type HeartbeatResponse = Message<"devmesh.api.v1.HeartbeatRespons
    * @generated from field: repeated devmesh.api.v1.LeaseState leases = 1;
    */
   leases: LeaseState[];
+
+  /**
+   * True: the runner shall ask for no more work until this is false again.
+   *
+   * @generated from field: bool draining = 2;
+   */
+  draining: boolean;
 };
 
 /**

@@ -3,6 +3,8 @@
 /* eslint-disable */
 
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
+import { file_devmesh_api_v1_settings } from "./settings_pb.js";
 import { file_devmesh_options_v1_access } from "../../options/v1/access_pb.js";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -11,7 +13,7 @@ import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
  * Describes the file devmesh/api/v1/system_service.proto.
  */
 export const file_devmesh_api_v1_system_service = /*@__PURE__*/
-  fileDesc("CiNkZXZtZXNoL2FwaS92MS9zeXN0ZW1fc2VydmljZS5wcm90bxIOZGV2bWVzaC5hcGkudjEiEgoQR2V0U3lzdGVtUmVxdWVzdCLzAQoRR2V0U3lzdGVtUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgVwYXJ0cxgDIAMoCzIaLmRldm1lc2guYXBpLnYxLlBhcnRIZWFsdGgSQQoIZmVhdHVyZXMYBCADKAsyLy5kZXZtZXNoLmFwaS52MS5HZXRTeXN0ZW1SZXNwb25zZS5GZWF0dXJlc0VudHJ5Gi8KDUZlYXR1cmVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgIOgI4ASI2CgpQYXJ0SGVhbHRoEgwKBG5hbWUYASABKAkSCgoCb2sYAiABKAgSDgoGZGV0YWlsGAMgASgJMokBCg1TeXN0ZW1TZXJ2aWNlEngKCUdldFN5c3RlbRIgLmRldm1lc2guYXBpLnYxLkdldFN5c3RlbVJlcXVlc3QaIS5kZXZtZXNoLmFwaS52MS5HZXRTeXN0ZW1SZXNwb25zZSImkAIB6uAYDQoLcmVhZDpzeXN0ZW2C0+STAgwSCi92MS9zeXN0ZW1iBnByb3RvMw", [file_devmesh_options_v1_access, file_google_api_annotations, file_google_protobuf_timestamp]);
+  fileDesc("CiNkZXZtZXNoL2FwaS92MS9zeXN0ZW1fc2VydmljZS5wcm90bxIOZGV2bWVzaC5hcGkudjEiEgoQR2V0U3lzdGVtUmVxdWVzdCLzAQoRR2V0U3lzdGVtUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgVwYXJ0cxgDIAMoCzIaLmRldm1lc2guYXBpLnYxLlBhcnRIZWFsdGgSQQoIZmVhdHVyZXMYBCADKAsyLy5kZXZtZXNoLmFwaS52MS5HZXRTeXN0ZW1SZXNwb25zZS5GZWF0dXJlc0VudHJ5Gi8KDUZlYXR1cmVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgIOgI4ASI2CgpQYXJ0SGVhbHRoEgwKBG5hbWUYASABKAkSCgoCb2sYAiABKAgSDgoGZGV0YWlsGAMgASgJIhQKEkdldFNldHRpbmdzUmVxdWVzdCJSChNHZXRTZXR0aW5nc1Jlc3BvbnNlEioKCHNldHRpbmdzGAEgASgLMhguZGV2bWVzaC5hcGkudjEuU2V0dGluZ3MSDwoHdmVyc2lvbhgCIAEoBCKEAQoVVXBkYXRlU2V0dGluZ3NSZXF1ZXN0EjIKCHNldHRpbmdzGAEgASgLMhguZGV2bWVzaC5hcGkudjEuU2V0dGluZ3NCBrpIA8gBARIdCgVyZXNldBgCIAMoCUIOukgLkgEIEBQiBHICKEASGAoQZXhwZWN0ZWRfdmVyc2lvbhgDIAEoBCJVChZVcGRhdGVTZXR0aW5nc1Jlc3BvbnNlEioKCHNldHRpbmdzGAEgASgLMhguZGV2bWVzaC5hcGkudjEuU2V0dGluZ3MSDwoHdmVyc2lvbhgCIAEoBDKqAwoNU3lzdGVtU2VydmljZRJ4CglHZXRTeXN0ZW0SIC5kZXZtZXNoLmFwaS52MS5HZXRTeXN0ZW1SZXF1ZXN0GiEuZGV2bWVzaC5hcGkudjEuR2V0U3lzdGVtUmVzcG9uc2UiJpACAergGA0KC3JlYWQ6c3lzdGVtgtPkkwIMEgovdjEvc3lzdGVtEoABCgtHZXRTZXR0aW5ncxIiLmRldm1lc2guYXBpLnYxLkdldFNldHRpbmdzUmVxdWVzdBojLmRldm1lc2guYXBpLnYxLkdldFNldHRpbmdzUmVzcG9uc2UiKJACAergGA0KC3JlYWQ6c3lzdGVtgtPkkwIOEgwvdjEvc2V0dGluZ3MSmwEKDlVwZGF0ZVNldHRpbmdzEiUuZGV2bWVzaC5hcGkudjEuVXBkYXRlU2V0dGluZ3NSZXF1ZXN0GiYuZGV2bWVzaC5hcGkudjEuVXBkYXRlU2V0dGluZ3NSZXNwb25zZSI66uAYHwoMd3JpdGU6c3lzdGVtGg9zZXR0aW5ncy51cGRhdGWC0+STAhE6ASoyDC92MS9zZXR0aW5nc2IGcHJvdG8z", [file_buf_validate_validate, file_devmesh_api_v1_settings, file_devmesh_options_v1_access, file_google_api_annotations, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message devmesh.api.v1.GetSystemRequest.
@@ -33,6 +35,34 @@ export const GetSystemResponseSchema = /*@__PURE__*/
  */
 export const PartHealthSchema = /*@__PURE__*/
   messageDesc(file_devmesh_api_v1_system_service, 2);
+
+/**
+ * Describes the message devmesh.api.v1.GetSettingsRequest.
+ * Use `create(GetSettingsRequestSchema)` to create a new message.
+ */
+export const GetSettingsRequestSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_system_service, 3);
+
+/**
+ * Describes the message devmesh.api.v1.GetSettingsResponse.
+ * Use `create(GetSettingsResponseSchema)` to create a new message.
+ */
+export const GetSettingsResponseSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_system_service, 4);
+
+/**
+ * Describes the message devmesh.api.v1.UpdateSettingsRequest.
+ * Use `create(UpdateSettingsRequestSchema)` to create a new message.
+ */
+export const UpdateSettingsRequestSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_system_service, 5);
+
+/**
+ * Describes the message devmesh.api.v1.UpdateSettingsResponse.
+ * Use `create(UpdateSettingsResponseSchema)` to create a new message.
+ */
+export const UpdateSettingsResponseSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_system_service, 6);
 
 /**
  * What runs here and how it does.

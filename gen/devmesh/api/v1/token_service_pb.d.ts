@@ -58,6 +58,13 @@ export declare type Token = Message<"devmesh.api.v1.Token"> & {
    * @generated from field: google.protobuf.Timestamp revoke_time = 6;
    */
   revokeTime?: Timestamp | undefined;
+
+  /**
+   * Whose it is: what its callers make belongs to this owner.
+   *
+   * @generated from field: string owner = 7;
+   */
+  owner: string;
 };
 
 /**
@@ -92,6 +99,14 @@ export declare type CreateTokenRequest = Message<"devmesh.api.v1.CreateTokenRequ
    * @generated from field: google.protobuf.Duration ttl = 3;
    */
   ttl?: Duration | undefined;
+
+  /**
+   * Whose it shall be. Empty: the caller's own owner. Another one needs the
+   * scope `admin:owners`.
+   *
+   * @generated from field: string owner = 4;
+   */
+  owner: string;
 };
 
 /**
@@ -200,6 +215,61 @@ export declare type RevokeTokenResponse = Message<"devmesh.api.v1.RevokeTokenRes
  * Use `create(RevokeTokenResponseSchema)` to create a new message.
  */
 export declare const RevokeTokenResponseSchema: GenMessage<RevokeTokenResponse>;
+
+/**
+ * Names the token to give a new secret.
+ *
+ * @generated from message devmesh.api.v1.RotateTokenRequest
+ */
+export declare type RotateTokenRequest = Message<"devmesh.api.v1.RotateTokenRequest"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * How long the old secret works on, at most 30 days. Absent or zero: it
+   * ends at once.
+   *
+   * @generated from field: google.protobuf.Duration grace = 2;
+   */
+  grace?: Duration | undefined;
+};
+
+/**
+ * Describes the message devmesh.api.v1.RotateTokenRequest.
+ * Use `create(RotateTokenRequestSchema)` to create a new message.
+ */
+export declare const RotateTokenRequestSchema: GenMessage<RotateTokenRequest>;
+
+/**
+ * The token with its new secret.
+ *
+ * @generated from message devmesh.api.v1.RotateTokenResponse
+ */
+export declare type RotateTokenResponse = Message<"devmesh.api.v1.RotateTokenResponse"> & {
+  /**
+   * What it is.
+   *
+   * @generated from field: devmesh.api.v1.Token token = 1;
+   */
+  token?: Token | undefined;
+
+  /**
+   * The new secret. Shown only here.
+   *
+   * @generated from field: string secret = 2;
+   */
+  secret: string;
+};
+
+/**
+ * Describes the message devmesh.api.v1.RotateTokenResponse.
+ * Use `create(RotateTokenResponseSchema)` to create a new message.
+ */
+export declare const RotateTokenResponseSchema: GenMessage<RotateTokenResponse>;
 
 /**
  * Asks for a console link.
@@ -360,6 +430,18 @@ export declare const TokenService: GenService<{
     methodKind: "unary";
     input: typeof RevokeTokenRequestSchema;
     output: typeof RevokeTokenResponseSchema;
+  },
+  /**
+   * Makes a new secret for a token; the old one works on for a while, so that
+   * callers can be moved over. Fails with NOT_FOUND, WRONG_STATE (revoked or
+   * expired).
+   *
+   * @generated from rpc devmesh.api.v1.TokenService.RotateToken
+   */
+  rotateToken: {
+    methodKind: "unary";
+    input: typeof RotateTokenRequestSchema;
+    output: typeof RotateTokenResponseSchema;
   },
   /**
    * Makes a link secret that opens the console once, within five minutes.

@@ -42,6 +42,23 @@ export declare type Access = Message<"devmesh.options.v1.Access"> & {
    * @generated from field: string audit = 3;
    */
   audit: string;
+
+  /**
+   * True if the request names a resource that has an owner: only the owner and
+   * holders of `admin:owners` may know of it; to others it does not exist.
+   *
+   * @generated from field: bool owned = 4;
+   */
+  owned: boolean;
+
+  /**
+   * The module the method belongs to, for example `context`. While the feature
+   * flag of that name is off the call fails with FEATURE_DISABLED. Empty: it
+   * cannot be switched off.
+   *
+   * @generated from field: string feature = 5;
+   */
+  feature: string;
 };
 
 /**

@@ -12,7 +12,7 @@ import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
  * Describes the file devmesh/options/v1/access.proto.
  */
 export const file_devmesh_options_v1_access = /*@__PURE__*/
-  fileDesc("Ch9kZXZtZXNoL29wdGlvbnMvdjEvYWNjZXNzLnByb3RvEhJkZXZtZXNoLm9wdGlvbnMudjEiNgoGQWNjZXNzEg0KBXNjb3BlGAEgASgJEg4KBnB1YmxpYxgCIAEoCBINCgVhdWRpdBgDIAEoCTpUCgZhY2Nlc3MSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxiNjAMgASgLMhouZGV2bWVzaC5vcHRpb25zLnYxLkFjY2Vzc1IGYWNjZXNzYgZwcm90bzM", [file_google_protobuf_descriptor]);
+  fileDesc("Ch9kZXZtZXNoL29wdGlvbnMvdjEvYWNjZXNzLnByb3RvEhJkZXZtZXNoLm9wdGlvbnMudjEiVgoGQWNjZXNzEg0KBXNjb3BlGAEgASgJEg4KBnB1YmxpYxgCIAEoCBINCgVhdWRpdBgDIAEoCRINCgVvd25lZBgEIAEoCBIPCgdmZWF0dXJlGAUgASgJOlQKBmFjY2VzcxIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGI2MAyABKAsyGi5kZXZtZXNoLm9wdGlvbnMudjEuQWNjZXNzUgZhY2Nlc3NiBnByb3RvMw", [file_google_protobuf_descriptor]);
 
 /**
  * Describes the message devmesh.options.v1.Access.

@@ -47,6 +47,86 @@ export declare type ListAgentsResponse = Message<"devmesh.api.v1.ListAgentsRespo
 export declare const ListAgentsResponseSchema: GenMessage<ListAgentsResponse>;
 
 /**
+ * Names the runner to drain.
+ *
+ * @generated from message devmesh.api.v1.DrainAgentRequest
+ */
+export declare type DrainAgentRequest = Message<"devmesh.api.v1.DrainAgentRequest"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message devmesh.api.v1.DrainAgentRequest.
+ * Use `create(DrainAgentRequestSchema)` to create a new message.
+ */
+export declare const DrainAgentRequestSchema: GenMessage<DrainAgentRequest>;
+
+/**
+ * The runner after the request.
+ *
+ * @generated from message devmesh.api.v1.DrainAgentResponse
+ */
+export declare type DrainAgentResponse = Message<"devmesh.api.v1.DrainAgentResponse"> & {
+  /**
+   * The runner.
+   *
+   * @generated from field: devmesh.api.v1.Agent agent = 1;
+   */
+  agent?: Agent | undefined;
+};
+
+/**
+ * Describes the message devmesh.api.v1.DrainAgentResponse.
+ * Use `create(DrainAgentResponseSchema)` to create a new message.
+ */
+export declare const DrainAgentResponseSchema: GenMessage<DrainAgentResponse>;
+
+/**
+ * Names the runner to resume.
+ *
+ * @generated from message devmesh.api.v1.ResumeAgentRequest
+ */
+export declare type ResumeAgentRequest = Message<"devmesh.api.v1.ResumeAgentRequest"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message devmesh.api.v1.ResumeAgentRequest.
+ * Use `create(ResumeAgentRequestSchema)` to create a new message.
+ */
+export declare const ResumeAgentRequestSchema: GenMessage<ResumeAgentRequest>;
+
+/**
+ * The runner after the request.
+ *
+ * @generated from message devmesh.api.v1.ResumeAgentResponse
+ */
+export declare type ResumeAgentResponse = Message<"devmesh.api.v1.ResumeAgentResponse"> & {
+  /**
+   * The runner.
+   *
+   * @generated from field: devmesh.api.v1.Agent agent = 1;
+   */
+  agent?: Agent | undefined;
+};
+
+/**
+ * Describes the message devmesh.api.v1.ResumeAgentResponse.
+ * Use `create(ResumeAgentResponseSchema)` to create a new message.
+ */
+export declare const ResumeAgentResponseSchema: GenMessage<ResumeAgentResponse>;
+
+/**
  * The registry of runners.
  *
  * @generated from service devmesh.api.v1.AgentService
@@ -61,6 +141,27 @@ export declare const AgentService: GenService<{
     methodKind: "unary";
     input: typeof ListAgentsRequestSchema;
     output: typeof ListAgentsResponseSchema;
+  },
+  /**
+   * Lets a runner take no new jobs; what it runs goes on to its end.
+   * Idempotent. Fails with NOT_FOUND.
+   *
+   * @generated from rpc devmesh.api.v1.AgentService.DrainAgent
+   */
+  drainAgent: {
+    methodKind: "unary";
+    input: typeof DrainAgentRequestSchema;
+    output: typeof DrainAgentResponseSchema;
+  },
+  /**
+   * Lets a drained runner take jobs again. Idempotent. Fails with NOT_FOUND.
+   *
+   * @generated from rpc devmesh.api.v1.AgentService.ResumeAgent
+   */
+  resumeAgent: {
+    methodKind: "unary";
+    input: typeof ResumeAgentRequestSchema;
+    output: typeof ResumeAgentResponseSchema;
   },
 }>;
 

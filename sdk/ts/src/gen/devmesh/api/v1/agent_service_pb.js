@@ -9,7 +9,7 @@ import { file_devmesh_api_v1_agent } from "./agent_pb.js";
  * Describes the file devmesh/api/v1/agent_service.proto.
  */
 export const file_devmesh_api_v1_agent_service = /*@__PURE__*/
-  fileDesc("CiJkZXZtZXNoL2FwaS92MS9hZ2VudF9zZXJ2aWNlLnByb3RvEg5kZXZtZXNoLmFwaS52MSITChFMaXN0QWdlbnRzUmVxdWVzdCI7ChJMaXN0QWdlbnRzUmVzcG9uc2USJQoGYWdlbnRzGAEgAygLMhUuZGV2bWVzaC5hcGkudjEuQWdlbnQyaAoMQWdlbnRTZXJ2aWNlElgKCkxpc3RBZ2VudHMSIS5kZXZtZXNoLmFwaS52MS5MaXN0QWdlbnRzUmVxdWVzdBoiLmRldm1lc2guYXBpLnYxLkxpc3RBZ2VudHNSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_devmesh_api_v1_agent]);
+  fileDesc("CiJkZXZtZXNoL2FwaS92MS9hZ2VudF9zZXJ2aWNlLnByb3RvEg5kZXZtZXNoLmFwaS52MSITChFMaXN0QWdlbnRzUmVxdWVzdCI7ChJMaXN0QWdlbnRzUmVzcG9uc2USJQoGYWdlbnRzGAEgAygLMhUuZGV2bWVzaC5hcGkudjEuQWdlbnQiHwoRRHJhaW5BZ2VudFJlcXVlc3QSCgoCaWQYASABKAkiOgoSRHJhaW5BZ2VudFJlc3BvbnNlEiQKBWFnZW50GAEgASgLMhUuZGV2bWVzaC5hcGkudjEuQWdlbnQiIAoSUmVzdW1lQWdlbnRSZXF1ZXN0EgoKAmlkGAEgASgJIjsKE1Jlc3VtZUFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5kZXZtZXNoLmFwaS52MS5BZ2VudDKfAgoMQWdlbnRTZXJ2aWNlElgKCkxpc3RBZ2VudHMSIS5kZXZtZXNoLmFwaS52MS5MaXN0QWdlbnRzUmVxdWVzdBoiLmRldm1lc2guYXBpLnYxLkxpc3RBZ2VudHNSZXNwb25zZSIDkAIBElgKCkRyYWluQWdlbnQSIS5kZXZtZXNoLmFwaS52MS5EcmFpbkFnZW50UmVxdWVzdBoiLmRldm1lc2guYXBpLnYxLkRyYWluQWdlbnRSZXNwb25zZSIDkAICElsKC1Jlc3VtZUFnZW50EiIuZGV2bWVzaC5hcGkudjEuUmVzdW1lQWdlbnRSZXF1ZXN0GiMuZGV2bWVzaC5hcGkudjEuUmVzdW1lQWdlbnRSZXNwb25zZSIDkAICYgZwcm90bzM", [file_devmesh_api_v1_agent]);
 
 /**
  * Describes the message devmesh.api.v1.ListAgentsRequest.
@@ -24,6 +24,34 @@ export const ListAgentsRequestSchema = /*@__PURE__*/
  */
 export const ListAgentsResponseSchema = /*@__PURE__*/
   messageDesc(file_devmesh_api_v1_agent_service, 1);
+
+/**
+ * Describes the message devmesh.api.v1.DrainAgentRequest.
+ * Use `create(DrainAgentRequestSchema)` to create a new message.
+ */
+export const DrainAgentRequestSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_agent_service, 2);
+
+/**
+ * Describes the message devmesh.api.v1.DrainAgentResponse.
+ * Use `create(DrainAgentResponseSchema)` to create a new message.
+ */
+export const DrainAgentResponseSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_agent_service, 3);
+
+/**
+ * Describes the message devmesh.api.v1.ResumeAgentRequest.
+ * Use `create(ResumeAgentRequestSchema)` to create a new message.
+ */
+export const ResumeAgentRequestSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_agent_service, 4);
+
+/**
+ * Describes the message devmesh.api.v1.ResumeAgentResponse.
+ * Use `create(ResumeAgentResponseSchema)` to create a new message.
+ */
+export const ResumeAgentResponseSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_agent_service, 5);
 
 /**
  * The registry of runners.

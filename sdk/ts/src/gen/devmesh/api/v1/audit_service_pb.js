@@ -9,7 +9,7 @@ import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
  * Describes the file devmesh/api/v1/audit_service.proto.
  */
 export const file_devmesh_api_v1_audit_service = /*@__PURE__*/
-  fileDesc("CiJkZXZtZXNoL2FwaS92MS9hdWRpdF9zZXJ2aWNlLnByb3RvEg5kZXZtZXNoLmFwaS52MSKcAQoKQXVkaXRFdmVudBIKCgJpZBgBIAEoBBIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVhY3RvchgDIAEoCRIOCgZhY3Rpb24YBCABKAkSEAoIcmVzb3VyY2UYBSABKAkSDwoHb3V0Y29tZRgGIAEoCRIWCg5jb3JyZWxhdGlvbl9pZBgHIAEoCSI/ChZMaXN0QXVkaXRFdmVudHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoDRISCgpwYWdlX3Rva2VuGAIgASgJIl4KF0xpc3RBdWRpdEV2ZW50c1Jlc3BvbnNlEioKBmV2ZW50cxgBIAMoCzIaLmRldm1lc2guYXBpLnYxLkF1ZGl0RXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMncKDEF1ZGl0U2VydmljZRJnCg9MaXN0QXVkaXRFdmVudHMSJi5kZXZtZXNoLmFwaS52MS5MaXN0QXVkaXRFdmVudHNSZXF1ZXN0GicuZGV2bWVzaC5hcGkudjEuTGlzdEF1ZGl0RXZlbnRzUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("CiJkZXZtZXNoL2FwaS92MS9hdWRpdF9zZXJ2aWNlLnByb3RvEg5kZXZtZXNoLmFwaS52MSKqAQoKQXVkaXRFdmVudBIKCgJpZBgBIAEoBBIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVhY3RvchgDIAEoCRIOCgZhY3Rpb24YBCABKAkSEAoIcmVzb3VyY2UYBSABKAkSDwoHb3V0Y29tZRgGIAEoCRIWCg5jb3JyZWxhdGlvbl9pZBgHIAEoCRIMCgRoYXNoGAggASgJIj8KFkxpc3RBdWRpdEV2ZW50c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgNEhIKCnBhZ2VfdG9rZW4YAiABKAkiXgoXTGlzdEF1ZGl0RXZlbnRzUmVzcG9uc2USKgoGZXZlbnRzGAEgAygLMhouZGV2bWVzaC5hcGkudjEuQXVkaXRFdmVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiKwoSVmVyaWZ5QXVkaXRSZXF1ZXN0EhUKDWV4cGVjdGVkX2hhc2gYASABKAkiaQoTVmVyaWZ5QXVkaXRSZXNwb25zZRIOCgZpbnRhY3QYASABKAgSDAoEcm93cxgCIAEoBBIRCgloZWFkX2hhc2gYAyABKAkSEQoJYnJva2VuX2lkGAQgASgEEg4KBmRldGFpbBgFIAEoCTLUAQoMQXVkaXRTZXJ2aWNlEmcKD0xpc3RBdWRpdEV2ZW50cxImLmRldm1lc2guYXBpLnYxLkxpc3RBdWRpdEV2ZW50c1JlcXVlc3QaJy5kZXZtZXNoLmFwaS52MS5MaXN0QXVkaXRFdmVudHNSZXNwb25zZSIDkAIBElsKC1ZlcmlmeUF1ZGl0EiIuZGV2bWVzaC5hcGkudjEuVmVyaWZ5QXVkaXRSZXF1ZXN0GiMuZGV2bWVzaC5hcGkudjEuVmVyaWZ5QXVkaXRSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * Describes the message devmesh.api.v1.AuditEvent.
@@ -31,6 +31,20 @@ export const ListAuditEventsRequestSchema = /*@__PURE__*/
  */
 export const ListAuditEventsResponseSchema = /*@__PURE__*/
   messageDesc(file_devmesh_api_v1_audit_service, 2);
+
+/**
+ * Describes the message devmesh.api.v1.VerifyAuditRequest.
+ * Use `create(VerifyAuditRequestSchema)` to create a new message.
+ */
+export const VerifyAuditRequestSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_audit_service, 3);
+
+/**
+ * Describes the message devmesh.api.v1.VerifyAuditResponse.
+ * Use `create(VerifyAuditResponseSchema)` to create a new message.
+ */
+export const VerifyAuditResponseSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_audit_service, 4);
 
 /**
  * Who changed what, and how it went.

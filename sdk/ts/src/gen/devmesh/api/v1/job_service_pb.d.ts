@@ -4,8 +4,8 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Job, JobEvent, JobSpec, JobStatus } from "./job_pb.js";
-import type { Duration } from "@bufbuild/protobuf/wkt";
+import type { FencedWrite, Job, JobEvent, JobSpec, JobStatus } from "./job_pb.js";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file devmesh/api/v1/job_service.proto.
@@ -107,6 +107,14 @@ export declare type GetJobResponse = Message<"devmesh.api.v1.GetJobResponse"> & 
    * @generated from field: devmesh.api.v1.Job job = 1;
    */
   job?: Job | undefined;
+
+  /**
+   * Writes that were refused because their lease had ended, oldest first. At
+   * most 100.
+   *
+   * @generated from field: repeated devmesh.api.v1.FencedWrite fenced_writes = 2;
+   */
+  fencedWrites: FencedWrite[];
 };
 
 /**
@@ -292,6 +300,207 @@ export declare type RetryJobResponse = Message<"devmesh.api.v1.RetryJobResponse"
 export declare const RetryJobResponseSchema: GenMessage<RetryJobResponse>;
 
 /**
+ * Which ended jobs to do again.
+ *
+ * @generated from message devmesh.api.v1.RetryJobsRequest
+ */
+export declare type RetryJobsRequest = Message<"devmesh.api.v1.RetryJobsRequest"> & {
+  /**
+   * Only jobs with one of these statuses, of `FAILED` and `CANCELLED`. Empty:
+   * failed ones.
+   *
+   * @generated from field: repeated devmesh.api.v1.JobStatus statuses = 1;
+   */
+  statuses: JobStatus[];
+
+  /**
+   * Only jobs that ended with this reason. Empty: any.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * Only jobs that have all of these labels. Empty: any.
+   *
+   * @generated from field: map<string, string> labels = 3;
+   */
+  labels: { [key: string]: string };
+
+  /**
+   * How many jobs to look at in one call, 1 to 500. 0: the default of 100.
+   *
+   * @generated from field: uint32 page_size = 4;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the call before. Empty: from the newest on.
+   *
+   * @generated from field: string page_token = 5;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message devmesh.api.v1.RetryJobsRequest.
+ * Use `create(RetryJobsRequestSchema)` to create a new message.
+ */
+export declare const RetryJobsRequestSchema: GenMessage<RetryJobsRequest>;
+
+/**
+ * The new jobs.
+ *
+ * @generated from message devmesh.api.v1.RetryJobsResponse
+ */
+export declare type RetryJobsResponse = Message<"devmesh.api.v1.RetryJobsResponse"> & {
+  /**
+   * One for each job that was retried.
+   *
+   * @generated from field: repeated devmesh.api.v1.RetriedJob jobs = 1;
+   */
+  jobs: RetriedJob[];
+
+  /**
+   * Goes on with older jobs; empty when none is left.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message devmesh.api.v1.RetryJobsResponse.
+ * Use `create(RetryJobsResponseSchema)` to create a new message.
+ */
+export declare const RetryJobsResponseSchema: GenMessage<RetryJobsResponse>;
+
+/**
+ * A job that was done again.
+ *
+ * @generated from message devmesh.api.v1.RetriedJob
+ */
+export declare type RetriedJob = Message<"devmesh.api.v1.RetriedJob"> & {
+  /**
+   * The ended job's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The new job's id.
+   *
+   * @generated from field: string new_id = 2;
+   */
+  newId: string;
+};
+
+/**
+ * Describes the message devmesh.api.v1.RetriedJob.
+ * Use `create(RetriedJobSchema)` to create a new message.
+ */
+export declare const RetriedJobSchema: GenMessage<RetriedJob>;
+
+/**
+ * Names the job to explain.
+ *
+ * @generated from message devmesh.api.v1.ExplainJobRequest
+ */
+export declare type ExplainJobRequest = Message<"devmesh.api.v1.ExplainJobRequest"> & {
+  /**
+   * The job's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message devmesh.api.v1.ExplainJobRequest.
+ * Use `create(ExplainJobRequestSchema)` to create a new message.
+ */
+export declare const ExplainJobRequestSchema: GenMessage<ExplainJobRequest>;
+
+/**
+ * Why a job is not running.
+ *
+ * @generated from message devmesh.api.v1.ExplainJobResponse
+ */
+export declare type ExplainJobResponse = Message<"devmesh.api.v1.ExplainJobResponse"> & {
+  /**
+   * Where it stands.
+   *
+   * @generated from field: devmesh.api.v1.JobStatus status = 1;
+   */
+  status: JobStatus;
+
+  /**
+   * True if nothing keeps it from running, or it runs, or it has ended.
+   *
+   * @generated from field: bool clear = 2;
+   */
+  clear: boolean;
+
+  /**
+   * Everything that keeps it waiting, the first to look at first. Empty if
+   * `clear`.
+   *
+   * @generated from field: repeated devmesh.api.v1.JobBlock blocks = 3;
+   */
+  blocks: JobBlock[];
+};
+
+/**
+ * Describes the message devmesh.api.v1.ExplainJobResponse.
+ * Use `create(ExplainJobResponseSchema)` to create a new message.
+ */
+export declare const ExplainJobResponseSchema: GenMessage<ExplainJobResponse>;
+
+/**
+ * One thing that keeps a job waiting.
+ *
+ * @generated from message devmesh.api.v1.JobBlock
+ */
+export declare type JobBlock = Message<"devmesh.api.v1.JobBlock"> & {
+  /**
+   * `paused`, `delayed`, `backoff`, `concurrency`, `no_runner`,
+   * `no_isolation`, `no_room`, `behind`.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * The same in a sentence that names the cause: the key, the isolation, how
+   * many jobs are before it.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+
+  /**
+   * When it ends by itself. Absent where that is not known.
+   *
+   * @generated from field: google.protobuf.Timestamp until = 3;
+   */
+  until?: Timestamp | undefined;
+
+  /**
+   * What to do about it. Empty where waiting is all there is.
+   *
+   * @generated from field: string remedy = 4;
+   */
+  remedy: string;
+};
+
+/**
+ * Describes the message devmesh.api.v1.JobBlock.
+ * Use `create(JobBlockSchema)` to create a new message.
+ */
+export declare const JobBlockSchema: GenMessage<JobBlock>;
+
+/**
  * Which events to list.
  *
  * @generated from message devmesh.api.v1.ListJobEventsRequest
@@ -437,7 +646,7 @@ export declare type Keepalive = Message<"devmesh.api.v1.Keepalive"> & {
 export declare const KeepaliveSchema: GenMessage<Keepalive>;
 
 /**
- * Jobs: accept, look, watch, cancel, retry.
+ * Jobs: accept, look, explain, watch, cancel, retry.
  *
  * @generated from service devmesh.api.v1.JobService
  */
@@ -498,6 +707,30 @@ export declare const JobService: GenService<{
     methodKind: "unary";
     input: typeof RetryJobRequestSchema;
     output: typeof RetryJobResponseSchema;
+  },
+  /**
+   * Retries failed and cancelled jobs that a filter picks, newest first, as
+   * RetryJob does one by one. `next_page_token` goes on where it stopped.
+   * A job that has been retried by this method already is passed over, so a
+   * repeated call makes no job twice. Fails with INVALID_FIELD,
+   * INVALID_PAGE_TOKEN, RATE_LIMITED.
+   *
+   * @generated from rpc devmesh.api.v1.JobService.RetryJobs
+   */
+  retryJobs: {
+    methodKind: "unary";
+    input: typeof RetryJobsRequestSchema;
+    output: typeof RetryJobsResponseSchema;
+  },
+  /**
+   * Says why a job is not running, or that it is. Fails with NOT_FOUND.
+   *
+   * @generated from rpc devmesh.api.v1.JobService.ExplainJob
+   */
+  explainJob: {
+    methodKind: "unary";
+    input: typeof ExplainJobRequestSchema;
+    output: typeof ExplainJobResponseSchema;
   },
   /**
    * Lists a job's events in order. Fails with NOT_FOUND, INVALID_FIELD.

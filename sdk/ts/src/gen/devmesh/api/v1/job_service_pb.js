@@ -4,13 +4,13 @@
 
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_devmesh_api_v1_job } from "./job_pb.js";
-import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file devmesh/api/v1/job_service.proto.
  */
 export const file_devmesh_api_v1_job_service = /*@__PURE__*/
-  fileDesc("CiBkZXZtZXNoL2FwaS92MS9qb2Jfc2VydmljZS5wcm90bxIOZGV2bWVzaC5hcGkudjEiUgoQQ3JlYXRlSm9iUmVxdWVzdBIlCgRzcGVjGAEgASgLMhcuZGV2bWVzaC5hcGkudjEuSm9iU3BlYxIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkiVwoRQ3JlYXRlSm9iUmVzcG9uc2USDgoGam9iX2lkGAEgASgJEiAKA2pvYhgCIAEoCzITLmRldm1lc2guYXBpLnYxLkpvYhIQCghyZXBsYXllZBgDIAEoCCIbCg1HZXRKb2JSZXF1ZXN0EgoKAmlkGAEgASgJIjIKDkdldEpvYlJlc3BvbnNlEiAKA2pvYhgBIAEoCzITLmRldm1lc2guYXBpLnYxLkpvYiJzCg9MaXN0Sm9ic1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgNEhIKCnBhZ2VfdG9rZW4YAiABKAkSKwoIc3RhdHVzZXMYAyADKA4yGS5kZXZtZXNoLmFwaS52MS5Kb2JTdGF0dXMSDAoEdHlwZRgEIAEoCSJOChBMaXN0Sm9ic1Jlc3BvbnNlEiEKBGpvYnMYASADKAsyEy5kZXZtZXNoLmFwaS52MS5Kb2ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIi4KEENhbmNlbEpvYlJlcXVlc3QSCgoCaWQYASABKAkSDgoGZGV0YWlsGAIgASgJIjUKEUNhbmNlbEpvYlJlc3BvbnNlEiAKA2pvYhgBIAEoCzITLmRldm1lc2guYXBpLnYxLkpvYiI2Cg9SZXRyeUpvYlJlcXVlc3QSCgoCaWQYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJIlYKEFJldHJ5Sm9iUmVzcG9uc2USDgoGam9iX2lkGAEgASgJEiAKA2pvYhgCIAEoCzITLmRldm1lc2guYXBpLnYxLkpvYhIQCghyZXBsYXllZBgDIAEoCCJDChRMaXN0Sm9iRXZlbnRzUmVxdWVzdBIKCgJpZBgBIAEoCRIMCgRmcm9tGAIgASgNEhEKCXBhZ2Vfc2l6ZRgDIAEoDSJUChVMaXN0Sm9iRXZlbnRzUmVzcG9uc2USKAoGZXZlbnRzGAEgAygLMhguZGV2bWVzaC5hcGkudjEuSm9iRXZlbnQSEQoJbmV4dF9mcm9tGAIgASgNIisKD1dhdGNoSm9iUmVxdWVzdBIKCgJpZBgBIAEoCRIMCgRmcm9tGAIgASgNInUKEFdhdGNoSm9iUmVzcG9uc2USKQoFZXZlbnQYASABKAsyGC5kZXZtZXNoLmFwaS52MS5Kb2JFdmVudEgAEi4KCWtlZXBhbGl2ZRgCIAEoCzIZLmRldm1lc2guYXBpLnYxLktlZXBhbGl2ZUgAQgYKBHN0ZXAiOAoJS2VlcGFsaXZlEisKCGludGVydmFsGAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uMt8ECgpKb2JTZXJ2aWNlElAKCUNyZWF0ZUpvYhIgLmRldm1lc2guYXBpLnYxLkNyZWF0ZUpvYlJlcXVlc3QaIS5kZXZtZXNoLmFwaS52MS5DcmVhdGVKb2JSZXNwb25zZRJMCgZHZXRKb2ISHS5kZXZtZXNoLmFwaS52MS5HZXRKb2JSZXF1ZXN0Gh4uZGV2bWVzaC5hcGkudjEuR2V0Sm9iUmVzcG9uc2UiA5ACARJSCghMaXN0Sm9icxIfLmRldm1lc2guYXBpLnYxLkxpc3RKb2JzUmVxdWVzdBogLmRldm1lc2guYXBpLnYxLkxpc3RKb2JzUmVzcG9uc2UiA5ACARJVCglDYW5jZWxKb2ISIC5kZXZtZXNoLmFwaS52MS5DYW5jZWxKb2JSZXF1ZXN0GiEuZGV2bWVzaC5hcGkudjEuQ2FuY2VsSm9iUmVzcG9uc2UiA5ACAhJNCghSZXRyeUpvYhIfLmRldm1lc2guYXBpLnYxLlJldHJ5Sm9iUmVxdWVzdBogLmRldm1lc2guYXBpLnYxLlJldHJ5Sm9iUmVzcG9uc2USYQoNTGlzdEpvYkV2ZW50cxIkLmRldm1lc2guYXBpLnYxLkxpc3RKb2JFdmVudHNSZXF1ZXN0GiUuZGV2bWVzaC5hcGkudjEuTGlzdEpvYkV2ZW50c1Jlc3BvbnNlIgOQAgESVAoIV2F0Y2hKb2ISHy5kZXZtZXNoLmFwaS52MS5XYXRjaEpvYlJlcXVlc3QaIC5kZXZtZXNoLmFwaS52MS5XYXRjaEpvYlJlc3BvbnNlIgOQAgEwAWIGcHJvdG8z", [file_devmesh_api_v1_job, file_google_protobuf_duration]);
+  fileDesc("CiBkZXZtZXNoL2FwaS92MS9qb2Jfc2VydmljZS5wcm90bxIOZGV2bWVzaC5hcGkudjEiUgoQQ3JlYXRlSm9iUmVxdWVzdBIlCgRzcGVjGAEgASgLMhcuZGV2bWVzaC5hcGkudjEuSm9iU3BlYxIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkiVwoRQ3JlYXRlSm9iUmVzcG9uc2USDgoGam9iX2lkGAEgASgJEiAKA2pvYhgCIAEoCzITLmRldm1lc2guYXBpLnYxLkpvYhIQCghyZXBsYXllZBgDIAEoCCIbCg1HZXRKb2JSZXF1ZXN0EgoKAmlkGAEgASgJImYKDkdldEpvYlJlc3BvbnNlEiAKA2pvYhgBIAEoCzITLmRldm1lc2guYXBpLnYxLkpvYhIyCg1mZW5jZWRfd3JpdGVzGAIgAygLMhsuZGV2bWVzaC5hcGkudjEuRmVuY2VkV3JpdGUicwoPTGlzdEpvYnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoDRISCgpwYWdlX3Rva2VuGAIgASgJEisKCHN0YXR1c2VzGAMgAygOMhkuZGV2bWVzaC5hcGkudjEuSm9iU3RhdHVzEgwKBHR5cGUYBCABKAkiTgoQTGlzdEpvYnNSZXNwb25zZRIhCgRqb2JzGAEgAygLMhMuZGV2bWVzaC5hcGkudjEuSm9iEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIuChBDYW5jZWxKb2JSZXF1ZXN0EgoKAmlkGAEgASgJEg4KBmRldGFpbBgCIAEoCSI1ChFDYW5jZWxKb2JSZXNwb25zZRIgCgNqb2IYASABKAsyEy5kZXZtZXNoLmFwaS52MS5Kb2IiNgoPUmV0cnlKb2JSZXF1ZXN0EgoKAmlkGAEgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgCIAEoCSJWChBSZXRyeUpvYlJlc3BvbnNlEg4KBmpvYl9pZBgBIAEoCRIgCgNqb2IYAiABKAsyEy5kZXZtZXNoLmFwaS52MS5Kb2ISEAoIcmVwbGF5ZWQYAyABKAgi4wEKEFJldHJ5Sm9ic1JlcXVlc3QSKwoIc3RhdHVzZXMYASADKA4yGS5kZXZtZXNoLmFwaS52MS5Kb2JTdGF0dXMSDgoGcmVhc29uGAIgASgJEjwKBmxhYmVscxgDIAMoCzIsLmRldm1lc2guYXBpLnYxLlJldHJ5Sm9ic1JlcXVlc3QuTGFiZWxzRW50cnkSEQoJcGFnZV9zaXplGAQgASgNEhIKCnBhZ2VfdG9rZW4YBSABKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJWChFSZXRyeUpvYnNSZXNwb25zZRIoCgRqb2JzGAEgAygLMhouZGV2bWVzaC5hcGkudjEuUmV0cmllZEpvYhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiKAoKUmV0cmllZEpvYhIKCgJpZBgBIAEoCRIOCgZuZXdfaWQYAiABKAkiHwoRRXhwbGFpbkpvYlJlcXVlc3QSCgoCaWQYASABKAkieAoSRXhwbGFpbkpvYlJlc3BvbnNlEikKBnN0YXR1cxgBIAEoDjIZLmRldm1lc2guYXBpLnYxLkpvYlN0YXR1cxINCgVjbGVhchgCIAEoCBIoCgZibG9ja3MYAyADKAsyGC5kZXZtZXNoLmFwaS52MS5Kb2JCbG9jayJkCghKb2JCbG9jaxIMCgRraW5kGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSKQoFdW50aWwYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnJlbWVkeRgEIAEoCSJDChRMaXN0Sm9iRXZlbnRzUmVxdWVzdBIKCgJpZBgBIAEoCRIMCgRmcm9tGAIgASgNEhEKCXBhZ2Vfc2l6ZRgDIAEoDSJUChVMaXN0Sm9iRXZlbnRzUmVzcG9uc2USKAoGZXZlbnRzGAEgAygLMhguZGV2bWVzaC5hcGkudjEuSm9iRXZlbnQSEQoJbmV4dF9mcm9tGAIgASgNIisKD1dhdGNoSm9iUmVxdWVzdBIKCgJpZBgBIAEoCRIMCgRmcm9tGAIgASgNInUKEFdhdGNoSm9iUmVzcG9uc2USKQoFZXZlbnQYASABKAsyGC5kZXZtZXNoLmFwaS52MS5Kb2JFdmVudEgAEi4KCWtlZXBhbGl2ZRgCIAEoCzIZLmRldm1lc2guYXBpLnYxLktlZXBhbGl2ZUgAQgYKBHN0ZXAiOAoJS2VlcGFsaXZlEisKCGludGVydmFsGAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uMpAGCgpKb2JTZXJ2aWNlElAKCUNyZWF0ZUpvYhIgLmRldm1lc2guYXBpLnYxLkNyZWF0ZUpvYlJlcXVlc3QaIS5kZXZtZXNoLmFwaS52MS5DcmVhdGVKb2JSZXNwb25zZRJMCgZHZXRKb2ISHS5kZXZtZXNoLmFwaS52MS5HZXRKb2JSZXF1ZXN0Gh4uZGV2bWVzaC5hcGkudjEuR2V0Sm9iUmVzcG9uc2UiA5ACARJSCghMaXN0Sm9icxIfLmRldm1lc2guYXBpLnYxLkxpc3RKb2JzUmVxdWVzdBogLmRldm1lc2guYXBpLnYxLkxpc3RKb2JzUmVzcG9uc2UiA5ACARJVCglDYW5jZWxKb2ISIC5kZXZtZXNoLmFwaS52MS5DYW5jZWxKb2JSZXF1ZXN0GiEuZGV2bWVzaC5hcGkudjEuQ2FuY2VsSm9iUmVzcG9uc2UiA5ACAhJNCghSZXRyeUpvYhIfLmRldm1lc2guYXBpLnYxLlJldHJ5Sm9iUmVxdWVzdBogLmRldm1lc2guYXBpLnYxLlJldHJ5Sm9iUmVzcG9uc2USVQoJUmV0cnlKb2JzEiAuZGV2bWVzaC5hcGkudjEuUmV0cnlKb2JzUmVxdWVzdBohLmRldm1lc2guYXBpLnYxLlJldHJ5Sm9ic1Jlc3BvbnNlIgOQAgISWAoKRXhwbGFpbkpvYhIhLmRldm1lc2guYXBpLnYxLkV4cGxhaW5Kb2JSZXF1ZXN0GiIuZGV2bWVzaC5hcGkudjEuRXhwbGFpbkpvYlJlc3BvbnNlIgOQAgESYQoNTGlzdEpvYkV2ZW50cxIkLmRldm1lc2guYXBpLnYxLkxpc3RKb2JFdmVudHNSZXF1ZXN0GiUuZGV2bWVzaC5hcGkudjEuTGlzdEpvYkV2ZW50c1Jlc3BvbnNlIgOQAgESVAoIV2F0Y2hKb2ISHy5kZXZtZXNoLmFwaS52MS5XYXRjaEpvYlJlcXVlc3QaIC5kZXZtZXNoLmFwaS52MS5XYXRjaEpvYlJlc3BvbnNlIgOQAgEwAWIGcHJvdG8z", [file_devmesh_api_v1_job, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message devmesh.api.v1.CreateJobRequest.
@@ -83,42 +83,84 @@ export const RetryJobResponseSchema = /*@__PURE__*/
   messageDesc(file_devmesh_api_v1_job_service, 9);
 
 /**
+ * Describes the message devmesh.api.v1.RetryJobsRequest.
+ * Use `create(RetryJobsRequestSchema)` to create a new message.
+ */
+export const RetryJobsRequestSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_job_service, 10);
+
+/**
+ * Describes the message devmesh.api.v1.RetryJobsResponse.
+ * Use `create(RetryJobsResponseSchema)` to create a new message.
+ */
+export const RetryJobsResponseSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_job_service, 11);
+
+/**
+ * Describes the message devmesh.api.v1.RetriedJob.
+ * Use `create(RetriedJobSchema)` to create a new message.
+ */
+export const RetriedJobSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_job_service, 12);
+
+/**
+ * Describes the message devmesh.api.v1.ExplainJobRequest.
+ * Use `create(ExplainJobRequestSchema)` to create a new message.
+ */
+export const ExplainJobRequestSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_job_service, 13);
+
+/**
+ * Describes the message devmesh.api.v1.ExplainJobResponse.
+ * Use `create(ExplainJobResponseSchema)` to create a new message.
+ */
+export const ExplainJobResponseSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_job_service, 14);
+
+/**
+ * Describes the message devmesh.api.v1.JobBlock.
+ * Use `create(JobBlockSchema)` to create a new message.
+ */
+export const JobBlockSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_job_service, 15);
+
+/**
  * Describes the message devmesh.api.v1.ListJobEventsRequest.
  * Use `create(ListJobEventsRequestSchema)` to create a new message.
  */
 export const ListJobEventsRequestSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job_service, 10);
+  messageDesc(file_devmesh_api_v1_job_service, 16);
 
 /**
  * Describes the message devmesh.api.v1.ListJobEventsResponse.
  * Use `create(ListJobEventsResponseSchema)` to create a new message.
  */
 export const ListJobEventsResponseSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job_service, 11);
+  messageDesc(file_devmesh_api_v1_job_service, 17);
 
 /**
  * Describes the message devmesh.api.v1.WatchJobRequest.
  * Use `create(WatchJobRequestSchema)` to create a new message.
  */
 export const WatchJobRequestSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job_service, 12);
+  messageDesc(file_devmesh_api_v1_job_service, 18);
 
 /**
  * Describes the message devmesh.api.v1.WatchJobResponse.
  * Use `create(WatchJobResponseSchema)` to create a new message.
  */
 export const WatchJobResponseSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job_service, 13);
+  messageDesc(file_devmesh_api_v1_job_service, 19);
 
 /**
  * Describes the message devmesh.api.v1.Keepalive.
  * Use `create(KeepaliveSchema)` to create a new message.
  */
 export const KeepaliveSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job_service, 14);
+  messageDesc(file_devmesh_api_v1_job_service, 20);
 
 /**
- * Jobs: accept, look, watch, cancel, retry.
+ * Jobs: accept, look, explain, watch, cancel, retry.
  *
  * @generated from service devmesh.api.v1.JobService
  */

@@ -5,6 +5,7 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Settings } from "./settings_pb.js";
 
 /**
  * Describes the file devmesh/api/v1/system_service.proto.
@@ -102,6 +103,109 @@ export declare type PartHealth = Message<"devmesh.api.v1.PartHealth"> & {
 export declare const PartHealthSchema: GenMessage<PartHealth>;
 
 /**
+ * Asks for the settings.
+ *
+ * @generated from message devmesh.api.v1.GetSettingsRequest
+ */
+export declare type GetSettingsRequest = Message<"devmesh.api.v1.GetSettingsRequest"> & {
+};
+
+/**
+ * Describes the message devmesh.api.v1.GetSettingsRequest.
+ * Use `create(GetSettingsRequestSchema)` to create a new message.
+ */
+export declare const GetSettingsRequestSchema: GenMessage<GetSettingsRequest>;
+
+/**
+ * The settings.
+ *
+ * @generated from message devmesh.api.v1.GetSettingsResponse
+ */
+export declare type GetSettingsResponse = Message<"devmesh.api.v1.GetSettingsResponse"> & {
+  /**
+   * Complete: defaults of the environment filled in.
+   *
+   * @generated from field: devmesh.api.v1.Settings settings = 1;
+   */
+  settings?: Settings | undefined;
+
+  /**
+   * Rises with every change.
+   *
+   * @generated from field: uint64 version = 2;
+   */
+  version: bigint;
+};
+
+/**
+ * Describes the message devmesh.api.v1.GetSettingsResponse.
+ * Use `create(GetSettingsResponseSchema)` to create a new message.
+ */
+export declare const GetSettingsResponseSchema: GenMessage<GetSettingsResponse>;
+
+/**
+ * Changes settings.
+ *
+ * @generated from message devmesh.api.v1.UpdateSettingsRequest
+ */
+export declare type UpdateSettingsRequest = Message<"devmesh.api.v1.UpdateSettingsRequest"> & {
+  /**
+   * What shall hold from now on.
+   *
+   * @generated from field: devmesh.api.v1.Settings settings = 1;
+   */
+  settings?: Settings | undefined;
+
+  /**
+   * Names of fields of Settings that go back to the environment's value, for
+   * example `log_level`.
+   *
+   * @generated from field: repeated string reset = 2;
+   */
+  reset: string[];
+
+  /**
+   * The version that the caller has seen. 0: whatever it is.
+   *
+   * @generated from field: uint64 expected_version = 3;
+   */
+  expectedVersion: bigint;
+};
+
+/**
+ * Describes the message devmesh.api.v1.UpdateSettingsRequest.
+ * Use `create(UpdateSettingsRequestSchema)` to create a new message.
+ */
+export declare const UpdateSettingsRequestSchema: GenMessage<UpdateSettingsRequest>;
+
+/**
+ * The settings after the change.
+ *
+ * @generated from message devmesh.api.v1.UpdateSettingsResponse
+ */
+export declare type UpdateSettingsResponse = Message<"devmesh.api.v1.UpdateSettingsResponse"> & {
+  /**
+   * Complete.
+   *
+   * @generated from field: devmesh.api.v1.Settings settings = 1;
+   */
+  settings?: Settings | undefined;
+
+  /**
+   * The new version.
+   *
+   * @generated from field: uint64 version = 2;
+   */
+  version: bigint;
+};
+
+/**
+ * Describes the message devmesh.api.v1.UpdateSettingsResponse.
+ * Use `create(UpdateSettingsResponseSchema)` to create a new message.
+ */
+export declare const UpdateSettingsResponseSchema: GenMessage<UpdateSettingsResponse>;
+
+/**
  * What runs here and how it does.
  *
  * @generated from service devmesh.api.v1.SystemService
@@ -116,6 +220,28 @@ export declare const SystemService: GenService<{
     methodKind: "unary";
     input: typeof GetSystemRequestSchema;
     output: typeof GetSystemResponseSchema;
+  },
+  /**
+   * Answers the settings that change without a restart, as they hold now.
+   *
+   * @generated from rpc devmesh.api.v1.SystemService.GetSettings
+   */
+  getSettings: {
+    methodKind: "unary";
+    input: typeof GetSettingsRequestSchema;
+    output: typeof GetSettingsResponseSchema;
+  },
+  /**
+   * Changes settings; every replica follows within two seconds. Fields that
+   * are absent stay as they are. Fails with INVALID_FIELD, WRONG_STATE
+   * (`expected_version` is not the current one).
+   *
+   * @generated from rpc devmesh.api.v1.SystemService.UpdateSettings
+   */
+  updateSettings: {
+    methodKind: "unary";
+    input: typeof UpdateSettingsRequestSchema;
+    output: typeof UpdateSettingsResponseSchema;
   },
 }>;
 

@@ -3,13 +3,14 @@
 /* eslint-disable */
 
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_devmesh_api_v1_settings } from "./settings_pb.js";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file devmesh/api/v1/system_service.proto.
  */
 export const file_devmesh_api_v1_system_service = /*@__PURE__*/
-  fileDesc("CiNkZXZtZXNoL2FwaS92MS9zeXN0ZW1fc2VydmljZS5wcm90bxIOZGV2bWVzaC5hcGkudjEiEgoQR2V0U3lzdGVtUmVxdWVzdCLzAQoRR2V0U3lzdGVtUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgVwYXJ0cxgDIAMoCzIaLmRldm1lc2guYXBpLnYxLlBhcnRIZWFsdGgSQQoIZmVhdHVyZXMYBCADKAsyLy5kZXZtZXNoLmFwaS52MS5HZXRTeXN0ZW1SZXNwb25zZS5GZWF0dXJlc0VudHJ5Gi8KDUZlYXR1cmVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgIOgI4ASI2CgpQYXJ0SGVhbHRoEgwKBG5hbWUYASABKAkSCgoCb2sYAiABKAgSDgoGZGV0YWlsGAMgASgJMmYKDVN5c3RlbVNlcnZpY2USVQoJR2V0U3lzdGVtEiAuZGV2bWVzaC5hcGkudjEuR2V0U3lzdGVtUmVxdWVzdBohLmRldm1lc2guYXBpLnYxLkdldFN5c3RlbVJlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("CiNkZXZtZXNoL2FwaS92MS9zeXN0ZW1fc2VydmljZS5wcm90bxIOZGV2bWVzaC5hcGkudjEiEgoQR2V0U3lzdGVtUmVxdWVzdCLzAQoRR2V0U3lzdGVtUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgVwYXJ0cxgDIAMoCzIaLmRldm1lc2guYXBpLnYxLlBhcnRIZWFsdGgSQQoIZmVhdHVyZXMYBCADKAsyLy5kZXZtZXNoLmFwaS52MS5HZXRTeXN0ZW1SZXNwb25zZS5GZWF0dXJlc0VudHJ5Gi8KDUZlYXR1cmVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgIOgI4ASI2CgpQYXJ0SGVhbHRoEgwKBG5hbWUYASABKAkSCgoCb2sYAiABKAgSDgoGZGV0YWlsGAMgASgJIhQKEkdldFNldHRpbmdzUmVxdWVzdCJSChNHZXRTZXR0aW5nc1Jlc3BvbnNlEioKCHNldHRpbmdzGAEgASgLMhguZGV2bWVzaC5hcGkudjEuU2V0dGluZ3MSDwoHdmVyc2lvbhgCIAEoBCJsChVVcGRhdGVTZXR0aW5nc1JlcXVlc3QSKgoIc2V0dGluZ3MYASABKAsyGC5kZXZtZXNoLmFwaS52MS5TZXR0aW5ncxINCgVyZXNldBgCIAMoCRIYChBleHBlY3RlZF92ZXJzaW9uGAMgASgEIlUKFlVwZGF0ZVNldHRpbmdzUmVzcG9uc2USKgoIc2V0dGluZ3MYASABKAsyGC5kZXZtZXNoLmFwaS52MS5TZXR0aW5ncxIPCgd2ZXJzaW9uGAIgASgEMqQCCg1TeXN0ZW1TZXJ2aWNlElUKCUdldFN5c3RlbRIgLmRldm1lc2guYXBpLnYxLkdldFN5c3RlbVJlcXVlc3QaIS5kZXZtZXNoLmFwaS52MS5HZXRTeXN0ZW1SZXNwb25zZSIDkAIBElsKC0dldFNldHRpbmdzEiIuZGV2bWVzaC5hcGkudjEuR2V0U2V0dGluZ3NSZXF1ZXN0GiMuZGV2bWVzaC5hcGkudjEuR2V0U2V0dGluZ3NSZXNwb25zZSIDkAIBEl8KDlVwZGF0ZVNldHRpbmdzEiUuZGV2bWVzaC5hcGkudjEuVXBkYXRlU2V0dGluZ3NSZXF1ZXN0GiYuZGV2bWVzaC5hcGkudjEuVXBkYXRlU2V0dGluZ3NSZXNwb25zZWIGcHJvdG8z", [file_devmesh_api_v1_settings, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message devmesh.api.v1.GetSystemRequest.
@@ -31,6 +32,34 @@ export const GetSystemResponseSchema = /*@__PURE__*/
  */
 export const PartHealthSchema = /*@__PURE__*/
   messageDesc(file_devmesh_api_v1_system_service, 2);
+
+/**
+ * Describes the message devmesh.api.v1.GetSettingsRequest.
+ * Use `create(GetSettingsRequestSchema)` to create a new message.
+ */
+export const GetSettingsRequestSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_system_service, 3);
+
+/**
+ * Describes the message devmesh.api.v1.GetSettingsResponse.
+ * Use `create(GetSettingsResponseSchema)` to create a new message.
+ */
+export const GetSettingsResponseSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_system_service, 4);
+
+/**
+ * Describes the message devmesh.api.v1.UpdateSettingsRequest.
+ * Use `create(UpdateSettingsRequestSchema)` to create a new message.
+ */
+export const UpdateSettingsRequestSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_system_service, 5);
+
+/**
+ * Describes the message devmesh.api.v1.UpdateSettingsResponse.
+ * Use `create(UpdateSettingsResponseSchema)` to create a new message.
+ */
+export const UpdateSettingsResponseSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_system_service, 6);
 
 /**
  * What runs here and how it does.

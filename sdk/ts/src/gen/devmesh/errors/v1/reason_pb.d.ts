@@ -100,7 +100,8 @@ export enum ErrorReason {
   ALREADY_EXISTS = 22,
 
   /**
-   * The idempotency key was used with another request. Metadata: `key`.
+   * The idempotency key was used with another request. Metadata: `key`,
+   * `job_id` (the job that the key made).
    *
    * @generated from enum value: ERROR_REASON_KEY_REUSED = 23;
    */
