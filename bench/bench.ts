@@ -19,8 +19,12 @@ export type Figures = Readonly<Record<string, number>>;
 /** One comparison. */
 export interface Case {
   readonly name: string;
-  /** Rounds that count, at least 3; two more go before them to warm up. */
+  /** Rounds that count, at least 3. */
   readonly rounds: number;
+  /** Rounds before them, in which the engine's compiler settles. Default: 2. */
+  readonly warmUpRounds?: number;
+  /** What every row of the case says besides, for example the length of a queue. */
+  readonly labels?: Readonly<Record<string, string | number>>;
   /** The system that the others are compared with, and the figure that is. */
   readonly floor: string;
   readonly figure: string;
@@ -33,6 +37,16 @@ export interface Bench {
   /** What it measures, in one line. */
   readonly about: string;
   readonly cases: readonly Case[];
+  /** What the rows say of the promises in SPECIFICATION.md. Absent: they are compared by people. */
+  verdicts?(rows: readonly Row[]): Verdict[];
+}
+
+/** Whether a promise held in a run. */
+export interface Verdict {
+  /** Its id, for example `P11`. */
+  readonly promise: string;
+  readonly what: string;
+  readonly holds: boolean;
 }
 
 /** One line of the result. */
@@ -46,11 +60,9 @@ export interface Row extends Readonly<Record<string, string | number>> {
   readonly load: number;
 }
 
-/** Rounds in which the engine's compiler settles; they do not count. */
-const warmUpRounds = 2;
-
 /** Runs a case: rounds that warm up, then the counted ones, systems in turn. */
 export async function runCase(bench: string, { open, ...spec }: Case): Promise<Row[]> {
+  const { warmUpRounds = 2, labels = {} } = spec;
   const systems = await open();
   const taken = new Map<string, Figures[]>(systems.map(({ name }) => [name, []]));
   try {
@@ -67,15 +79,24 @@ export async function runCase(bench: string, { open, ...spec }: Case): Promise<R
   }
   const medians = new Map([...taken].map(([name, rounds]) => [name, medianFigures(rounds)]));
   const floor = medians.get(spec.floor)?.[spec.figure] ?? Number.NaN;
-  const load = Math.round((loadavg()[0] ?? 0) * 100) / 100;
+  const load = loadNow();
   return [...medians].map(([system, figures]) => ({
     bench,
     case: spec.name,
     system,
+    ...labels,
     ...figures,
     ratio: rounded((figures[spec.figure] ?? Number.NaN) / floor),
     load,
   }));
+}
+
+/** Above this load average before the run, other work spoils a verdict on two cores. */
+export const maxQuietLoad = 1.5;
+
+/** The machine's load average over one minute. */
+export function loadNow(): number {
+  return Math.round((loadavg()[0] ?? 0) * 100) / 100;
 }
 
 function medianFigures(rounds: readonly Figures[]): Figures {

@@ -2,13 +2,14 @@
  * `node bench/run.ts NAME… [--json]`: runs benches by name; without a name it
  * lists them. `--json`: one line of JSON for each row, nothing else.
  */
-import { type Bench, type Row, runCase } from "./bench.ts";
+import { type Bench, loadNow, maxQuietLoad, type Row, runCase } from "./bench.ts";
 
 /** Every bench there is; each is loaded when it is asked for. */
 const benches: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   rpc: () => import("./rpc.ts"),
   accept: () => import("./accept.ts"),
   infer: () => import("./infer.ts"),
+  jobs: () => import("./jobs.ts"),
 };
 
 const asked = process.argv.slice(2);
@@ -28,7 +29,30 @@ if (names.length === 0 || unknown.length > 0) {
 for (const name of names) {
   const { bench } = (await benches[name]?.()) ?? {};
   if (bench === undefined) continue;
-  for (const spec of bench.cases) print(await runCase(bench.name, spec));
+  const loadBefore = loadNow();
+  const rows: Row[] = [];
+  for (const spec of bench.cases) {
+    const found = await runCase(bench.name, spec);
+    print(found);
+    rows.push(...found);
+  }
+  printVerdicts(bench, rows, loadBefore);
+}
+
+/** On a machine that had other work to do, a verdict is refused. */
+function printVerdicts(bench: Bench, rows: readonly Row[], loadBefore: number): void {
+  if (bench.verdicts === undefined) return;
+  if (loadBefore > maxQuietLoad) {
+    const refused = `no verdict: the load average was ${loadBefore} before the run, above ${maxQuietLoad}`;
+    console.log(json ? JSON.stringify({ bench: bench.name, refused, loadBefore }) : refused);
+    return;
+  }
+  for (const verdict of bench.verdicts(rows)) {
+    const { promise, what, holds } = verdict;
+    const line = { bench: bench.name, ...verdict, loadBefore };
+    console.log(json ? JSON.stringify(line) : `${promise} ${holds ? "holds" : "FAILS"}: ${what}`);
+    if (!holds) process.exitCode = 1;
+  }
 }
 
 function print(rows: readonly Row[]): void {
