@@ -10,6 +10,8 @@ const benches: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   accept: () => import("./accept.ts"),
   infer: () => import("./infer.ts"),
   jobs: () => import("./jobs.ts"),
+  logs: () => import("./logs.ts"),
+  soak: () => import("./soak.ts"),
 };
 
 const asked = process.argv.slice(2);
