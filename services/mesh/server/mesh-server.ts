@@ -119,6 +119,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     else socket.destroy();
   });
   const http2 = createHttp2Server(handle as never);
+  // Node would throw, and end the process, for a stream that is reset by now.
+  http2.on("checkContinue", (req, res) => {
+    if (res.stream?.destroyed !== false) return;
+    res.writeContinue();
+    handle(req, res as never);
+  });
   const sessions = new Set<Http2Session>();
   http2.on("session", (session) => {
     sessions.add(session);
