@@ -58,6 +58,8 @@ function refusalOf(request: Request, answer: Got): Refusal | undefined {
   const type = headers.get("content-type") ?? "";
   if (type.startsWith("application/problem+json")) return problemOf(body, status);
   const isJson = type.startsWith("application/json");
+  // Half an answer tells no more than its status.
+  if (isJson && (answer.cut || request.broken) && !isWhole(body)) return undefined;
   if (request.shape === "openai" && status >= 400 && isJson) return openAiErrorOf(body, status);
   if (request.shape === "ws" && status === 101) return closeOf(body);
   if (type.startsWith("application/grpc")) return grpcErrorOf(answer);
@@ -184,6 +186,10 @@ function* frames(body: Buffer): Generator<readonly [number, Buffer]> {
     yield [body.readUInt8(at), body.subarray(at + 5, at + 5 + length)];
     at += 5 + length;
   }
+}
+
+function isWhole(body: Buffer): boolean {
+  return body.length > 0 && Object.keys(json(body)).length > 0;
 }
 
 function json(body: Buffer): object {

@@ -194,4 +194,30 @@ export const regressions: readonly Regression[] = [
     outcome: "INVALID_FIELD",
     field: '""',
   },
+  {
+    name: "gRPC, a thousand fields in fault: the refusal was too long for a trailer",
+    request: byGrpc(frame(Buffer.from(`0a0178${"1200".repeat(1000)}`, "hex")), {
+      path: "/devmesh.api.v1.RunnerService/Heartbeat",
+    }),
+    outcome: "INVALID_FIELD",
+    field: Array.from({ length: 10 }, (_, i) => `leases[${i}].jobId`).join(","),
+  },
+  {
+    name: "Connect, a field with a name of 100,000 characters: the refusal was as long",
+    request: connect("GetJob", `{"${"x".repeat(100_000)}":1}`),
+    outcome: "INVALID_FIELD",
+    field: `${"x".repeat(1999)}…`,
+  },
+  {
+    name: "Connect, an idempotency key of 100,000 characters",
+    request: {
+      ...plain,
+      shape: "connect",
+      path: `${jobs}/CreateJob`,
+      headers: json,
+      body: Buffer.from(JSON.stringify({ spec: command, idempotencyKey: "k".repeat(100_000) })),
+    },
+    outcome: "INVALID_FIELD",
+    field: "idempotencyKey",
+  },
 ];
