@@ -83,8 +83,9 @@ interface Problem {
 }
 
 function problemOf(body: Buffer, status: number): Refusal {
-  // An answer to HEAD has no body.
-  if (body.length === 0) return { reason: "HEAD", field: "", detail: "", isBroken: status >= 500 };
+  // An answer to HEAD has no body: 501 alone says that there is no such method.
+  const isUnknown = status >= 500 && status !== 501;
+  if (body.length === 0) return { reason: "HEAD", field: "", detail: "", isBroken: isUnknown };
   const { reason = "", detail = "", metadata = {}, status: said } = json(body) as Problem;
   const isBroken = status >= 500 || said !== status;
   return { reason, field: metadata.field ?? "", detail, isBroken };
