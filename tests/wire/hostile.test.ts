@@ -66,6 +66,23 @@ for (const engine of engines) {
       expect(await raw.closed()).to.match(/^HTTP\/1\.1 200 OK[\s\S]*"ok"/);
     });
 
+    const calls = ["/devmesh.vm.v1.SandboxService/ProbeHost", "/v1/host", "/livez", "/nowhere"];
+    for (const [name, head] of [
+      ["no Host", ""],
+      ["an empty Host", "Host:\r\n"],
+      ["a Host that is none", "Host: [\r\n"],
+      ["a Host of two words", "Host: a b\r\n"],
+    ] as const) {
+      it(`answers a request with ${name}, and goes on`, async () => {
+        for (const path of calls) {
+          const raw = await openRaw(bed.port);
+          const type = "Content-Type: application/json\r\nContent-Length: 2";
+          raw.socket.write(`POST ${path} HTTP/1.0\r\n${head}${type}\r\n\r\n{}`);
+          expect(await raw.closed(), path).to.match(/^HTTP\/1\.1 (200|400|404) /);
+        }
+      });
+    }
+
     it("refuses a header of 1 MB", async () => {
       const raw = await openRaw(bed.port);
       raw.socket.write(`GET /livez HTTP/1.1\r\nHost: x\r\nX-Big: ${"x".repeat(1_000_000)}\r\n\r\n`);

@@ -9,6 +9,7 @@ import { ViolationsSchema } from "@devmesh/gen/buf/validate/validate_pb";
 import { ErrorInfoSchema, RetryInfoSchema } from "@devmesh/gen/google/rpc/error_details_pb";
 import { DevmeshError } from "./devmesh-error.ts";
 import { codeOf, isReason, reasonOfCode } from "./reasons.ts";
+import { unreadRequest } from "./unread-requests.ts";
 
 /** The domain of devmesh's reasons in `google.rpc.ErrorInfo`. */
 export const errorDomain = "devmesh.dev";
@@ -74,10 +75,8 @@ function fromConnectError(error: ConnectError): DevmeshError {
       cause: error,
     });
   }
-  // Connect calls it internal when a request's bytes are no message of the type.
-  if (error.rawMessage.startsWith("parse binary")) {
-    return new DevmeshError("MALFORMED_BODY", error.rawMessage, { cause: error });
-  }
+  const unread = unreadRequest(error);
+  if (unread !== undefined) return unread;
   const reason = reasonOfCode(error.code);
   // grpc-js names addresses of the private network.
   if (error.cause !== undefined && reason === "UNAVAILABLE") {

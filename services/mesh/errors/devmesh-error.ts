@@ -24,13 +24,28 @@ export class DevmeshError extends Error {
   /** When the same call may be tried again, in milliseconds. */
   readonly retryAfterMs: number | undefined;
 
-  /** `message` is shown to the caller: it names the field, the cause and the remedy. */
+  /**
+   * `message` is shown to the caller: it names the field, the cause and the
+   * remedy. What is longer than 2,000 characters is cut there, the facts too.
+   */
   constructor(reason: Reason, message: string, options: DevmeshErrorOptions = {}) {
-    super(message, { cause: options.cause });
+    super(clip(message), { cause: options.cause });
     this.reason = reason;
-    this.metadata = options.metadata ?? {};
+    this.metadata = clipAll(options.metadata ?? {});
     this.retryAfterMs = options.retryAfterMs;
   }
+}
+
+/** Refusals repeat what they were sent, and gRPC sends them in a trailer: it must stay short. */
+const maxLength = 2000;
+
+function clip(text: string): string {
+  return text.length <= maxLength ? text : `${text.slice(0, maxLength - 1).toWellFormed()}…`;
+}
+
+function clipAll(metadata: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  if (Object.values(metadata).every((text) => text.length <= maxLength)) return metadata;
+  return Object.fromEntries(Object.entries(metadata).map(([name, text]) => [name, clip(text)]));
 }
 
 /** A field that is missing, malformed or out of bounds. */

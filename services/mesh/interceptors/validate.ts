@@ -7,7 +7,7 @@ import { mapStream } from "../runtime/index.ts";
 
 const validator = createValidator();
 
-/** Throws INVALID_FIELD that names every field in fault and the rule it breaks. */
+/** Throws INVALID_FIELD that names the fields in fault, ten at most, and the rules they break. */
 export function validateInterceptor(): Interceptor {
   return (next) => (req) => {
     const schema = req.method.input;
@@ -25,10 +25,16 @@ export function validateInterceptor(): Interceptor {
   };
 }
 
+/** How many fields in fault a refusal names: gRPC sends it in a trailer, which is short. */
+const maxNamed = 10;
+
 function violationError(violations: readonly Violation[]): DevmeshError {
-  const named = violations.map((v) => ({ field: fieldName(v), message: v.message }));
+  const named = violations
+    .slice(0, maxNamed)
+    .map((v) => ({ field: fieldName(v), message: v.message }));
   const text = named.map((v) => (v.field ? `${v.field}: ${v.message}` : v.message)).join("; ");
-  return new DevmeshError("INVALID_FIELD", text, {
+  const more = violations.length - named.length;
+  return new DevmeshError("INVALID_FIELD", more > 0 ? `${text}; and ${more} more` : text, {
     metadata: { field: [...new Set(named.map((v) => v.field))].join(",") },
   });
 }

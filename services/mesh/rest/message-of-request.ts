@@ -10,6 +10,7 @@ import {
 } from "@bufbuild/protobuf";
 import { DevmeshError, invalidField } from "../errors/index.ts";
 import type { RestRoute } from "./routes.ts";
+import { unreadableField } from "./unreadable-field.ts";
 
 /** The parts of an HTTP request that a message is made from. */
 export interface RequestParts {
@@ -30,7 +31,9 @@ export function messageOfRequest(route: RestRoute, parts: RequestParts): Message
     return fromJson(schema, json);
   } catch (error) {
     const text = error instanceof Error ? error.message : "unreadable";
-    throw new DevmeshError("INVALID_FIELD", text, { metadata: { field: culprit(schema, json) } });
+    const field = unreadableField(schema, json);
+    if (field === undefined) throw new DevmeshError("MALFORMED_BODY", text);
+    throw new DevmeshError("INVALID_FIELD", text, { metadata: { field } });
   }
 }
 
@@ -62,7 +65,9 @@ function applyQuery(json: JsonObject, schema: DescMessage, query: URLSearchParam
 function setPath(json: JsonObject, schema: DescMessage, path: string, texts: string[]): void {
   const [head = "", ...rest] = path.split(".");
   const field = schema.fields.find((f) => f.name === head || f.jsonName === head);
-  if (field === undefined) throw invalidField(path, `${schema.typeName} has no such field`);
+  if (field === undefined) {
+    throw invalidField(path === "" ? '""' : path, `${schema.typeName} has no such field`);
+  }
   if (field.fieldKind === "message" && rest.length > 0) {
     setPath(objectAt(json, field), field.message, rest.join("."), texts);
     return;
@@ -92,29 +97,4 @@ function toJsonValue(field: DescField, text: string): JsonValue {
   if (text === "true" || text === "") return true;
   if (text === "false") return false;
   throw invalidField(field.jsonName, "wants true or false");
-}
-
-/**
- * The path of the first field that cannot be read, by its names in JSON: found
- * by reading each field alone, since not every error of the reader names one.
- */
-function culprit(schema: DescMessage, json: JsonObject): string {
-  const name = Object.keys(json).find((key) => !readable(schema, { [key]: json[key] ?? null }));
-  if (name === undefined) return "";
-  const field = schema.fields.find((f) => f.jsonName === name || f.name === name);
-  const value = json[name];
-  if (field?.fieldKind !== "message" || typeof value !== "object" || value === null) return name;
-  if (Array.isArray(value)) return name;
-  const inner = culprit(field.message, value);
-  return inner === "" ? name : `${name}.${inner}`;
-}
-
-function readable(schema: DescMessage, json: JsonObject): boolean {
-  try {
-    fromJson(schema, json);
-    return true;
-  } catch {
-    // What is wrong with it the whole message's error says.
-    return false;
-  }
 }

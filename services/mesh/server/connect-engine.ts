@@ -2,12 +2,13 @@
  * Serves contracts by Connect, gRPC and gRPC-Web on Node's own HTTP servers:
  * the engine of the public port, and of HTTP/1.1 everywhere.
  */
+import { constants, type ServerHttp2Stream } from "node:http2";
 import {
   type ConnectRouterOptions,
   createConnectRouter,
   createContextValues,
 } from "@connectrpc/connect";
-import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
+import type { UniversalServerRequest, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import {
   compressionBrotli,
   compressionGzip,
@@ -15,8 +16,16 @@ import {
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
 import { kPeer } from "../context/index.ts";
+import { invalidField } from "../errors/index.ts";
 import type { Logger } from "../log/index.ts";
-import { type HttpRequest, type HttpResponse, peerOf, toHeaders } from "./http-exchange.ts";
+import {
+  HttpExchange,
+  type HttpRequest,
+  type HttpResponse,
+  peerOf,
+  toHeaders,
+} from "./http-exchange.ts";
+import { keepJson, withReason } from "./refused-requests.ts";
 import type { ServiceRegistration } from "./service.ts";
 
 /** What the engine serves. */
@@ -49,7 +58,18 @@ export function createConnectEngine(options: ConnectEngineOptions): ConnectEngin
     const nodeReq = req as Parameters<typeof universalRequestFromNodeRequest>[0];
     const nodeRes = res as Parameters<typeof universalResponseToNodeResponse>[1];
     const values = createContextValues().set(kPeer, peerOf(req, toHeaders(req)));
-    handler(universalRequestFromNodeRequest(nodeReq, nodeRes, undefined, values))
+    let request: UniversalServerRequest;
+    try {
+      request = universalRequestFromNodeRequest(nodeReq, nodeRes, undefined, values);
+    } catch {
+      // HTTP/1.0 needs no Host, and one that is no authority comes through: there is no URL then.
+      new HttpExchange(req, res).fail(invalidField("Host", "is missing, or names no host"));
+      return true;
+    }
+    if ("stream" in req) endUploadAfter(req.stream);
+    const kept = keepJson(request);
+    handler(kept.request)
+      .then((answer) => withReason(answer, handler.method.input, kept))
       .then((answer) => universalResponseToNodeResponse(untilClosed(answer, res), nodeRes))
       .catch((err: unknown) => {
         // The call's own errors are answers: this is a connection that broke under one.
@@ -78,4 +98,17 @@ function untilClosed(answer: UniversalServerResponse, res: HttpResponse): Univer
       },
     },
   };
+}
+
+/**
+ * Tells a client of HTTP/2 that has its answer, and still sends, to stop: the
+ * rest would fill the windows of a connection that other calls share.
+ */
+function endUploadAfter(stream: ServerHttp2Stream): void {
+  stream.once("wantTrailers", () =>
+    // The trailers go out in this turn: a stream that is closed sends none.
+    setImmediate(() => {
+      if (!stream.readableEnded && !stream.closed) stream.close(constants.NGHTTP2_NO_ERROR);
+    }),
+  );
 }

@@ -26,6 +26,8 @@ export interface GrpcEngineOptions {
   readonly methods: readonly BoundMethod[];
   /** The largest message taken, in bytes. */
   readonly maxMessageBytes: number;
+  /** Calls that one connection may have at once. */
+  readonly maxConcurrentStreams: number;
   /** Ends streams when the server shuts down; unary calls are waited for. */
   readonly shutdown: AbortSignal;
 }
@@ -35,6 +37,7 @@ export function createGrpcServer(options: GrpcEngineOptions): Server {
   const server = new Server({
     "grpc.max_receive_message_length": options.maxMessageBytes,
     "grpc.max_send_message_length": -1,
+    "grpc.max_concurrent_streams": options.maxConcurrentStreams,
     "grpc.enable_channelz": 0,
   });
   for (const method of options.methods) {

@@ -56,6 +56,9 @@ export interface ServerOptions {
   readonly firstBytesTimeoutMs?: number;
 }
 
+/** Calls that one HTTP/2 connection may have at once; clients hold further ones back. */
+const maxConcurrentStreams = 2048;
+
 /** A server that runs. */
 export interface RunningServer {
   readonly port: number;
@@ -118,7 +121,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     if (options.upgrade) options.upgrade(req, socket, head);
     else socket.destroy();
   });
-  const http2 = createHttp2Server(handle as never);
+  const http2 = createHttp2Server({ settings: { maxConcurrentStreams } }, handle as never);
+  // Node would throw, and end the process, for a stream that is reset by now.
+  http2.on("checkContinue", (req, res) => {
+    if (res.stream?.destroyed !== false) return;
+    res.writeContinue();
+    handle(req, res as never);
+  });
   const sessions = new Set<Http2Session>();
   http2.on("session", (session) => {
     sessions.add(session);
@@ -129,6 +138,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const grpc = createGrpcServer({
     methods: [...options.methods, ...bindMethods(ours, interceptors)],
     maxMessageBytes,
+    maxConcurrentStreams,
     shutdown: shutdown.signal,
   });
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
