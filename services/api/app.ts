@@ -105,8 +105,8 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
   const agents = new Agents({ store: stores.agents, clock, leaseTtlMs });
   const jobs = new Jobs({ store: stores.jobs, blobs: stores.blobs, agents, ids });
   const signals = new JobSignals(stores.jobs, clock);
-  const keepaliveMs = config.wsPingIntervalMs;
-  const watch = new JobWatch({ store: stores.jobs, signals, clock, keepaliveMs });
+  const { wsPingIntervalMs: keepaliveMs, slowReaderMs } = config;
+  const watch = new JobWatch({ store: stores.jobs, signals, clock, keepaliveMs, slowReaderMs });
   const runners = new Runners({
     store: stores.jobs,
     signals,
@@ -202,7 +202,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
       createOpenAiHandler(methods),
       createConsoleHandler(config.consoleDir),
     ],
-    upgrade: createJobSocket({ methods, logger, pingIntervalMs: config.wsPingIntervalMs }),
+    upgrade: createJobSocket({ methods, logger, pingIntervalMs: keepaliveMs, slowReaderMs }),
     tokens,
   };
 }
