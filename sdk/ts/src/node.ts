@@ -4,9 +4,10 @@
  */
 import type { Devmesh } from "./client.ts";
 import { composeDevmesh } from "./client.ts";
+import { createNodeGet } from "./node/http-get.ts";
 import { createNodeSha256 } from "./node/sha256.ts";
 import { createNodeTransport, type NodeConnection } from "./node/transport.ts";
-import type { DevmeshOptions } from "./options.ts";
+import type { DevmeshOptions, TransportSetup } from "./options.ts";
 
 /** Where devmesh is and how to talk to it from Node. */
 export interface NodeDevmeshOptions extends DevmeshOptions {
@@ -25,10 +26,12 @@ export interface NodeDevmesh extends Devmesh {
 /** Makes a client for Node. Throws `DevmeshConfigError` on unsafe settings. */
 export function createDevmesh(options: NodeDevmeshOptions): NodeDevmesh {
   let connection: NodeConnection | undefined;
-  const devmesh = composeDevmesh({ createSha256: createNodeSha256, ...options }, (setup) => {
+  const connect = (setup: TransportSetup) => {
     connection = createNodeTransport(setup, options.httpVersion ?? "2");
     return connection.transport;
-  });
+  };
+  const withSha256 = { createSha256: createNodeSha256, ...options };
+  const devmesh = composeDevmesh(withSha256, connect, createNodeGet);
   return { ...devmesh, close: () => connection?.close() };
 }
 

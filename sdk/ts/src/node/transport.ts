@@ -45,7 +45,8 @@ export function createNodeTransport(
   };
 }
 
-function socketPathOf(baseUrl: string): string | undefined {
+/** The path of `unix:/path`; undefined for a URL. Throws `DevmeshConfigError`. */
+export function socketPathOf(baseUrl: string): string | undefined {
   if (!baseUrl.startsWith("unix:")) return undefined;
   const path = baseUrl.slice("unix:".length).replace(/^\/\/(?=\/)/, "");
   if (path.startsWith("/")) return path;
