@@ -88,7 +88,8 @@ export function jobReaders(server: Served, secret: string): JobReader[] {
 
 /** REST's pages: what is there now. */
 export function pageReader({ url }: Served, secret: string, pageSize: number): JobReader {
-  const headers = { authorization: `Bearer ${secret}` };
+  // A connection that idled meanwhile may be closed just when it is taken again.
+  const headers = { authorization: `Bearer ${secret}`, connection: "close" };
   return {
     name: `pages of ${pageSize}`,
     async read(id, from) {

@@ -107,11 +107,10 @@ for (const [name, open] of Object.entries(places)) {
       const pages = pageSizes.map((size) => pageReader(served, place.writer.ownerSecret, size));
       for (const from of offsets) {
         const expected = all.slice(Math.max(0, from - 1));
-        const check = async (reader: JobReader) => {
+        for (const reader of [...readers, ...pages]) {
           const lines = await reader.read(id, from);
           expect(lines, `${reader.name} from ${from}`).to.deep.equal(expected);
-        };
-        await Promise.all([...readers, ...pages].map(check));
+        }
       }
     }
 
@@ -145,7 +144,7 @@ for (const [name, open] of Object.entries(places)) {
             await expectAlike(job.id, [0, ...offsets]);
           },
         ),
-        { numRuns: 6, endOnFailure: true },
+        { numRuns: 4, endOnFailure: true },
       );
     });
 
@@ -164,10 +163,10 @@ for (const [name, open] of Object.entries(places)) {
       }
       const job = await runner.start();
       await job.write(...pieces);
-      const lastSeq = await job.finish();
-      await expectAlike(job.id, [1, Math.floor(lastSeq / 2)], [1_000]);
+      await job.finish();
+      await expectAlike(job.id, [1], [1_000]);
       const res = await fetch(`${served.url}/v1/jobs/${job.id}/log`, {
-        headers: { authorization: `Bearer ${place.writer.ownerSecret}` },
+        headers: { authorization: `Bearer ${place.writer.ownerSecret}`, connection: "close" },
       });
       expect(Buffer.from(await res.arrayBuffer()).equals(line)).to.equal(true);
     });
