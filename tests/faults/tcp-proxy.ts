@@ -18,6 +18,8 @@ export interface Fault {
   readonly cut?: "reset" | "end";
   /** What is said in either direction is swallowed. */
   readonly blackHole?: boolean;
+  /** Pieces of data to the client for which this is true are swallowed. */
+  readonly losesToClient?: (data: Buffer) => boolean;
 }
 
 /** The fault of the connection with this number, from 0. */
@@ -128,6 +130,14 @@ export class TcpProxy {
   }
 }
 
+/** What happens to data that goes one way. */
+interface Direction {
+  readonly latencyMs: number;
+  readonly cutAfter: number | undefined;
+  readonly how: "reset" | "end";
+  readonly loses?: ((data: Buffer) => boolean) | undefined;
+}
+
 /** One connection: the client's side and the upstream's. */
 class Pair {
   readonly #client: Socket;
@@ -143,8 +153,9 @@ class Pair {
     this.#onEnd = onEnd;
     this.#swallows = fault.blackHole ?? false;
     const how = fault.cut ?? "reset";
-    this.#pass(upstream, client, fault.latencyMs ?? 0, fault.cutAfterBytes, how);
-    this.#pass(client, upstream, fault.latencyMs ?? 0, fault.cutAfterSentBytes, how);
+    const { latencyMs = 0, losesToClient: loses } = fault;
+    this.#pass(upstream, client, { latencyMs, cutAfter: fault.cutAfterBytes, how, loses });
+    this.#pass(client, upstream, { latencyMs, cutAfter: fault.cutAfterSentBytes, how });
     for (const socket of [client, upstream]) {
       // A reset of one side is passed on as a reset of the other.
       socket.on("error", () => this.#isHalfOpen || this.cut("reset"));
@@ -183,18 +194,12 @@ class Pair {
     this.#swallows = true;
   }
 
-  #pass(
-    from: Socket,
-    to: Socket,
-    latencyMs: number,
-    cutAfter: number | undefined,
-    how: "reset" | "end",
-  ): void {
+  #pass(from: Socket, to: Socket, { latencyMs, cutAfter, how, loses }: Direction): void {
     let passed = 0;
     let isCut = false;
     let order = Promise.resolve();
     const write = (data: Buffer) => {
-      if (this.#swallows || to.destroyed || isCut) return;
+      if (this.#swallows || to.destroyed || isCut || loses?.(data)) return;
       const left = (cutAfter ?? Number.POSITIVE_INFINITY) - passed;
       passed += data.length;
       if (data.length < left) {

@@ -15,6 +15,11 @@ export interface NodeDevmeshOptions extends DevmeshOptions {
   readonly baseUrl: string;
   /** Default: `2` (over plain TCP and Unix sockets by prior knowledge). */
   readonly httpVersion?: "1.1" | "2";
+  /**
+   * How often an HTTP/2 connection is asked whether its other end is still
+   * there, in milliseconds. Default: 20,000.
+   */
+  readonly pingIntervalMs?: number;
 }
 
 /** A client that holds a connection. */
@@ -26,8 +31,9 @@ export interface NodeDevmesh extends Devmesh {
 /** Makes a client for Node. Throws `DevmeshConfigError` on unsafe settings. */
 export function createDevmesh(options: NodeDevmeshOptions): NodeDevmesh {
   let connection: NodeConnection | undefined;
+  const { httpVersion = "2", pingIntervalMs = 20_000 } = options;
   const connect = (setup: TransportSetup) => {
-    connection = createNodeTransport(setup, options.httpVersion ?? "2");
+    connection = createNodeTransport(setup, { httpVersion, pingIntervalMs });
     return connection.transport;
   };
   const withSha256 = { createSha256: createNodeSha256, ...options };
