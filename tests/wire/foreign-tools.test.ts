@@ -86,9 +86,9 @@ for (const engine of engines) {
             '{"id":"gone"}',
             "devmesh.vm.v1.SandboxService/DeleteSandbox",
           ).catch(String);
-          expect(error)
-            .to.match(/not_found|NOT_FOUND/)
-            .and.to.contain("google.rpc.ErrorInfo");
+          expect(error).to.match(/not_found|NOT_FOUND/);
+          // What it prints of Connect's own errors leaves their details out.
+          if (protocol !== "connect") expect(error).to.contain("google.rpc.ErrorInfo");
         });
       }
     });
