@@ -89,8 +89,9 @@ export class Bed {
     return `http://127.0.0.1:${await this.listen()}`;
   }
 
-  async close(): Promise<void> {
-    await this.#server?.close(100);
+  /** `graceMs`: how long what is under way may take to end. */
+  async close(graceMs = 100): Promise<void> {
+    await this.#server?.close(graceMs);
     await this.api.app.close();
     await rm(this.folder, { recursive: true, force: true });
   }

@@ -1,9 +1,12 @@
 /** WebSockets that must end early: a reader that stops is shed, a server that stops says so. */
+import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { createLogger } from "@devmesh/mesh/log";
 import { SystemClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import { WebSocket } from "ws";
+import { allWays } from "../wire/all-ways.ts";
 import { until, within } from "../wire/waiting.ts";
+import type { WireFailure } from "../wire/ways.ts";
 import { Bed } from "./bed.ts";
 import { HandRunner } from "./hand-runner.ts";
 
@@ -79,13 +82,44 @@ describe("a job socket that ends early", function () {
     await job.write({ data: "a" });
     const { frames, closed } = await watch(job.id);
     await until(() => frames.length === 3, "the events");
-    const stopped = bed.close();
+    const stopped = bed.close(10_000);
     const { code, reason } = await closed();
     await stopped;
     expect([code, reason]).to.deep.equal([1001, "resume from 4"]);
     expect(frames.at(-1)?.type).to.equal("error");
     expect(frames.at(-1)?.payload.reason).to.equal("DRAINING");
     expect(frames.at(-1)?.payload.metadata?.resume_from).to.equal("4");
+  });
+
+  it("tells readers of the other streams the same", async () => {
+    bed = await Bed.open();
+    const runner = await HandRunner.register((service) => bed.client(service));
+    const job = await runner.start();
+    await job.write({ data: "a" });
+    const served = { engine: "connect", port: await bed.listen(), methods: [] } as const;
+    const ways = allWays({ ...served, url: await bed.url() }).filter(
+      ({ name }) => name !== "createInProcessTransport",
+    );
+    const headers = { authorization: `Bearer ${bed.ownerSecret}` };
+    let read = 0;
+    const ends = ways.map(async (way) => {
+      const events = way.serverStream(JobService.method.watchJob, { id: job.id }, { headers });
+      try {
+        for await (const _ of events) read += 1;
+      } catch (error) {
+        return error;
+      } finally {
+        way.close();
+      }
+    });
+    await until(() => read === 3 * ways.length, "the events on every way");
+    const stopped = bed.close(10_000);
+    for (const [n, end] of (await Promise.all(ends)).entries()) {
+      expect(end, ways[n]?.name).to.include({ reason: "DRAINING" });
+      const { metadata } = end as WireFailure;
+      expect(metadata, ways[n]?.name).to.deep.equal({ resume_from: "4" });
+    }
+    await stopped;
   });
 
   it("closes with the last number and the log's SHA-256", async () => {
