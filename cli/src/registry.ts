@@ -16,6 +16,10 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   "jobs list": { summary: "list jobs", load: () => import("./commands/jobs-list.ts") },
   "jobs get": { summary: "show a job", load: () => import("./commands/jobs-get.ts") },
   "jobs watch": { summary: "follow a job's log", load: () => import("./commands/jobs-watch.ts") },
+  "jobs log": {
+    summary: "print or save a job's raw log",
+    load: () => import("./commands/jobs-log.ts"),
+  },
   "jobs cancel": { summary: "cancel a job", load: () => import("./commands/jobs-cancel.ts") },
   "jobs retry": {
     summary: "run an ended job again",

@@ -44,6 +44,7 @@ import { Jobs } from "./jobs/jobs.ts";
 import { RunnerServiceImpl } from "./runners/runner-service.ts";
 import { Runners } from "./runners/runners.ts";
 import { openStores, type Stores } from "./stores.ts";
+import { createJobLogHandler, jobLogPaths } from "./streams/job-log.ts";
 import { createJobSocket } from "./streams/job-socket.ts";
 import { SystemServiceImpl } from "./system/system-service.ts";
 import { apiAuthenticator } from "./tokens/api-authenticator.ts";
@@ -105,8 +106,8 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
   const agents = new Agents({ store: stores.agents, clock, leaseTtlMs });
   const jobs = new Jobs({ store: stores.jobs, blobs: stores.blobs, agents, ids });
   const signals = new JobSignals(stores.jobs, clock);
-  const keepaliveMs = config.wsPingIntervalMs;
-  const watch = new JobWatch({ store: stores.jobs, signals, clock, keepaliveMs });
+  const { wsPingIntervalMs: keepaliveMs, slowReaderMs } = config;
+  const watch = new JobWatch({ store: stores.jobs, signals, clock, keepaliveMs, slowReaderMs });
   const runners = new Runners({
     store: stores.jobs,
     signals,
@@ -179,7 +180,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     requestTimeoutMs: config.requestTimeoutMs,
   });
   const methods = bindMethods(services, interceptors);
-  const openApi = openApiDocument(methods, { title: "devmesh", version });
+  const openApi = openApiDocument(methods, { title: "devmesh", version }, jobLogPaths);
   runners.start();
 
   const app: App = {
@@ -200,9 +201,10 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     routes: [
       openApiHandler(openApi),
       createOpenAiHandler(methods),
+      createJobLogHandler(methods),
       createConsoleHandler(config.consoleDir),
     ],
-    upgrade: createJobSocket({ methods, logger, pingIntervalMs: config.wsPingIntervalMs }),
+    upgrade: createJobSocket({ methods, logger, pingIntervalMs: keepaliveMs, slowReaderMs }),
     tokens,
   };
 }

@@ -21,6 +21,8 @@ export interface ApiConfig {
   readonly requestTimeoutMs: number;
   /** How often a stream shows that it lives. Default: 15,000 ms. */
   readonly wsPingIntervalMs: number;
+  /** How long a watcher may take for one event until it is shed. Default: 30,000 ms. */
+  readonly slowReaderMs: number;
   /** `sqlite:<path>`, `postgres://…` or `memory:`. Default: SQLite in the data folder. */
   readonly storageUrl: string;
   /** Where files of this host live. Default: `~/.local/share/devmesh`. */
@@ -55,6 +57,7 @@ export function readApiConfig(env: Env): ApiConfig {
     corsOrigins: reader.list("CORS_ALLOWED_ORIGINS", ["http://localhost:3000"]),
     requestTimeoutMs: reader.integer("REQUEST_TIMEOUT_MS", 120_000, { min: 1, max: 3_600_000 }),
     wsPingIntervalMs: reader.integer("WS_PING_INTERVAL_MS", 15_000, { min: 100, max: 600_000 }),
+    slowReaderMs: reader.integer("SLOW_READER_MS", 30_000, { min: 100, max: 600_000 }),
     storageUrl: reader.url(
       "STORAGE_URL",
       ["sqlite", "postgres", "postgresql", "memory"],

@@ -12,16 +12,28 @@ export type Queryable = Pool | PoolClient;
 export class PostgresQueries<Name extends string> {
   readonly #prefix: string;
   readonly #statements: Readonly<Record<Name, string>>;
+  readonly #answerWithinMs: number;
 
-  constructor(prefix: string, statements: Readonly<Record<Name, string>>) {
+  /**
+   * `answerWithinMs`: how long a statement may take. A server that is gone
+   * without a word would hold the connection, and its caller, for a quarter of
+   * an hour. Default: 30,000 ms.
+   */
+  constructor(prefix: string, statements: Readonly<Record<Name, string>>, answerWithinMs = 30_000) {
     this.#prefix = prefix;
     this.#statements = statements;
+    this.#answerWithinMs = answerWithinMs;
   }
 
-  /** The rows of a statement. Throws UNAVAILABLE if the server is lost or too busy. */
+  /** The rows of a statement. Throws UNAVAILABLE if the server is lost, too busy or too slow. */
   async rows<Row>(target: Queryable, name: Name, values: readonly unknown[] = []): Promise<Row[]> {
     const text = this.#statements[name];
-    const query = { name: `${this.#prefix}.${name}`, text, values: values.map(storable) };
+    const query = {
+      name: `${this.#prefix}.${name}`,
+      text,
+      values: values.map(storable),
+      query_timeout: this.#answerWithinMs,
+    };
     try {
       return (await target.query(query)).rows as Row[];
     } catch (cause) {

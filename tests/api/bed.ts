@@ -7,7 +7,7 @@ import { type Client, createClient, type ServiceImpl } from "@connectrpc/connect
 import { ChatService } from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";
 import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import { bearerInterceptor } from "@devmesh/mesh/interceptors";
-import { silentLogger } from "@devmesh/mesh/log";
+import { type Logger, silentLogger } from "@devmesh/mesh/log";
 import { type Clock, SortableIds, TestClock } from "@devmesh/mesh/runtime";
 import { bindMethods, type RunningServer, serve, startServer } from "@devmesh/mesh/server";
 import { createInProcessTransport } from "@devmesh/mesh/transport";
@@ -18,6 +18,8 @@ import { type ApiConfig, readApiConfig } from "../../services/api/config.ts";
 export interface BedOptions {
   readonly clock?: Clock;
   readonly config?: Partial<ApiConfig>;
+  /** Default: a silent one. */
+  readonly logger?: Logger;
   /** The models behind the backend. Absent: they are away. */
   readonly chat?: Partial<ServiceImpl<typeof ChatService>>;
 }
@@ -37,7 +39,7 @@ export class Bed {
     this.ownerSecret = ownerSecret;
   }
 
-  static async open({ config = {}, chat, clock }: BedOptions = {}): Promise<Bed> {
+  static async open({ config = {}, chat, clock, logger }: BedOptions = {}): Promise<Bed> {
     const folder = await mkdtemp(join(tmpdir(), "dm-api-"));
     const testClock = new TestClock();
     const used = clock ?? testClock;
@@ -52,7 +54,7 @@ export class Bed {
         serviceToken: "the-services-secret",
         ...config,
       },
-      logger: silentLogger(),
+      logger: logger ?? silentLogger(),
       clock: used,
       ids: new SortableIds(used),
       version: "0.0.0",
@@ -87,8 +89,9 @@ export class Bed {
     return `http://127.0.0.1:${await this.listen()}`;
   }
 
-  async close(): Promise<void> {
-    await this.#server?.close(100);
+  /** `graceMs`: how long what is under way may take to end. */
+  async close(graceMs = 100): Promise<void> {
+    await this.#server?.close(graceMs);
     await this.api.app.close();
     await rm(this.folder, { recursive: true, force: true });
   }

@@ -221,6 +221,59 @@ describe("job watch", () => {
     expect({ looks: store.looks, reads: store.reads }).to.deep.equal({ looks: 10, reads: 0 });
   });
 
+  it("reads new events once for all who wait for them, and for late comers at their numbers", async () => {
+    const job = await running();
+    const watchers = Array.from({ length: 1_000 }, () => follow(job.id));
+    await settled();
+    store.looks = 0;
+    store.reads = 0;
+    await job.write("a");
+    await settled(20);
+    for (const { seen } of watchers) expect(seen).to.deep.equal([1, 2, 3]);
+    // One that finds the event, and one behind it that finds no more.
+    expect(store.reads).to.be.at.most(3);
+    expect(store.looks).to.equal(0);
+    store.reads = 0;
+    const late = Array.from({ length: 100 }, () => follow(job.id));
+    await settled(20);
+    for (const { seen } of late) expect(seen).to.deep.equal([1, 2, 3]);
+    expect(store.reads).to.be.at.most(3);
+  });
+
+  it("sheds a reader that stops reading, tells it where to come back, and spares the others", async () => {
+    const job = await running();
+    await job.write("a");
+    const slow = watch.events(job.id, 2, gone.signal);
+    const { seen } = follow(job.id);
+    await settled();
+    expect((await slow.next()).value?.seq).to.equal(2);
+    clock.advance(30_001);
+    const shed = await slow.next().then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    expect(shed).to.include({ reason: "UNAVAILABLE" });
+    expect((shed as DevmeshError).metadata).to.deep.equal({ resume_from: "3" });
+    await job.write("b");
+    await settled();
+    expect(seen.filter((what) => what !== "alive")).to.deep.equal([1, 2, 3, 4]);
+  });
+
+  it("tells where to go on when the server stops", async () => {
+    const job = await running();
+    const events = watch.events(job.id, 1, gone.signal);
+    await events.next();
+    await events.next();
+    const waiting = events.next().then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    await settled();
+    gone.abort(new DevmeshError("DRAINING", "the server stops"));
+    expect(await waiting).to.include({ reason: "DRAINING" });
+    expect(((await waiting) as DevmeshError).metadata).to.deep.equal({ resume_from: "3" });
+  });
+
   it("looks no more once nobody watches", async () => {
     const { id } = await accept(store);
     const { end } = follow(id);

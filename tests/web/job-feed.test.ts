@@ -91,6 +91,23 @@ describe("a job's feed", () => {
     expect(seqs()).to.deep.equal([1, 2, 3]);
   });
 
+  it("goes on behind what retention has removed, and not behind a hole that it has not", () => {
+    const { feed, last, seqs, states } = setUp();
+    const trim = (seq: number, firstSeq: number) => {
+      const payload = { seq, firstSeq, logBytes: "9", detail: "older than 30 days" };
+      last().send({ type: "trim", ts: 1, payload });
+    };
+    feed.start();
+    last().open();
+    last().log(1);
+    trim(7, 1);
+    last().log(8);
+    expect(seqs()).to.deep.equal([1, 7, 8]);
+    trim(12, 10);
+    expect(seqs()).to.deep.equal([1, 7, 8]);
+    expect(states.at(-1)).to.equal("reconnecting");
+  });
+
   it("has every event once, in order, whatever the connections do", () => {
     const step = fc.oneof(
       { weight: 8, arbitrary: fc.constant("next" as const) },
@@ -204,6 +221,9 @@ describe("a stream's frame", () => {
   it("holds text, or bytes where they are not UTF-8", () => {
     const frame = (payload: object) =>
       parseFrame(JSON.stringify({ type: "log", ts: "1970-01-01T00:00:01Z", payload }));
+    expect(
+      parseFrame(JSON.stringify({ type: "trim", ts: 5, payload: { seq: 4, detail: "old" } })),
+    ).to.deep.equal({ type: "trim", seq: 4, timeMs: 5, firstSeq: 4, detail: "old" });
     expect(frame({ seq: 1, stream: "stderr", text: "é" })).to.deep.equal({
       type: "log",
       seq: 1,

@@ -1,13 +1,12 @@
 /** The table of all ways into a server. */
 
 import { fetchSender, http2Sender } from "./http-senders.ts";
-import { transportWays, type Way, WireFailure } from "./ways.ts";
+import { type Served, transportWays, type Way, WireFailure } from "./ways.ts";
 import { rawGrpcWay } from "./ways-grpc.ts";
 import { connectJsonWay, restWay } from "./ways-http.ts";
-import type { Bed } from "./wire-bed.ts";
 
 /** Every way that the bed's engine has. Close them before the bed ends. */
-export function allWays(bed: Bed): Way[] {
+export function allWays(bed: Served): Way[] {
   const ways = [
     restWay("REST over HTTP/1.1", fetchSender(bed.url)),
     connectJsonWay("Connect JSON by fetch", fetchSender(bed.url)),

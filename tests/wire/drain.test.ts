@@ -78,12 +78,13 @@ for (const engine of engines) {
       await within(closing, "the end of the drain");
     });
 
-    it("cuts after the grace what does not end", async () => {
+    it("cuts after the grace what does not end, and tells its handler", async () => {
       const [way] = ways;
-      const call = way?.unary(deleteSandbox, { id: "gate-never" }).catch(() => "cut");
-      await bed.fake.marks.when("gate-never started");
+      const call = way?.unary(deleteSandbox, { id: "hold-never" }).catch(() => "cut");
+      await bed.fake.marks.when("hold-never started");
       await within(bed.server.close(50), "the end of the drain");
       expect(await within(Promise.resolve(call), "the caller's end")).to.equal("cut");
+      await bed.fake.marks.when("hold-never aborted");
     });
 
     it("closes idle connections at once", async () => {

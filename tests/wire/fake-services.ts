@@ -2,7 +2,7 @@
  * Small services behind real contracts. What a call asks for decides what
  * happens to it, so that every way in can be put through the same things.
  */
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import {
@@ -24,8 +24,11 @@ import { Marks } from "./waiting.ts";
 /** What no caller may ever read. */
 export const secretText = "password=hunter2 at driver.c:42";
 
-/** The events of the stream `flood`. */
-export const floodSize = 50_000;
+/** The events of the stream `flood`: 16 MiB. */
+export const floodSize = 4_096;
+
+/** What compresses well fills no buffer: this does not. */
+const noise = new Uint8Array(randomBytes(4_096));
 
 /** The text that `Infer` answers: as long as the input says, or the input itself. */
 export function textFor(input: string): string {
@@ -110,7 +113,7 @@ export class FakeServices {
     this.marks.set(`${id} started`, timeoutMs());
     try {
       if (id === "flood") {
-        while (this.produced < floodSize) yield event(++this.produced);
+        while (this.produced < floodSize) yield event(++this.produced, noise);
         return;
       }
       for (let seq = Math.max(1, from); seq <= 3; seq++) {
@@ -135,8 +138,8 @@ const keepalive = create(WatchJobResponseSchema, {
   step: { case: "keepalive", value: { interval: { seconds: 15n } } },
 });
 
-function event(seq: number) {
-  const log = { case: "log", value: { data: bytesOf(seq) } } as const;
+function event(seq: number, data = bytesOf(seq)) {
+  const log = { case: "log", value: { data } } as const;
   const step: Step = { case: "event", value: { seq, kind: log } };
   return create(WatchJobResponseSchema, { step });
 }

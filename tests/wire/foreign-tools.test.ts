@@ -60,6 +60,13 @@ for (const engine of engines) {
         const flags = ["-d", '{"id":"gone"}'];
         const error = await ask(flags, "devmesh.vm.v1.SandboxService/DeleteSandbox").catch(String);
         expect(error).to.contain("NotFound").and.to.contain('there is no sandbox "gone"');
+        expect(error).to.contain("NOT_FOUND");
+      });
+
+      it("shows a token", async () => {
+        const flags = ["-H", "authorization: Bearer weak"];
+        const error = await ask(flags, "devmesh.vm.v1.SandboxService/ProbeHost").catch(String);
+        expect(error).to.contain("PermissionDenied").and.to.contain("SCOPE_MISSING");
       });
     });
 
@@ -80,6 +87,8 @@ for (const engine of engines) {
             "devmesh.vm.v1.SandboxService/DeleteSandbox",
           ).catch(String);
           expect(error).to.match(/not_found|NOT_FOUND/);
+          // What it prints of Connect's own errors leaves their details out.
+          if (protocol !== "connect") expect(error).to.contain("google.rpc.ErrorInfo");
         });
       }
     });

@@ -119,8 +119,11 @@ export function transportWay(name: string, transport: Transport, close = () => {
   };
 }
 
+/** What the ways need to know of a server. */
+export type Served = Pick<Bed, "engine" | "url" | "port" | "methods">;
+
 /** Every way that is a Connect transport and works with the bed's engine. */
-export function transportWays({ url, port, engine, methods }: Bed): Way[] {
+export function transportWays({ url, port, engine, methods }: Served): Way[] {
   const baseUrl = url;
   const http1 = { baseUrl, httpVersion: "1.1" } as const;
   const overHttp2 = (name: string, make: (o: Http2Options) => Transport): Way => {

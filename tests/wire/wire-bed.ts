@@ -24,7 +24,15 @@ export const engines: readonly Engine[] = ["grpc-js", "connect"];
 /** How a bed differs from the usual. */
 export interface BedOptions
   extends Partial<
-    Pick<ServerOptions, "port" | "corsOrigins" | "maxMessageBytes" | "firstBytesTimeoutMs">
+    Pick<
+      ServerOptions,
+      | "port"
+      | "corsOrigins"
+      | "maxMessageBytes"
+      | "firstBytesTimeoutMs"
+      | "stallTimeoutMs"
+      | "pingIntervalMs"
+    >
   > {
   readonly readiness?: readonly ReadinessCheck[];
   readonly requestTimeoutMs?: number;

@@ -11,6 +11,7 @@ import { InferService } from "./gen/devmesh/api/v1/infer_service_pb.js";
 import { JobService } from "./gen/devmesh/api/v1/job_service_pb.js";
 import { SystemService } from "./gen/devmesh/api/v1/system_service_pb.js";
 import { TokenService } from "./gen/devmesh/api/v1/token_service_pb.js";
+import { createAuthorizedGet, createFetchGet, type HttpGet } from "./http-get.ts";
 import { Blobs } from "./nouns/blobs.ts";
 import { Context } from "./nouns/context.ts";
 import { Jobs } from "./nouns/jobs.ts";
@@ -42,10 +43,14 @@ export interface Devmesh {
   readonly transport: Transport;
 }
 
-/** Makes a client over the transport that `createTransport` makes. */
+/**
+ * Makes a client over the transport that `createTransport` makes. `createGet`
+ * makes what requests without a method go by; default: `fetch`.
+ */
 export function composeDevmesh(
   options: DevmeshOptions,
   createTransport: (setup: TransportSetup) => Transport,
+  createGet: (baseUrl: string) => HttpGet = createFetchGet,
 ): Devmesh {
   const baseUrl = checkBaseUrl(options.baseUrl);
   const retry = { ...defaultRetryPolicy, ...options.retry };
@@ -56,8 +61,15 @@ export function composeDevmesh(
   const transport = pickTransport(options, createTransport)(setup);
   const caller = new Caller({ timeoutMs: options.timeoutMs ?? 60_000 });
   const createSha256 = options.createSha256 ?? createPortableSha256;
+  const get = createAuthorizedGet({ ...options, baseUrl }, createGet(baseUrl));
   return {
-    jobs: new Jobs({ client: createClient(JobService, transport), caller, retry, createSha256 }),
+    jobs: new Jobs({
+      client: createClient(JobService, transport),
+      caller,
+      get,
+      retry,
+      createSha256,
+    }),
     blobs: new Blobs({ client: createClient(BlobService, transport), caller, createSha256 }),
     context: new Context({ client: createClient(ContextService, transport), caller }),
     llm: new Llm({ client: createClient(InferService, transport), caller }),

@@ -1,6 +1,7 @@
 /**
  * Owns watching a job: it resumes by sequence number over broken connections,
- * proves that nothing is missing or doubled, and checks the log's SHA-256.
+ * proves that nothing is missing or doubled, and checks the log's SHA-256. What
+ * retention has removed it says by a `trim` event, and checks the rest.
  */
 import { delayMs, type RetryPolicy, wait } from "./backoff.ts";
 import { Code, type DevmeshApiError, fromConnect } from "./errors.ts";
@@ -73,7 +74,7 @@ export async function* watchEvents(
         everLive = true;
         if (step.case !== "event") continue;
         const event = step.value;
-        checkSequence(event.seq, next);
+        checkSequence(event, next);
         next = event.seq + 1;
         log?.take(event);
         yield event;
@@ -146,8 +147,10 @@ class Connection {
   }
 }
 
-function checkSequence(seq: number, expected: number): void {
+/** A trim stands for all numbers up to its own: it may come for any of them. */
+function checkSequence({ seq, kind }: JobEvent, expected: number): void {
   if (seq === expected) return;
+  if (kind.case === "trim" && seq > expected && kind.value.firstSeq <= expected) return;
   const what = seq > expected ? "events are missing" : "an event came twice";
   throw new JobStreamError(
     "sequence",

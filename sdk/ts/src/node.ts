@@ -4,9 +4,10 @@
  */
 import type { Devmesh } from "./client.ts";
 import { composeDevmesh } from "./client.ts";
+import { createNodeGet } from "./node/http-get.ts";
 import { createNodeSha256 } from "./node/sha256.ts";
 import { createNodeTransport, type NodeConnection } from "./node/transport.ts";
-import type { DevmeshOptions } from "./options.ts";
+import type { DevmeshOptions, TransportSetup } from "./options.ts";
 
 /** Where devmesh is and how to talk to it from Node. */
 export interface NodeDevmeshOptions extends DevmeshOptions {
@@ -14,6 +15,11 @@ export interface NodeDevmeshOptions extends DevmeshOptions {
   readonly baseUrl: string;
   /** Default: `2` (over plain TCP and Unix sockets by prior knowledge). */
   readonly httpVersion?: "1.1" | "2";
+  /**
+   * How often an HTTP/2 connection is asked whether its other end is still
+   * there, in milliseconds. Default: 20,000.
+   */
+  readonly pingIntervalMs?: number;
 }
 
 /** A client that holds a connection. */
@@ -25,10 +31,13 @@ export interface NodeDevmesh extends Devmesh {
 /** Makes a client for Node. Throws `DevmeshConfigError` on unsafe settings. */
 export function createDevmesh(options: NodeDevmeshOptions): NodeDevmesh {
   let connection: NodeConnection | undefined;
-  const devmesh = composeDevmesh({ createSha256: createNodeSha256, ...options }, (setup) => {
-    connection = createNodeTransport(setup, options.httpVersion ?? "2");
+  const { httpVersion = "2", pingIntervalMs = 20_000 } = options;
+  const connect = (setup: TransportSetup) => {
+    connection = createNodeTransport(setup, { httpVersion, pingIntervalMs });
     return connection.transport;
-  });
+  };
+  const withSha256 = { createSha256: createNodeSha256, ...options };
+  const devmesh = composeDevmesh(withSha256, connect, createNodeGet);
   return { ...devmesh, close: () => connection?.close() };
 }
 

@@ -55,6 +55,7 @@ export {
   jobStatusName,
   jobStatusNames,
 } from "./job-input.ts";
+export type { LogOptions } from "./job-log.ts";
 export { JobStreamError, type WatchOptions, type WatchState } from "./job-stream.ts";
 export type { BlobSource, Blobs, PutBlobOptions, StoredBlob } from "./nouns/blobs.ts";
 export type { Collection, Context, ContextFilter, DocumentInput } from "./nouns/context.ts";

@@ -8,18 +8,29 @@ import { JobChanges } from "./job-changes.ts";
 import { jobChannel } from "./job-sql.postgres.ts";
 
 const maxPauseMs = 5_000;
-const checkIntervalMs = 15_000;
-const answerWithinMs = 5_000;
+
+/** How patiently the connection is looked after. */
+export interface PostgresJobChangesOptions {
+  /** How often the other end is asked whether it is there. Default: 15,000 ms. */
+  readonly checkIntervalMs?: number;
+  /** How long it may take to answer. Default: 5,000 ms. */
+  readonly answerWithinMs?: number;
+}
 
 /** Listens from the first listener on. */
 export class PostgresJobChanges {
   readonly #url: string;
+  readonly #checkIntervalMs: number;
+  readonly #answerWithinMs: number;
   readonly #changes = new JobChanges();
   readonly #stop = new AbortController();
   #listening: Promise<void> | undefined;
 
-  constructor(url: string) {
+  constructor(url: string, options: PostgresJobChangesOptions = {}) {
+    const { checkIntervalMs = 15_000, answerWithinMs = 5_000 } = options;
     this.#url = url;
+    this.#checkIntervalMs = checkIntervalMs;
+    this.#answerWithinMs = answerWithinMs;
   }
 
   /** Adds a listener; answers how to remove it. */
@@ -53,8 +64,8 @@ export class PostgresJobChanges {
     const client = new Client({
       connectionString: this.#url,
       keepAlive: true,
-      connectionTimeoutMillis: answerWithinMs,
-      query_timeout: answerWithinMs,
+      connectionTimeoutMillis: this.#answerWithinMs,
+      query_timeout: this.#answerWithinMs,
     });
     const lost = new AbortController();
     // Whatever breaks the connection, the answer is a new one.
@@ -71,7 +82,7 @@ export class PostgresJobChanges {
       const ended = AbortSignal.any([signal, lost.signal]);
       // A connection whose other end has vanished is found by asking.
       for (;;) {
-        await delay(checkIntervalMs, undefined, { signal: ended });
+        await delay(this.#checkIntervalMs, undefined, { signal: ended });
         await client.query("SELECT 1");
       }
     } catch {

@@ -12,12 +12,16 @@ import {
 } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type { WatchJobResponse } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 
-/** One frame. `payload.seq` is the event's number. */
+/**
+ * One event's frame. `payload.seq` is the event's number: a result's is the
+ * last of the job, beside its `logSha256`; a trim's is the last that is gone.
+ * The socket adds frames of the types `error` and `heartbeat`.
+ */
 export interface JobFrame {
-  readonly type: "log" | "status" | "result" | "error" | "heartbeat" | "note" | "trim";
+  readonly type: "log" | "status" | "result" | "note" | "trim";
   /** RFC 3339. */
   readonly ts: string;
-  readonly payload: object;
+  readonly payload: { readonly seq: number };
 }
 
 /** The frame of one step of a watch; undefined for keepalives, which the socket makes itself. */

@@ -5,6 +5,7 @@
  */
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { ConnectError, createContextValues } from "@connectrpc/connect";
 import {
@@ -15,8 +16,9 @@ import {
 import { kPeer } from "@devmesh/mesh/context";
 import { DevmeshError, toDevmeshError, toProblem } from "@devmesh/mesh/errors";
 import type { Logger } from "@devmesh/mesh/log";
-import { type BoundMethod, peerOf, toHeaders } from "@devmesh/mesh/server";
+import { type BoundMethod, peerOf, toHeaders, type UpgradeHandler } from "@devmesh/mesh/server";
 import { type WebSocket, WebSocketServer } from "ws";
+import { tooSlow } from "../jobs/job-watch.ts";
 import { toFrame } from "./job-frames.ts";
 
 /** What the socket needs. */
@@ -25,15 +27,22 @@ export interface JobSocketOptions {
   readonly logger: Logger;
   /** How often to ping; a peer that answers none until the next is cut off. */
   readonly pingIntervalMs: number;
+  /** How long a watcher may take nothing until it is shed, in milliseconds. Default: 30,000. */
+  readonly slowReaderMs?: number;
 }
 
-type Upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer) => void;
+/**
+ * WebSocket close codes (RFC 6455 §7.4.1, and 1013 of its registry). The close
+ * reason is the error's reason, or `resume from N` where the watcher shall come back.
+ */
+const closeCodes = { normal: 1000, goingAway: 1001, policy: 1008, failed: 1011, tryLater: 1013 };
 
-/** WebSocket close codes (RFC 6455 §7.4.1); the close reason is the error's reason. */
-const closeCodes = { normal: 1000, goingAway: 1001, policy: 1008, failed: 1011 };
+/** How long a peer may take to answer a close, in milliseconds. */
+const closeWithinMs = 5_000;
 
 /** Takes `Upgrade` requests for job streams. */
-export function createJobSocket({ methods, logger, pingIntervalMs }: JobSocketOptions): Upgrade {
+export function createJobSocket(options: JobSocketOptions): UpgradeHandler {
+  const { methods, logger, pingIntervalMs, slowReaderMs = 30_000 } = options;
   const watch = methods.find(({ desc }) => desc === JobService.method.watchJob);
   if (watch === undefined) throw new Error("JobService is not served");
   const server = new WebSocketServer({
@@ -41,11 +50,11 @@ export function createJobSocket({ methods, logger, pingIntervalMs }: JobSocketOp
     maxPayload: 4096,
     handleProtocols: (offered) => (offered.has("devmesh.v1") ? "devmesh.v1" : false),
   });
-  return (req, socket, head) => {
+  return (req, socket, head, shutdown) => {
     const request = watchRequestOf(req.url ?? "");
     if (typeof request === "string") return refuse(socket, request);
     server.handleUpgrade(req, socket, head, (ws) => {
-      const stream = new JobStream(ws, watch, req, request);
+      const stream = new JobStream({ ws, watch, req, request, shutdown, slowReaderMs, logger });
       stream.run(pingIntervalMs).catch((err: unknown) => logger.warn({ err }, "stream broke"));
     });
   };
@@ -77,19 +86,41 @@ function decoded(text: string): string {
   }
 }
 
+/** What one watcher consists of. */
+interface JobStreamOptions {
+  readonly ws: WebSocket;
+  readonly watch: BoundMethod;
+  readonly req: IncomingMessage;
+  readonly request: WatchRequest;
+  /** Aborts when the server stops. */
+  readonly shutdown: AbortSignal;
+  readonly slowReaderMs: number;
+  readonly logger: Logger;
+}
+
 /** One watcher of one job. */
 class JobStream {
   readonly #ws: WebSocket;
   readonly #watch: BoundMethod;
   readonly #req: IncomingMessage;
   readonly #request: WatchRequest;
+  readonly #shutdown: AbortSignal;
+  readonly #slowReaderMs: number;
+  readonly #logger: Logger;
   readonly #gone = new AbortController();
+  /** The number that a watcher which comes back asks for. */
+  #next: number;
 
-  constructor(ws: WebSocket, watch: BoundMethod, req: IncomingMessage, request: WatchRequest) {
+  constructor(options: JobStreamOptions) {
+    const { ws, request } = options;
     this.#ws = ws;
-    this.#watch = watch;
-    this.#req = req;
+    this.#watch = options.watch;
+    this.#req = options.req;
     this.#request = request;
+    this.#shutdown = options.shutdown;
+    this.#slowReaderMs = options.slowReaderMs;
+    this.#logger = options.logger;
+    this.#next = Math.max(1, request.from);
     ws.on("close", () => this.#gone.abort(new DevmeshError("CANCELLED", "the watcher went away")));
     // A broken socket closes; the close above ends the stream.
     ws.on("error", () => {});
@@ -100,9 +131,12 @@ class JobStream {
     try {
       for await (const message of await this.#open()) {
         const frame = toFrame(message as WatchJobResponse);
-        if (frame !== undefined) await this.#send(frame);
+        if (frame === undefined) continue;
+        const sent = this.#send(frame);
+        this.#next = frame.payload.seq + 1;
+        if (this.#ws.bufferedAmount > 0) await this.#taken(sent);
       }
-      this.#ws.close(closeCodes.normal);
+      this.#close(closeCodes.normal, "");
     } catch (error) {
       await this.#fail(error);
     } finally {
@@ -118,7 +152,7 @@ class JobStream {
     const message = create(WatchJobRequestSchema, this.#request);
     const res = await this.#watch.stream(once(message), {
       header,
-      signal: this.#gone.signal,
+      signal: AbortSignal.any([this.#gone.signal, this.#shutdown]),
       timeoutMs: undefined,
       protocolName: "websocket",
       requestMethod: "GET",
@@ -128,31 +162,64 @@ class JobStream {
     return res.message;
   }
 
-  /** Resolves when the frame is handed to the system: a slow reader slows only itself. */
+  /** Resolves when the frame is handed to the system. */
   #send(frame: object): Promise<void> {
-    return new Promise((resolve, reject) => {
+    const sent = new Promise<void>((resolve, reject) => {
       this.#ws.send(JSON.stringify(frame), (error) => (error ? reject(error) : resolve()));
     });
+    // Of a socket that broke: its close ends the stream.
+    sent.catch(() => {});
+    return sent;
+  }
+
+  /** A slow reader slows only itself, and that not for ever. */
+  async #taken(sent: Promise<void>): Promise<void> {
+    const taken = new AbortController();
+    const late = delay(this.#slowReaderMs, "late" as const, { signal: taken.signal });
+    // The wait that lost the race ends by the abort below.
+    late.catch(() => {});
+    const how = await Promise.race([sent, late]).finally(() => taken.abort());
+    if (how !== "late") return;
+    this.#logger.info({ jobId: this.#request.id, resumeFrom: this.#next }, "slow watcher shed");
+    throw tooSlow(this.#slowReaderMs, this.#next);
   }
 
   async #fail(error: unknown): Promise<void> {
     // Nobody is there to be told.
     if (this.#gone.signal.aborted || this.#ws.readyState !== this.#ws.OPEN) return;
     const failure = toDevmeshError(error);
-    const payload = toProblem(failure, requestIdOf(error));
-    await this.#send({ type: "error", ts: new Date().toISOString(), payload });
-    const code = failure.reason === "DRAINING" ? closeCodes.goingAway : undefined;
-    const refused = payload.status < 500 ? closeCodes.policy : closeCodes.failed;
-    this.#ws.close(code ?? refused, failure.reason);
+    const problem = toProblem(failure, requestIdOf(error));
+    const resumes = failure.reason === "DRAINING" || failure.metadata.resume_from !== undefined;
+    const metadata = { ...problem.metadata, resume_from: String(this.#next) };
+    const payload = resumes ? { ...problem, metadata } : problem;
+    // Both lie behind what the reader has not taken yet: it gets them in order, or is cut.
+    void this.#send({ type: "error", ts: new Date().toISOString(), payload });
+    if (resumes) {
+      const code = failure.reason === "DRAINING" ? closeCodes.goingAway : closeCodes.tryLater;
+      this.#close(code, `resume from ${this.#next}`);
+    } else {
+      const code = problem.status < 500 ? closeCodes.policy : closeCodes.failed;
+      this.#close(code, failure.reason);
+    }
   }
 
-  /** A peer that does not answer a ping until the next one is gone. */
+  #close(code: number, reason: string): void {
+    this.#ws.close(code, reason);
+    const late = setTimeout(() => this.#ws.terminate(), closeWithinMs).unref();
+    this.#ws.once("close", () => clearTimeout(late));
+  }
+
+  /**
+   * A peer that does not answer a ping until the next one is gone. One that has
+   * not taken what was sent before the ping cannot have seen it: it is slow.
+   */
   #ping(intervalMs: number): NodeJS.Timeout {
     let answered = true;
     this.#ws.on("pong", () => {
       answered = true;
     });
     return setInterval(() => {
+      if (this.#ws.bufferedAmount > 0) return;
       if (!answered) return this.#ws.terminate();
       answered = false;
       this.#ws.ping();

@@ -12,8 +12,15 @@ export interface OpenApiInfo {
   readonly version: string;
 }
 
-/** Makes the document. Schemas follow proto JSON: camelCase, 64-bit numbers as strings. */
-export function openApiDocument(methods: readonly BoundMethod[], info: OpenApiInfo): Schema {
+/**
+ * Makes the document. Schemas follow proto JSON: camelCase, 64-bit numbers as
+ * strings. `others` are paths that no method stands behind.
+ */
+export function openApiDocument(
+  methods: readonly BoundMethod[],
+  info: OpenApiInfo,
+  others: Readonly<Record<string, Schema>> = {},
+): Schema {
   const schemas = new Map<string, Schema>();
   const paths: Record<string, Record<string, Schema>> = {};
   for (const route of restRoutes(methods)) {
@@ -26,7 +33,7 @@ export function openApiDocument(methods: readonly BoundMethod[], info: OpenApiIn
   return {
     openapi: "3.1.0",
     info,
-    paths,
+    paths: { ...paths, ...others },
     components: {
       schemas: { ...Object.fromEntries(schemas), Problem: problemSchema },
       securitySchemes: { bearer: { type: "http", scheme: "bearer" } },

@@ -27,12 +27,15 @@ import {
 } from "./http-exchange.ts";
 import { keepJson, withReason } from "./refused-requests.ts";
 import type { ServiceRegistration } from "./service.ts";
+import { StallTimer } from "./stall-timer.ts";
 
 /** What the engine serves. */
 export interface ConnectEngineOptions extends Pick<ConnectRouterOptions, "interceptors"> {
   readonly services: readonly ServiceRegistration[];
   /** The largest message taken, in bytes. */
   readonly maxMessageBytes: number;
+  /** How long a reader may take nothing of an answer until its call is cut, in milliseconds. */
+  readonly stallTimeoutMs: number;
   readonly logger: Logger;
 }
 
@@ -41,7 +44,7 @@ export type ConnectEngine = (req: HttpRequest, res: HttpResponse) => boolean;
 
 /** Makes the engine; it is told of requests by the HTTP servers. */
 export function createConnectEngine(options: ConnectEngineOptions): ConnectEngine {
-  const { services, maxMessageBytes, logger, interceptors = [] } = options;
+  const { services, maxMessageBytes, stallTimeoutMs, logger, interceptors = [] } = options;
   const router = createConnectRouter({
     interceptors,
     // A misspelt field or enum word must not silently mean its default.
@@ -70,7 +73,9 @@ export function createConnectEngine(options: ConnectEngineOptions): ConnectEngin
     const kept = keepJson(request);
     handler(kept.request)
       .then((answer) => withReason(answer, handler.method.input, kept))
-      .then((answer) => universalResponseToNodeResponse(untilClosed(answer, res), nodeRes))
+      .then((answer) =>
+        universalResponseToNodeResponse(bounded(answer, res, stallTimeoutMs), nodeRes),
+      )
       .catch((err: unknown) => {
         // The call's own errors are answers: this is a connection that broke under one.
         logger.debug({ err, rpc: handler.requestPath }, "answer not delivered");
@@ -82,9 +87,14 @@ export function createConnectEngine(options: ConnectEngineOptions): ConnectEngin
 
 /**
  * Closes the answer's producer when its connection closes: a write that waits
- * for a slow reader who then leaves would wait for ever.
+ * for a slow reader who then leaves would wait for ever. Cuts the call of a
+ * reader that stays and takes nothing.
  */
-function untilClosed(answer: UniversalServerResponse, res: HttpResponse): UniversalServerResponse {
+function bounded(
+  answer: UniversalServerResponse,
+  res: HttpResponse,
+  stallTimeoutMs: number,
+): UniversalServerResponse {
   const { body } = answer;
   if (body === undefined) return answer;
   return {
@@ -92,9 +102,13 @@ function untilClosed(answer: UniversalServerResponse, res: HttpResponse): Univer
     body: {
       [Symbol.asyncIterator]() {
         const chunks = body[Symbol.asyncIterator]();
-        // It has ended, or its own error is on its way: there is nothing to add.
-        res.once("close", () => chunks.return?.().catch(() => {}));
-        return chunks;
+        const stall = new StallTimer(stallTimeoutMs, () => res.destroy());
+        res.once("close", () => {
+          stall.end();
+          // It has ended, or its own error is on its way: there is nothing to add.
+          chunks.return?.().catch(() => {});
+        });
+        return stall.around(chunks);
       },
     },
   };

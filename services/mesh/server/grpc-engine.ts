@@ -39,6 +39,9 @@ export function createGrpcServer(options: GrpcEngineOptions): Server {
     "grpc.max_send_message_length": -1,
     "grpc.max_concurrent_streams": options.maxConcurrentStreams,
     "grpc.enable_channelz": 0,
+    // A peer that is gone without a word is noticed by the ping it does not answer.
+    "grpc.keepalive_time_ms": 30_000,
+    "grpc.keepalive_timeout_ms": 20_000,
   });
   for (const method of options.methods) {
     const { name } = method.desc;

@@ -9,6 +9,7 @@ import {
   toDevmeshError,
   toProblem,
 } from "../errors/index.ts";
+import { StallTimer } from "./stall-timer.ts";
 
 /** What may stand as a request's id: the same as in `observeInterceptor`. */
 const requestIdPattern = /^[A-Za-z0-9._:-]{1,128}$/;
@@ -37,8 +38,11 @@ export class HttpExchange {
   readonly peer: Peer;
   /** Aborts when the client goes away before the answer is whole. */
   readonly signal: AbortSignal;
+  readonly #stall: StallTimer;
 
-  constructor(req: HttpRequest, res: HttpResponse) {
+  /** `stallTimeoutMs`: how long the client may take nothing of the answer until it is cut. */
+  constructor(req: HttpRequest, res: HttpResponse, stallTimeoutMs = 60_000) {
+    this.#stall = new StallTimer(stallTimeoutMs, () => res.destroy());
     this.req = req;
     this.res = res;
     this.verb = req.method ?? "GET";
@@ -48,6 +52,7 @@ export class HttpExchange {
     const controller = new AbortController();
     this.signal = controller.signal;
     res.on("close", () => {
+      this.#stall.end();
       // Not `writableFinished`: an HTTP/2 response that was reset says true there.
       if (!res.writableEnded) {
         controller.abort(new DevmeshError("CANCELLED", "the caller went away"));
@@ -114,8 +119,10 @@ export class HttpExchange {
   async write(data: string | Uint8Array): Promise<void> {
     this.signal.throwIfAborted();
     if (this.res.write(data)) return;
+    this.#stall.sent();
     await new Promise<void>((resolve) => {
       const done = () => {
+        this.#stall.taken();
         this.res.removeListener("drain", done);
         this.res.removeListener("close", done);
         resolve();

@@ -17,6 +17,9 @@ export interface Engines {
 /** The start of the HTTP/2 client preface (RFC 9113 §3.4); no HTTP/1.1 method starts so. */
 const preface = Buffer.from("PRI * HTTP/2.0");
 
+/** Silence, in milliseconds, after which the system asks whether a peer is still there. */
+const tcpKeepaliveMs = 30_000;
+
 /** Where to listen and how patiently. */
 export interface ListenOptions {
   readonly host: string;
@@ -41,7 +44,8 @@ export async function listen(options: ListenOptions, engines: Engines): Promise<
   const { host, port, firstBytesTimeoutMs } = options;
   const sockets = new Set<Socket>();
   // A client may end its side with the request: HTTP/1.1 still answers it.
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+  const tcp = { noDelay: true, keepAlive: true, keepAliveInitialDelay: tcpKeepaliveMs };
+  const server = createServer({ allowHalfOpen: true, ...tcp }, (socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
     // A reset connection is the client's affair; its calls end by their signals.

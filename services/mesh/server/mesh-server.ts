@@ -48,16 +48,34 @@ export interface ServerOptions {
   readonly corsOrigins?: readonly string[];
   /** Routes of the service, asked in order before REST. */
   readonly routes?: readonly HttpHandler[];
-  /** Takes `Upgrade` requests. Absent: they are refused. */
-  readonly upgrade?: (req: IncomingMessage, socket: Duplex, head: Buffer) => void;
+  /**
+   * Takes `Upgrade` requests. Absent: they are refused. It ends its sockets when
+   * `shutdown` aborts; those that stay are cut with the grace.
+   */
+  readonly upgrade?: UpgradeHandler;
   /** The largest message or body taken. Default: 20 MiB. */
   readonly maxMessageBytes?: number;
   /** How long a new connection may say nothing, in milliseconds. Default: 15,000. */
   readonly firstBytesTimeoutMs?: number;
+  /**
+   * How long a reader may take nothing of an answer until it is cut, in
+   * milliseconds: what is buffered for it is bounded in time too. Default: 60,000.
+   */
+  readonly stallTimeoutMs?: number;
+  /** How often to ask an HTTP/2 peer for a sign of life, in milliseconds. Default: 30,000. */
+  readonly pingIntervalMs?: number;
 }
 
 /** Calls that one HTTP/2 connection may have at once; clients hold further ones back. */
 const maxConcurrentStreams = 2048;
+
+/** Takes one `Upgrade` request. */
+export type UpgradeHandler = (
+  req: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+  shutdown: AbortSignal,
+) => void;
 
 /** A server that runs. */
 export interface RunningServer {
@@ -72,6 +90,7 @@ export interface RunningServer {
 /** Opens the port and serves. Throws UNAVAILABLE if the port is taken. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { app, logger, interceptors, maxMessageBytes = 20 * 1024 * 1024 } = options;
+  const { stallTimeoutMs = 60_000, pingIntervalMs = 30_000 } = options;
   const health = new HealthState(app.readiness);
   const served = [...app.services, healthService(health, app.services)];
   const ours = [...served.slice(app.services.length), ...reflectionServices(served)];
@@ -88,7 +107,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     }),
   ];
   const fallback = async (req: HttpRequest, res: HttpResponse) => {
-    const exchange = new HttpExchange(req, res);
+    const exchange = new HttpExchange(req, res, stallTimeoutMs);
     try {
       for (const handler of handlers) if (await handler(exchange)) return;
       throw new DevmeshError("NO_SUCH_ROUTE", `there is nothing at ${exchange.url.pathname}`);
@@ -100,6 +119,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     services: [...app.services, ...ours],
     interceptors: [drainInterceptor(shutdown.signal), ...interceptors],
     maxMessageBytes,
+    stallTimeoutMs,
     logger,
   });
   const handle = (req: HttpRequest, res: HttpResponse) => {
@@ -114,11 +134,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   http1.on("request", (_req, res) =>
     res.once("close", () => health.draining && setImmediate(() => http1.closeIdleConnections())),
   );
-  const upgraded = new Set<Duplex>();
   http1.on("upgrade", (req, socket, head) => {
-    upgraded.add(socket);
-    socket.once("close", () => upgraded.delete(socket));
-    if (options.upgrade) options.upgrade(req, socket, head);
+    if (options.upgrade) options.upgrade(req, socket, head, shutdown.signal);
     else socket.destroy();
   });
   const http2 = createHttp2Server({ settings: { maxConcurrentStreams } }, handle as never);
@@ -132,6 +149,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   http2.on("session", (session) => {
     sessions.add(session);
     session.once("close", () => sessions.delete(session));
+    endWhenSilent(session, pingIntervalMs);
     // A session's error is its peer's; calls on it end by their signals.
     session.on("error", () => session.destroy());
   });
@@ -165,12 +183,23 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       for (const session of sessions) session.close();
       injector.drain(graceMs);
       http1.close();
-      // Their streams have no other way to learn of it; clients come back and resume.
-      for (const socket of upgraded) socket.destroy();
       await stopped;
       clearTimeout(hardStop);
       injector.destroy();
       grpc.forceShutdown();
     },
   };
+}
+
+/** Ends a session whose peer answers no ping for two intervals: it is gone without a word. */
+function endWhenSilent(session: Http2Session, intervalMs: number): void {
+  let unanswered = 0;
+  const pinging = setInterval(() => {
+    if (unanswered === 2) return session.destroy();
+    unanswered += 1;
+    session.ping(() => {
+      unanswered = 0;
+    });
+  }, intervalMs).unref();
+  session.once("close", () => clearInterval(pinging));
 }

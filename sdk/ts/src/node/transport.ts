@@ -12,13 +12,20 @@ export interface NodeConnection {
   close(): void;
 }
 
-/** A proxy or load balancer in between may drop quiet connections without a word. */
-const pingIntervalMs = 20_000;
+/** The longest wait for the answer to a ping. */
+const longestPingTimeoutMs = 15_000;
+
+/** Which HTTP, and how its connection is watched. */
+export interface NodeTransportOptions {
+  readonly httpVersion: "1.1" | "2";
+  /** A proxy or load balancer in between may drop quiet connections without a word. */
+  readonly pingIntervalMs: number;
+}
 
 /** Makes the transport for a URL, or for `unix:/path`. */
 export function createNodeTransport(
   setup: TransportSetup,
-  httpVersion: "1.1" | "2",
+  { httpVersion, pingIntervalMs }: NodeTransportOptions,
 ): NodeConnection {
   const socketPath = socketPathOf(setup.baseUrl);
   const baseUrl = socketPath === undefined ? setup.baseUrl : "http://localhost";
@@ -36,7 +43,7 @@ export function createNodeTransport(
   }
   const sessionManager = new Http2SessionManager(
     baseUrl,
-    { pingIntervalMs },
+    { pingIntervalMs, pingTimeoutMs: Math.min(pingIntervalMs, longestPingTimeoutMs) },
     socketPath === undefined ? undefined : { createConnection: () => connect(socketPath) },
   );
   return {
@@ -45,7 +52,8 @@ export function createNodeTransport(
   };
 }
 
-function socketPathOf(baseUrl: string): string | undefined {
+/** The path of `unix:/path`; undefined for a URL. Throws `DevmeshConfigError`. */
+export function socketPathOf(baseUrl: string): string | undefined {
   if (!baseUrl.startsWith("unix:")) return undefined;
   const path = baseUrl.slice("unix:".length).replace(/^\/\/(?=\/)/, "");
   if (path.startsWith("/")) return path;

@@ -5,8 +5,10 @@ import { type Caller, present } from "../caller.ts";
 import { Code, DevmeshApiError } from "../errors.ts";
 import type { Job, JobEvent, JobResult } from "../gen/devmesh/api/v1/job_pb.js";
 import type { JobService } from "../gen/devmesh/api/v1/job_service_pb.js";
+import type { HttpGet } from "../http-get.ts";
 import { createIdempotencyKey } from "../idempotency-key.ts";
 import { type JobInput, type JobStatusName, toJobSpec, toJobStatus } from "../job-input.ts";
+import { type LogOptions, readLog } from "../job-log.ts";
 import { type WatchOptions, watchEvents } from "../job-stream.ts";
 import type { CallOptions } from "../options.ts";
 import { Pager } from "../pager.ts";
@@ -40,6 +42,7 @@ export interface JobFilter {
 export class Jobs {
   readonly #client: Client<typeof JobService>;
   readonly #caller: Caller;
+  readonly #get: HttpGet;
   readonly #retry: RetryPolicy;
   readonly #createSha256: CreateSha256;
 
@@ -47,11 +50,13 @@ export class Jobs {
   constructor(deps: {
     readonly client: Client<typeof JobService>;
     readonly caller: Caller;
+    readonly get: HttpGet;
     readonly retry: RetryPolicy;
     readonly createSha256: CreateSha256;
   }) {
     this.#client = deps.client;
     this.#caller = deps.caller;
+    this.#get = deps.get;
     this.#retry = deps.retry;
     this.#createSha256 = deps.createSha256;
   }
@@ -131,6 +136,15 @@ export class Jobs {
       },
       options,
     );
+  }
+
+  /**
+   * The raw bytes of a job's log, as they come: of the last attempt, or as
+   * `options` say. Resumes over broken connections once the job has ended.
+   * Throws NOT_FOUND, also where retention has removed the log.
+   */
+  log(id: string, options: LogOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+    return readLog({ get: this.#get, retry: this.#retry }, id, options);
   }
 
   /** Waits for a job's end without looking at its log. */

@@ -125,7 +125,9 @@ export class JobFeed {
 
   #takeEvent(frame: Extract<JobFrame, { seq: number }>): void {
     if (frame.seq <= this.#lastSeq) return;
-    if (frame.seq !== this.#lastSeq + 1) {
+    // A trim stands for all numbers up to its own.
+    const isKnownGap = frame.type === "trim" && frame.firstSeq <= this.#lastSeq + 1;
+    if (frame.seq !== this.#lastSeq + 1 && !isKnownGap) {
       // A gap is never shown: the connection is made again from what is missing.
       this.#lost();
       return;

@@ -11,6 +11,14 @@ export type JobFrame =
     }
   | { readonly type: "note"; readonly seq: number; readonly timeMs: number; readonly note: Note }
   | { readonly type: "result"; readonly seq: number; readonly timeMs: number }
+  /** Retention has removed the events from `firstSeq` to `seq`. */
+  | {
+      readonly type: "trim";
+      readonly seq: number;
+      readonly timeMs: number;
+      readonly firstSeq: number;
+      readonly detail: string;
+    }
   | { readonly type: "error"; readonly reason: string; readonly message: string }
   | { readonly type: "heartbeat" }
   /** From a newer server; counted, not shown. */
@@ -68,6 +76,11 @@ export function parseFrame(message: unknown): JobFrame | undefined {
     }
     case "result":
       return { type, seq, timeMs };
+    case "trim": {
+      const { firstSeq, detail } = payload;
+      const first = typeof firstSeq === "number" ? firstSeq : seq;
+      return { type, seq, timeMs, firstSeq: first, detail: text(detail) };
+    }
     default:
       return { type: "unknown", seq };
   }

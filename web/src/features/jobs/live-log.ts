@@ -59,6 +59,9 @@ export function createLiveLog(backend: Backend, id: string, onTurn: () => void):
       case "note":
         happenings.push({ ...event, ...event.note });
         break;
+      case "trim":
+        store.mark(`earlier output is gone: ${event.detail || "retention"}`, event.timeMs);
+        break;
       case "result":
         for (const stream of ["stdout", "stderr"] as const) {
           store.append(stream, decoders[stream](undefined), event.timeMs);
