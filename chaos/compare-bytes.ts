@@ -59,6 +59,9 @@ function commonLength(a: Buffer, aFrom: number, b: Buffer, bFrom: number): numbe
 
 /** Where the window lies in `text`, the place next to `at`; undefined if nowhere. */
 function findNear(text: Buffer, window: Buffer, at: number): number | undefined {
+  // The last bytes may be too few to be told from others, and belong to the end.
+  const end = text.length - window.length;
+  if (window.length < windowBytes && end >= 0 && text.subarray(end).equals(window)) return end;
   const after = text.indexOf(window, at);
   const before = at === 0 ? -1 : text.lastIndexOf(window, at - 1);
   if (after < 0 && before < 0) return undefined;

@@ -30,6 +30,9 @@ export interface Strikes {
   cut: number;
 }
 
+/** How long a part may take to serve before it is struck all the same, in milliseconds. */
+const patienceMs = 4_000;
+
 type Action = "kill" | "kill-early" | "kill-program" | "stall" | "cut";
 
 /** Ends when the kills or the minutes are used up. */
@@ -56,7 +59,7 @@ export class Killer {
     while (this.kills < kills && performance.now() < untilMs && !signal.aborted) {
       const action = drawAction(random, platform.cut !== undefined);
       const part = random.pick(action === "stall" ? platform.runners : platform.parts);
-      if (action !== "kill-early") await part.untilReady();
+      if (action !== "kill-early") await this.#untilReady(part);
       await delay(restMs(random, action), undefined, { signal }).catch(() => {
         // Told to end: the loop's condition says so.
       });
@@ -64,6 +67,18 @@ export class Killer {
     }
     await Promise.all(this.#stalls);
     for (const part of platform.parts) await part.untilReady();
+  }
+
+  /** Among others a part that is slow to start is struck while it starts. */
+  async #untilReady(part: Part): Promise<void> {
+    const ready = part.untilReady();
+    if (this.#options.platform.parts.length === 1) return ready;
+    const impatient = new AbortController();
+    const { signal } = impatient;
+    // The one that loses is no failure.
+    const waited = delay(patienceMs, undefined, { signal }).catch(() => {});
+    await Promise.race([ready, waited]);
+    impatient.abort();
   }
 
   async #strike(action: Action, part: Part): Promise<void> {

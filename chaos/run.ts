@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { Clients } from "./clients.ts";
 import { History } from "./history.ts";
 import { readPlatform } from "./job-reader.ts";
@@ -78,6 +79,7 @@ async function strike(input: RunInput): Promise<ChaosReport> {
     random: random.fork("killer"),
   });
   try {
+    await untilSandboxes(clients, signal);
     load.start();
     const firstMs = performance.now();
     await killer.run();
@@ -107,6 +109,20 @@ async function strike(input: RunInput): Promise<ChaosReport> {
   } finally {
     givenUp.abort();
     clients.close();
+  }
+}
+
+/** Throws with the remedy where this host can run no job. */
+async function untilSandboxes({ first }: Clients, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    const runners = await first.agents.list({ signal });
+    const drivers = runners.flatMap(({ capabilities }) => capabilities);
+    if (drivers.some(({ available }) => available)) return;
+    const [missing] = drivers.filter(({ pending }) => !pending);
+    if (missing !== undefined) {
+      throw new Error(`there is no sandbox: ${missing.reason}; ${missing.remedy}`);
+    }
+    await delay(50, undefined, { signal });
   }
 }
 
