@@ -151,10 +151,10 @@ export class Killer {
 
 function drawAction(random: Random, canCut: boolean): Action {
   const draw = random.next();
-  if (draw < 0.08) return "kill-early";
-  if (draw < 0.2) return "kill-program";
-  if (draw < 0.3) return "stall";
-  if (draw < 0.36 && canCut) return "cut";
+  if (draw < 0.12) return "kill-early";
+  if (draw < 0.27) return "kill-program";
+  if (draw < 0.35) return "stall";
+  if (draw < 0.41 && canCut) return "cut";
   return "kill";
 }
 
@@ -162,7 +162,7 @@ function drawAction(random: Random, canCut: boolean): Action {
 function restMs(random: Random, action: Action): number {
   if (action === "kill-early") return random.integer(0, 800);
   const draw = random.next();
-  if (draw < 0.2) return random.integer(0, 300);
-  if (draw < 0.75) return random.integer(300, 1_500);
-  return random.integer(1_500, 3_000);
+  if (draw < 0.2) return random.integer(0, 200);
+  if (draw < 0.75) return random.integer(200, 1_000);
+  return random.integer(1_000, 2_500);
 }

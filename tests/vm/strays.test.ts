@@ -2,11 +2,12 @@
 import { spawn } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
-import { chmodSync } from "node:fs";
+import { chmodSync, readdirSync } from "node:fs";
+import { join } from "node:path";
 import { expect } from "chai";
 import { ProcessDriver } from "../../services/vm/drivers/process/process-driver.ts";
 import { endStrays } from "../../services/vm/drivers/process/strays.ts";
-import { processesWith } from "../e2e/processes.ts";
+import { mountsWith, processesWith } from "../e2e/processes.ts";
 import { until } from "../e2e/wait.ts";
 import { type TempFolder, tempFolder } from "../sdk/temp-folder.ts";
 
@@ -62,6 +63,25 @@ describe("strays of bubblewrap", function () {
       await sandbox.delete();
       expect(processesWith(sandbox.id)).to.deep.equal([]);
     }
+  });
+
+  it("nor is the disk of a host that was killed while it tried what it can mount", async () => {
+    const base = join(folder.path, "process");
+    const module = new URL("../../services/vm/drivers/work-disk.ts", import.meta.url).href;
+    const script = `(await import(${JSON.stringify(module)})).findDiskKind(${JSON.stringify(base)})`;
+    const host = spawn(process.execPath, ["--input-type=module", "-e", script], {
+      stdio: "ignore",
+    });
+    const disks = () => readdirSync(base).filter((name) => name.startsWith("sbx_disk"));
+    await until(
+      "the disk is there",
+      () => disks().some((name) => mountsWith(name).length > 0) || host.exitCode !== null,
+    );
+    host.kill("SIGKILL");
+    if (host.exitCode === null && host.signalCode === null) await once(host, "exit");
+    await driver.reap();
+    expect(disks()).to.deep.equal([]);
+    expect(mountsWith("sbx_disk").filter((line) => line.includes(base))).to.deep.equal([]);
   });
 
   it("are ended, and what descends from this process is not", async () => {
