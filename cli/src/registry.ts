@@ -11,6 +11,10 @@ export interface CommandEntry {
 export const commands: Readonly<Record<string, CommandEntry>> = {
   up: { summary: "start all services on this machine", load: () => import("./commands/up.ts") },
   serve: { summary: "start one service alone", load: () => import("./commands/serve.ts") },
+  chaos: {
+    summary: "kill a throw-away platform under load and verify it",
+    load: () => import("./commands/chaos.ts"),
+  },
   run: { summary: "run a command as a job", load: () => import("./commands/run.ts") },
   agent: { summary: "let the coding agent do a task", load: () => import("./commands/agent.ts") },
   "jobs list": { summary: "list jobs", load: () => import("./commands/jobs-list.ts") },

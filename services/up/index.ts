@@ -1,6 +1,6 @@
 /**
- * What the CLI loads: `devmesh up` and `devmesh serve`. The one place outside
- * the services that knows all of them.
+ * What the CLI loads: `devmesh up`, `devmesh serve` and `devmesh chaos`. The
+ * one place outside the services that knows all of them.
  */
 
 import { DevmeshError } from "@devmesh/mesh/errors";
@@ -71,4 +71,14 @@ function stopWithNpm(): void {
   setInterval(() => {
     if (process.ppid !== parent) process.kill(process.pid, "SIGTERM");
   }, 1_000).unref();
+}
+
+/**
+ * Runs `devmesh chaos`; answers the exit status. The tool lies beside the
+ * services in the tree and knows the public SDK only: it is found, not imported.
+ */
+export async function runChaos(argv: readonly string[]): Promise<number> {
+  const entry = new URL("../../chaos/index.ts", import.meta.url).href;
+  const tool = (await import(entry)) as { runChaos(argv: readonly string[]): Promise<number> };
+  return tool.runChaos(argv);
 }

@@ -138,6 +138,12 @@ describe("owner token", () => {
     expect(await reasonOf(other.authenticate(secret))).to.equal("ok");
   });
 
+  it("is one for backends that start at the same time", async () => {
+    const starts = Array.from({ length: 4 }, () => ensureOwnerToken(tokens, path));
+    expect(new Set(await Promise.all(starts)).size).to.equal(1);
+    expect(await tokens.list()).to.have.length(1);
+  });
+
   it("is replaced when it was revoked", async () => {
     const secret = await ensureOwnerToken(tokens, path);
     for (const { id } of await tokens.list()) await tokens.revoke(id);

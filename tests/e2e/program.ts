@@ -17,6 +17,8 @@ export interface ProgramOptions {
   readonly env: Readonly<Record<string, string>>;
   /** True: its own end is no surprise. Default: false. */
   readonly quiet?: boolean;
+  /** The longest that `runProgram` waits for the end, in milliseconds. Default: a minute. */
+  readonly limitMs?: number;
 }
 
 /** A `devmesh` that was started. */
@@ -73,7 +75,11 @@ export async function runProgram(
 ): Promise<{ code: number | null; out: string; err: string }> {
   const program = startProgram({ ...options, quiet: true });
   try {
-    const code = await within(`devmesh ${options.args.join(" ")} ends`, program.ended);
+    const code = await within(
+      `devmesh ${options.args.join(" ")} ends`,
+      program.ended,
+      options.limitMs,
+    );
     return { code, out: program.out(), err: program.err() };
   } finally {
     if (program.child.exitCode === null) program.child.kill("SIGKILL");

@@ -13,7 +13,7 @@ import {
   writeSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { DevmeshError } from "@devmesh/mesh/errors";
+import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import { newTokenSecret, type Tokens } from "./tokens.ts";
 
 /** Where the owner's token of a data folder lies. */
@@ -35,11 +35,20 @@ export async function ensureOwnerToken(tokens: Tokens, path: string): Promise<st
     case "works":
       return secret;
     case "unknown":
-      await tokens.createOwner(secret);
+      await createOwner(tokens, secret);
       return secret;
     case "ended":
       writeSecret(path, renameSync);
       return ensureOwnerToken(tokens, path);
+  }
+}
+
+async function createOwner(tokens: Tokens, secret: string): Promise<void> {
+  try {
+    await tokens.createOwner(secret);
+  } catch (error) {
+    // Another backend over the same store has made it known since.
+    if (toDevmeshError(error).reason !== "ALREADY_EXISTS") throw error;
   }
 }
 

@@ -7,6 +7,7 @@ import { randomInt } from "node:crypto";
 import { chmod, chown, lstat, mkdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { runTool } from "./run-tool.ts";
+import { forgetSandboxFolder, makeSandboxFolder } from "./sandbox-folders.ts";
 
 /** How the size of work dirs is bounded on this host. */
 export type DiskKind = "image" | "folder";
@@ -96,9 +97,10 @@ export async function removeFolder(folder: string): Promise<void> {
 
 /** Finds out by doing it whether images can be mounted. */
 export async function findDiskKind(scratch: string): Promise<DiskKind> {
-  const folder = join(scratch, `probe-disk-${process.pid}-${randomInt(1_000_000)}`);
+  // Named and noted as a sandbox: one that is cut off is removed as its leftovers are.
+  const id = `sbx_disk${process.pid}x${randomInt(1_000_000)}`;
+  const folder = await makeSandboxFolder(scratch, id);
   try {
-    await mkdir(folder, { recursive: true });
     const mountPoint = join(folder, "disk");
     await makeWorkDisk({
       folder,
@@ -113,6 +115,7 @@ export async function findDiskKind(scratch: string): Promise<DiskKind> {
     return "folder";
   } finally {
     await removeFolder(folder);
+    await forgetSandboxFolder(scratch, id);
   }
 }
 

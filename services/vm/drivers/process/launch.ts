@@ -14,9 +14,12 @@ import { children, commandLine } from "../process-tree.ts";
 import { ProgramOutput } from "../program-output.ts";
 import { BwrapProcess } from "./bwrap-process.ts";
 import { closeAll, coveredStdio, openPipe } from "./launch-files.ts";
+import { endStrays } from "./strays.ts";
 
 /** One start. */
 export interface LaunchOptions {
+  /** The sandbox's id, a part of the paths among `args`. */
+  readonly sandboxId: string;
   readonly bwrap: string;
   /** bubblewrap's own arguments, without the program. */
   readonly args: readonly string[];
@@ -56,6 +59,11 @@ export async function launch(options: LaunchOptions): Promise<BwrapProcess> {
   const { child, stdout, stderr } = spawnBwrap(options, bwrapArgs);
   const output = new ProgramOutput(stdout, stderr);
   const status = new StatusReader(child);
+  status.killed
+    .then(() => endStrays(options.bwrap, options.sandboxId))
+    .catch(() => {
+      // What stays holds the report open: the sandbox's deletion fails, and tells.
+    });
   const abort = () => child.kill("SIGKILL");
   signal?.addEventListener("abort", abort, { once: true });
   try {
@@ -125,15 +133,19 @@ function spawnBwrap(options: LaunchOptions, args: readonly string[]) {
 class StatusReader {
   /** The first process of the sandbox; undefined if bubblewrap ended without one. */
   readonly childPid: Promise<number | undefined>;
-  /** The program's exit status when bubblewrap is gone. */
+  /** Resolves when bubblewrap itself was killed: a child of it may live. */
+  readonly killed: Promise<void>;
+  /** The program's exit status when bubblewrap is gone, and all that could report of it. */
   readonly ended: Promise<number>;
   hasEnded = false;
   #text = "";
 
   constructor(child: ChildProcess) {
     const pid = Promise.withResolvers<number | undefined>();
+    const killed = Promise.withResolvers<void>();
     const end = Promise.withResolvers<number>();
     this.childPid = pid.promise;
+    this.killed = killed.promise;
     this.ended = end.promise;
     const reports = child.stdio[fd.status] as Readable;
     reports.setEncoding("latin1").on("data", (text: string) => {
@@ -150,6 +162,7 @@ class StatusReader {
     };
     child.on("error", () => finish(127));
     child.on("exit", (code, signal) => {
+      if (signal !== null) killed.resolve();
       const status = code ?? 128 + os.signals[signal ?? "SIGKILL"];
       // The last report may still lie in the pipe.
       if (reports.readableEnded || reports.destroyed) finish(status);

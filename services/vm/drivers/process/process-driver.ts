@@ -14,6 +14,7 @@ import { isReachableByAll, makeWorkDisk, removeFolder, type StagedBind } from ".
 import { findHost, makeEtc, type ProcessHost, reachFolder } from "./host.ts";
 import { PipeStore } from "./pipe-store.ts";
 import { bindTargets, ProcessSandbox } from "./process-sandbox.ts";
+import { endStrays } from "./strays.ts";
 
 /** What a process driver is made of. */
 export interface ProcessDriverOptions {
@@ -119,7 +120,10 @@ export class ProcessDriver implements SandboxDriver {
   async reap(): Promise<string[]> {
     const host = await this.#findHost();
     const ids = await leftovers(host.base);
-    for (const id of ids) await this.#remove(host, id);
+    for (const id of ids) {
+      await endStrays(host.bwrap, id);
+      await this.#remove(host, id);
+    }
     return ids;
   }
 

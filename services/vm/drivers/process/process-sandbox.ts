@@ -138,6 +138,7 @@ export class ProcessSandbox implements Sandbox {
     const { host, cgroup, user } = this.#options;
     if (signal?.aborted) throw new DevmeshError("CANCELLED", "the start was cancelled");
     const program = await launch({
+      sandboxId: this.id,
       bwrap: host.bwrap,
       args: this.#arguments(spec.cwd ?? "/work"),
       wrappers: cgroup ? [] : (this.#watch?.wrappers() ?? []),

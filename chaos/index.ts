@@ -1,0 +1,37 @@
+/** `devmesh chaos`, and the history verifier for whoever has a history. */
+import { ChaosUsageError, chaosHelp, readChaosOptions } from "./options.ts";
+import { describe, isOk, summaryOf } from "./report.ts";
+import { runOnce } from "./run.ts";
+
+export { type HistoryEntry, readHistory } from "./history.ts";
+export { type JobReader, readPlatform } from "./job-reader.ts";
+export { type Problem, type Verdict, verifyHistory } from "./verifier.ts";
+
+/** Runs chaos from its arguments; answers the exit status: 0 only if everything holds. */
+export async function runChaos(argv: readonly string[]): Promise<number> {
+  const interrupted = new AbortController();
+  const interrupt = () => interrupted.abort();
+  process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
+  try {
+    const options = readChaosOptions(argv);
+    if (options === undefined) {
+      process.stdout.write(chaosHelp);
+      return 0;
+    }
+    const people = options.json ? process.stderr : process.stdout;
+    const tell = (line: string) => people.write(`${line}\n`);
+    const { seed, store } = options;
+    tell(`seed ${seed}, store ${store}; the same choices again: --seed ${seed} --store ${store}`);
+    const report = await runOnce(options, tell, interrupted.signal);
+    people.write(`\n${describe(report)}`);
+    if (options.json) process.stdout.write(`${JSON.stringify(summaryOf(report))}\n`);
+    return isOk(report) ? 0 : 1;
+  } catch (error) {
+    if (interrupted.signal.aborted) return 130;
+    const text = error instanceof Error ? error.message : String(error);
+    process.stderr.write(`error: ${text}\n`);
+    return error instanceof ChaosUsageError ? 2 : 1;
+  } finally {
+    process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
+  }
+}

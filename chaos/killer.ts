@@ -1,0 +1,168 @@
+/** Strikes parts of a platform at seeded moments: kills, standstills, cut connections. */
+import { setTimeout as delay } from "node:timers/promises";
+import type { History } from "./history.ts";
+import { sandboxFolders } from "./leftovers.ts";
+import type { Part } from "./part.ts";
+import { type ChaosPlatform, leaseTtlMs } from "./platform.ts";
+import { processesWith } from "./processes.ts";
+import type { Random } from "./random.ts";
+
+/** What the killer needs. */
+export interface KillerOptions {
+  readonly platform: ChaosPlatform;
+  readonly history: History;
+  readonly random: Random;
+  /** The run's id: the jobs' processes have it in their tag. */
+  readonly run: string;
+  readonly kills: number;
+  readonly minutes: number;
+  /** Takes one line for each strike. */
+  readonly tell: (line: string) => void;
+  /** Ends it early. */
+  readonly signal: AbortSignal;
+}
+
+/** What was struck how often, by part. */
+export interface Strikes {
+  readonly killed: Record<string, number>;
+  readonly stalled: Record<string, number>;
+  /** Database connections. */
+  cut: number;
+}
+
+/** How long a part may take to serve before it is struck all the same, in milliseconds. */
+const patienceMs = 4_000;
+
+type Action = "kill" | "kill-early" | "kill-program" | "stall" | "cut";
+
+/** Ends when the kills or the minutes are used up. */
+export class Killer {
+  readonly #options: KillerOptions;
+  readonly #startedMs = performance.now();
+  readonly #stalls = new Set<Promise<void>>();
+  readonly strikes: Strikes = { killed: {}, stalled: {}, cut: 0 };
+  /** Every sandbox that was there when something was struck. */
+  readonly sandboxes = new Set<string>();
+
+  constructor(options: KillerOptions) {
+    this.#options = options;
+  }
+
+  get kills(): number {
+    return Object.values(this.strikes.killed).reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Strikes until it is enough; every part serves again when it resolves. */
+  async run(): Promise<void> {
+    const { random, kills, minutes, signal, platform } = this.#options;
+    const untilMs = this.#startedMs + minutes * 60_000;
+    while (this.kills < kills && performance.now() < untilMs && !signal.aborted) {
+      const action = drawAction(random, platform.cut !== undefined);
+      const part = random.pick(action === "stall" ? platform.runners : platform.parts);
+      if (action !== "kill-early") await this.#untilReady(part);
+      await delay(restMs(random, action), undefined, { signal }).catch(() => {
+        // Told to end: the loop's condition says so.
+      });
+      if (!signal.aborted) await this.#strike(action, part);
+    }
+    await Promise.all(this.#stalls);
+    for (const part of platform.parts) await part.untilReady();
+  }
+
+  /** Among others a part that is slow to start is struck while it starts. */
+  async #untilReady(part: Part): Promise<void> {
+    const ready = part.untilReady();
+    if (this.#options.platform.parts.length === 1) return ready;
+    const impatient = new AbortController();
+    const { signal } = impatient;
+    // The one that loses is no failure.
+    const waited = delay(patienceMs, undefined, { signal }).catch(() => {});
+    await Promise.race([ready, waited]);
+    impatient.abort();
+  }
+
+  async #strike(action: Action, part: Part): Promise<void> {
+    for (const id of sandboxFolders(this.#options.platform.stateDirs)) this.sandboxes.add(id);
+    switch (action) {
+      case "kill":
+      case "kill-early":
+        this.#note(part.name, "kill", "SIGKILL");
+        await part.kill();
+        return;
+      case "kill-program":
+        this.#killProgram();
+        return;
+      case "stall":
+        return this.#stall(part);
+      case "cut": {
+        const count = (await this.#options.platform.cut?.(this.#options.random)) ?? 0;
+        this.strikes.cut += count;
+        this.#note("postgres", "cut", `${count} connections cut`);
+      }
+    }
+  }
+
+  /** One process of one job: bubblewrap or what runs in it. */
+  #killProgram(): void {
+    const { random, run, history } = this.#options;
+    const marker = `chaos-${run}-`;
+    const found = processesWith(marker).flatMap((one) => {
+      const tag = new RegExp(`${marker}[\\w-]+`).exec(`${one.commandLine} ${one.environment}`)?.[0];
+      return tag === undefined ? [] : [{ pid: one.pid, tag }];
+    });
+    if (found.length === 0) return;
+    const { pid, tag } = random.pick(found);
+    // Noted before: its job may end otherwise from now on.
+    history.add({ kind: "program-killed", tag });
+    this.#note("program", "kill", `SIGKILL to process ${pid} of ${tag}`);
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+
+  /** Longer than a lease lives; mostly shorter than a runner's own patience, so that it writes. */
+  async #stall(part: Part): Promise<void> {
+    const { random, signal, platform } = this.#options;
+    const lives = random.chance(0.8) ? 1.3 + random.next() * 0.6 : 2.2 + random.next();
+    const ms = Math.round(leaseTtlMs * lives);
+    this.#note(part.name, "stall", `SIGSTOP for ${ms} ms`);
+    const stall = part.stall(ms, signal);
+    this.#stalls.add(stall);
+    stall.finally(() => this.#stalls.delete(stall));
+    // Alone it would be killed while it stands; among others the rest is struck meanwhile.
+    if (platform.parts.length === 1) await stall;
+  }
+
+  #note(part: string, action: "kill" | "stall" | "cut", what: string): void {
+    const { history, tell } = this.#options;
+    const atMs = Math.round(performance.now() - this.#startedMs);
+    history.add({ kind: "struck", part, action, atMs });
+    const { killed, stalled } = this.strikes;
+    if (action === "kill") killed[part] = (killed[part] ?? 0) + 1;
+    else if (action === "stall") stalled[part] = (stalled[part] ?? 0) + 1;
+    const number = action === "kill" ? `kill ${this.kills}` : action;
+    tell(
+      `${(atMs / 1000).toFixed(1).padStart(7)} s  ${number.padEnd(9)} ${part.padEnd(9)} ${what}`,
+    );
+  }
+}
+
+function drawAction(random: Random, canCut: boolean): Action {
+  const draw = random.next();
+  if (draw < 0.12) return "kill-early";
+  if (draw < 0.27) return "kill-program";
+  if (draw < 0.35) return "stall";
+  if (draw < 0.41 && canCut) return "cut";
+  return "kill";
+}
+
+/** How long a part works before it is struck: often hardly, sometimes long enough for whole jobs. */
+function restMs(random: Random, action: Action): number {
+  if (action === "kill-early") return random.integer(0, 800);
+  const draw = random.next();
+  if (draw < 0.2) return random.integer(0, 200);
+  if (draw < 0.75) return random.integer(200, 1_000);
+  return random.integer(1_000, 2_500);
+}

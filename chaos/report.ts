@@ -1,0 +1,92 @@
+/** What a run tells: for people as it goes, and for programs as one object at its end. */
+import type { Strikes } from "./killer.ts";
+import type { ChaosOptions } from "./options.ts";
+import type { Verdict } from "./verifier.ts";
+
+/** How a run ended. */
+export interface ChaosReport {
+  readonly options: ChaosOptions;
+  readonly strikes: Strikes;
+  readonly verdict: Verdict;
+  /** What was left on the host, and leases of ended jobs. */
+  readonly orphans: readonly string[];
+  /** What the platform itself did wrong: a part that ended, did not stop, did not settle. */
+  readonly faults: readonly string[];
+  /** Calls and streams that were tried again, by reason. */
+  readonly retried: Readonly<Record<string, number>>;
+  /** From the first strike to the last. */
+  readonly strikingMs: number;
+  readonly totalMs: number;
+}
+
+/** True if everything holds. */
+export function isOk({ verdict, orphans, faults }: ChaosReport): boolean {
+  return verdict.problems.length === 0 && orphans.length === 0 && faults.length === 0;
+}
+
+/** One object for programs. */
+export function summaryOf(report: ChaosReport): object {
+  const { options, strikes, orphans, faults, verdict } = report;
+  const { problems, sandboxes, ...counted } = verdict;
+  return {
+    seed: options.seed,
+    store: options.store,
+    kills: sum(strikes.killed),
+    killed: sorted(strikes.killed),
+    stalled: sorted(strikes.stalled),
+    connectionsCut: strikes.cut,
+    ...counted,
+    sandboxes: sandboxes.length,
+    orphans: orphans.length,
+    faults: faults.length,
+    problems: problems.length,
+    retried: sorted(report.retried),
+    strikingMinutes: minutes(report.strikingMs),
+    minutes: minutes(report.totalMs),
+    ok: isOk(report),
+  };
+}
+
+/** The same in words, with everything that does not hold. */
+export function describe(report: ChaosReport): string {
+  const { strikes, verdict, orphans, faults } = report;
+  const wrong = [
+    ...verdict.problems.map(({ jobId, what }) => `${jobId}: ${what}`),
+    ...orphans.map((line) => `left over: ${line}`),
+    ...faults,
+  ];
+  const lines = [
+    `struck    ${sum(strikes.killed)} kills (${counts(strikes.killed)}), ` +
+      `${sum(strikes.stalled)} standstills, ${strikes.cut} connections cut`,
+    `jobs      ${verdict.jobs} by ${verdict.acknowledged} acknowledgements, in ${verdict.attempts} attempts: ` +
+      `${verdict.succeeded} succeeded, ${verdict.failed} failed, ${verdict.cancelled} cancelled`,
+    `lost      ${verdict.lost} jobs, ${verdict.unfinished} unfinished, ${verdict.doubledKeys} keys doubled`,
+    `logs      ${verdict.logBytes} bytes compared: ${verdict.logBytesLost} lost, ` +
+      `${verdict.logBytesDoubled} doubled, ${verdict.logBytesAltered} altered`,
+    `fenced    ${verdict.fencedWrites} late writes refused`,
+    `orphans   ${orphans.length}`,
+    `retried   ${counts(report.retried)}`,
+    `time      ${minutes(report.totalMs)} minutes, ${minutes(report.strikingMs)} of them under fire`,
+    "",
+    wrong.length === 0 ? "everything holds" : `${wrong.length} things do not hold:`,
+    ...wrong.map((line) => `  ${line}`),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+function sum(by: Readonly<Record<string, number>>): number {
+  return Object.values(by).reduce((all, count) => all + count, 0);
+}
+
+function sorted(by: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(by).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function counts(by: Readonly<Record<string, number>>): string {
+  const items = Object.entries(sorted(by)).map(([name, count]) => `${name} ${count}`);
+  return items.length === 0 ? "none" : items.join(", ");
+}
+
+function minutes(ms: number): number {
+  return Math.round(ms / 600) / 100;
+}

@@ -1,0 +1,139 @@
+/** One chaos run: a platform, a load on it, a killer, and the verdict. */
+import { randomBytes } from "node:crypto";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { Clients } from "./clients.ts";
+import { History } from "./history.ts";
+import { readPlatform } from "./job-reader.ts";
+import { Killer } from "./killer.ts";
+import { findLeftovers } from "./leftovers.ts";
+import { Load } from "./load.ts";
+import type { ChaosOptions } from "./options.ts";
+import { type ChaosPlatform, partEnvironment } from "./platform.ts";
+import { startEmbedded } from "./platform-embedded.ts";
+import { startReplicas } from "./platform-replicas.ts";
+import { Random } from "./random.ts";
+import { type ChaosReport, isOk } from "./report.ts";
+import { verifyHistory } from "./verifier.ts";
+
+/** The longest that all jobs may take to end once nothing is struck any more. */
+const settleLimitMs = 180_000;
+
+/** How many clients work at the same time. */
+const workers = 6;
+
+/** Runs it. Throws what keeps the platform from starting, and the signal's reason. */
+export async function runOnce(
+  options: ChaosOptions,
+  tell: (line: string) => void,
+  signal: AbortSignal,
+): Promise<ChaosReport> {
+  const run = randomBytes(4).toString("hex");
+  const folder = mkdtempSync(join(tmpdir(), "devmesh-chaos-"));
+  // Root's sandboxes run as other users, who must get through.
+  chmodSync(folder, 0o711);
+  let keep = options.keep;
+  try {
+    const env = partEnvironment(folder, run);
+    const start = options.store === "sqlite" ? startEmbedded : startReplicas;
+    const platform = await start({ folder, env, log: tell });
+    try {
+      const report = await strike({ options, platform, run, folder, tell, signal });
+      keep ||= !isOk(report);
+      return report;
+    } finally {
+      await platform.close();
+    }
+  } finally {
+    if (keep) tell(`kept: ${folder}`);
+    else rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+interface RunInput {
+  readonly options: ChaosOptions;
+  readonly platform: ChaosPlatform;
+  readonly run: string;
+  readonly folder: string;
+  readonly tell: (line: string) => void;
+  readonly signal: AbortSignal;
+}
+
+async function strike(input: RunInput): Promise<ChaosReport> {
+  const { options, platform, run, folder, tell, signal } = input;
+  const startedMs = performance.now();
+  const history = new History(join(folder, "history.jsonl"));
+  const random = new Random(String(options.seed));
+  const clients = new Clients(platform.urls, platform.token);
+  const givenUp = new AbortController();
+  const ended = AbortSignal.any([signal, givenUp.signal]);
+  const load = new Load({
+    ...{ clients, history, run, workers, signal: ended },
+    random: random.fork("load"),
+  });
+  const { kills, minutes } = options;
+  const killer = new Killer({
+    ...{ platform, history, run, kills, minutes, tell, signal },
+    random: random.fork("killer"),
+  });
+  try {
+    await untilSandboxes(clients, signal);
+    load.start();
+    const firstMs = performance.now();
+    await killer.run();
+    const strikingMs = performance.now() - firstMs;
+    tell("waiting until every job has ended");
+    const settled = await settle(load, givenUp);
+    signal.throwIfAborted();
+    tell("verifying");
+    // REST from another backend than the stream, where there are several.
+    const url = platform.urls.at(-1) ?? "";
+    const { token } = platform;
+    const verdict = await verifyHistory(
+      history.entries,
+      readPlatform({ devmesh: clients.first, url, token }),
+    );
+    const leases = await platform.leasesLeft();
+    const faults = [...settled, ...(await platform.stop())];
+    faults.push(...platform.parts.flatMap(({ surprises }) => surprises));
+    const sandboxes = [...killer.sandboxes, ...verdict.sandboxes];
+    const { stateDirs } = platform;
+    const orphans = findLeftovers({ run, folder, stateDirs, sandboxes });
+    if (leases > 0) orphans.push(`${leases} leases of ended jobs`);
+    const totalMs = performance.now() - startedMs;
+    const retried = Object.fromEntries(clients.retried);
+    const { strikes } = killer;
+    return { options, strikes, verdict, orphans, faults, retried, strikingMs, totalMs };
+  } finally {
+    givenUp.abort();
+    clients.close();
+  }
+}
+
+/** Throws with the remedy where this host can run no job. */
+async function untilSandboxes({ first }: Clients, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    const runners = await first.agents.list({ signal });
+    const drivers = runners.flatMap(({ capabilities }) => capabilities);
+    if (drivers.some(({ available }) => available)) return;
+    const [missing] = drivers.filter(({ pending }) => !pending);
+    if (missing !== undefined) {
+      throw new Error(`there is no sandbox: ${missing.reason}; ${missing.remedy}`);
+    }
+    await delay(50, undefined, { signal });
+  }
+}
+
+/** What is wrong with how the load came to its end. */
+async function settle(load: Load, givenUp: AbortController): Promise<string[]> {
+  const timer = setTimeout(() => givenUp.abort(), settleLimitMs);
+  try {
+    await load.settle();
+  } finally {
+    clearTimeout(timer);
+  }
+  if (!givenUp.signal.aborted) return [];
+  return [`not every job has ended within ${settleLimitMs} ms after the last strike`];
+}
