@@ -47,6 +47,8 @@ export async function buildVm(options: VmOptions): Promise<App> {
     backendUrl: config.apiUrl,
     nodePath: process.execPath,
     agentPath: config.agentPath,
+    graceMs: config.stopGraceMs,
+    monotonicMs: () => performance.now(),
   });
   runner.start();
   return {
