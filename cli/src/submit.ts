@@ -1,8 +1,7 @@
 /** Owns the way of `run` and `agent`: upload, create, follow, fetch what it left. */
 
 import { toJson } from "@bufbuild/protobuf";
-import type { CreatedJob, JobConditions, JobInput, JobResult } from "@devmesh/sdk";
-import { isolationNames, JobStatus } from "@devmesh/sdk";
+import { type CreatedJob, type JobInput, type JobResult, JobStatus } from "@devmesh/sdk";
 import {
   downloadArtifacts,
   packWorkspace,
@@ -12,7 +11,7 @@ import {
 import { JobSchema } from "@devmesh/sdk/raw";
 import type { OptionTable } from "./args.ts";
 import type { CommandContext } from "./command.ts";
-import { parseDuration } from "./duration.ts";
+import { conditionOptions, readConditions } from "./conditions.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { exitCodeOfResult, followJob } from "./follow.ts";
 import { Progress } from "./progress.ts";
@@ -24,13 +23,11 @@ import { UsageError } from "./usage-error.ts";
 export const submitOptions: OptionTable = {
   workspace: { value: "DIR", short: "w", help: "the folder to work in (default: an empty one)" },
   "no-ignore": { help: "send what .gitignore names, too" },
-  isolation: { value: "TIER", help: `the least isolation: ${isolationNames.join(", ")}` },
-  timeout: { value: "TIME", help: "end the job after this time, for example 90s, 15m" },
+  ...conditionOptions,
   out: { value: "DIR", help: "download the artifacts into this folder" },
   apply: { help: "unpack the changed files into the workspace on success; deleted ones stay" },
   detach: { help: "print the job's id and leave" },
   key: { value: "KEY", help: "idempotency key: the same key is the same job (default: a new one)" },
-  label: { value: "K=V", multiple: true, help: "a label; may be repeated" },
 };
 
 /** Hands a job in and, unless detached, follows it to its end. Answers the exit code. */
@@ -41,7 +38,7 @@ export async function submitJob(context: CommandContext, work: JobInput): Promis
   if (args.flag("apply") && workspace === undefined) {
     throw new UsageError("--apply needs --workspace", "name the folder that shall get the changes");
   }
-  const conditions = readConditions(context);
+  const conditions = readConditions(args);
   const key = args.text("key");
   const workspaceSha256 = workspace && (await sendWorkspace(context, workspace));
   const made = await context
@@ -56,16 +53,6 @@ export async function submitJob(context: CommandContext, work: JobInput): Promis
   if (result === undefined) return exitCodes.interrupted;
   await fetchResults(context, result, workspace);
   return exitCodeOfResult(result, true);
-}
-
-function readConditions({ args }: CommandContext): JobConditions {
-  const isolation = args.choice("isolation", isolationNames);
-  const timeout = args.text("timeout");
-  return {
-    ...(isolation && { isolation }),
-    ...(timeout !== undefined && { limits: { runTimeoutMs: parseDuration("--timeout", timeout) } }),
-    labels: args.pairs("label"),
-  };
 }
 
 async function sendWorkspace(context: CommandContext, folder: string): Promise<string> {

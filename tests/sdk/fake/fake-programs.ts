@@ -1,5 +1,6 @@
 /** The few programs that the fake server can run, by the first word of a command. */
 
+import { durationFromMs, timestampNow } from "@bufbuild/protobuf/wkt";
 import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { pack } from "tar-stream";
 import type { FakeBlobs } from "./fake-blobs.ts";
@@ -59,7 +60,18 @@ export function createPlay(blobs: FakeBlobs): Play {
       case "hang":
         stage.stdout("hanging\n");
         await stage.cancelled();
-        return { outcome: JobStatus.CANCELLED, reason: "CANCELLED", message: "on request" };
+        return {
+          ...{ outcome: JobStatus.CANCELLED, reason: "CANCELLED", message: "on request" },
+          cancel: {
+            ...{ requestedBy: "tok_1", requestTime: timestampNow(), detail: "on request" },
+            steps: [
+              { name: "delivered", after: durationFromMs(0) },
+              { name: "signalled", after: durationFromMs(2) },
+              { name: "stopped", after: durationFromMs(40) },
+              { name: "sandbox_removed", after: durationFromMs(95) },
+            ],
+          },
+        };
       case "changes": {
         const tar = await tarOf({ "src/new.txt": "new\n", "old.txt": "changed\n" });
         return { ...done, artifacts: [artifactOf(blobs, "changes.tar", tar)] };
