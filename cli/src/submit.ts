@@ -2,12 +2,7 @@
 
 import { toJson } from "@bufbuild/protobuf";
 import { type CreatedJob, type JobInput, type JobResult, JobStatus } from "@devmesh/sdk";
-import {
-  downloadArtifacts,
-  packWorkspace,
-  unpackArtifact,
-  uploadWorkspace,
-} from "@devmesh/sdk/node";
+import { applyChanges, downloadArtifacts, packWorkspace, uploadWorkspace } from "@devmesh/sdk/node";
 import { JobSchema } from "@devmesh/sdk/raw";
 import type { OptionTable } from "./args.ts";
 import type { CommandContext } from "./command.ts";
@@ -25,7 +20,7 @@ export const submitOptions: OptionTable = {
   "no-ignore": { help: "send what .gitignore names, too" },
   ...conditionOptions,
   out: { value: "DIR", help: "download the artifacts into this folder" },
-  apply: { help: "unpack the changed files into the workspace on success; deleted ones stay" },
+  apply: { help: "on success do to the workspace what the job did: write and delete files" },
   detach: { help: "print the job's id and leave" },
   key: { value: "KEY", help: "idempotency key: the same key is the same job (default: a new one)" },
 };
@@ -141,13 +136,12 @@ async function fetchResults(
     await output.talk("the changes are not applied: the job did not succeed");
     return;
   }
-  const changes = result.artifacts.find(({ name }) => name === "changes.tar");
+  const changes = await applyChanges(context.devmesh(), result.artifacts, workspace);
   if (changes === undefined) {
     await output.talk("nothing to apply: the job changed no files");
     return;
   }
-  const { written } = await unpackArtifact(context.devmesh(), changes, workspace);
-  await output.talk(
-    `applied ${written.length} files to ${workspace}; what the job deleted is still there`,
-  );
+  const { written, deleted } = changes;
+  const gone = deleted.length === 0 ? "" : `, deleted ${deleted.length}`;
+  await output.talk(`applied ${written.length} files to ${workspace}${gone}`);
 }

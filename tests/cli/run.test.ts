@@ -72,6 +72,20 @@ describe("devmesh run", function () {
     expect(gunzipSync(archive).includes("old.txt")).to.equal(true);
   });
 
+  it("deletes what the job deleted, and nothing outside of the workspace", async () => {
+    using outer = tempFolder({ "ws/kept": "", "ws/d/gone": "", out: "" });
+    const apply = ["run", "--apply", "-w", join(outer.path, "ws"), "--", "deletes"];
+    const { code, err } = await bed.cli([...apply, "d/gone", "not/there"]);
+    expect(code).to.equal(0);
+    expect(err).to.match(/applied 0 files to .*, deleted 1\n/);
+    expect(existsSync(join(outer.path, "ws/d"))).to.equal(false);
+    const refused = await bed.cli([...apply, "kept", "../out"]);
+    expect(refused.code).to.equal(2);
+    expect(refused.err).to.include("outside the folder");
+    expect(existsSync(join(outer.path, "out"))).to.equal(true);
+    expect(existsSync(join(outer.path, "ws/kept"))).to.equal(true);
+  });
+
   it("refuses changes that would leave the workspace", async () => {
     using outer = tempFolder({ "ws/a": "" });
     const { code, err } = await bed.cli([

@@ -34,6 +34,8 @@ export function createDevmesh(options: NodeDevmeshOptions): NodeDevmesh {
 
 export {
   type ApplyReport,
+  applyChanges,
+  type ChangesReport,
   type DownloadedArtifact,
   downloadArtifacts,
   unpackArtifact,

@@ -76,6 +76,10 @@ export function createPlay(blobs: FakeBlobs): Play {
         const tar = await tarOf({ "src/new.txt": "new\n", "old.txt": "changed\n" });
         return { ...done, artifacts: [artifactOf(blobs, "changes.tar", tar)] };
       }
+      case "deletes": {
+        const list = rest.map((path) => `${path}\0`).join("");
+        return { ...done, artifacts: [artifactOf(blobs, "changes.deleted", Buffer.from(list))] };
+      }
       case "escape": {
         const tar = await tarOf({ "../escaped.txt": "out\n" });
         return { ...done, artifacts: [artifactOf(blobs, "changes.tar", tar)] };
