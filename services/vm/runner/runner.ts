@@ -189,7 +189,7 @@ export class Runner {
     const leases = runs.map(({ jobId, epoch }) => ({ jobId, epoch }));
     // A call that hangs leaves time for others before the leases run out.
     const timeoutMs = Math.min(callTimeoutMs, this.#leaseTtlMs / 3);
-    const answer = await this.#options.backend.runners.heartbeat(
+    const answer = await this.#options.backend.heartbeats.heartbeat(
       { runnerId: this.id, leases },
       { timeoutMs, signal: this.#ended.signal },
     );
