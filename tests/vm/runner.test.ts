@@ -146,6 +146,37 @@ describe("runner", () => {
       expect(driver.created).to.have.length(1);
     });
 
+    it("renews no lease whose end is on its way, and goes on when that fails", async () => {
+      const { faults } = bed.start();
+      const leases: number[] = [];
+      faults.always("Heartbeat", async (call) => {
+        const answer = await call();
+        leases.push((answer as { message: { leases: unknown[] } }).message.leases.length);
+        return answer;
+      });
+      const beats = async (count: number) => {
+        const from = leases.length;
+        await bed.until(() => leases.length >= from + count, { timePasses: true });
+        return leases.slice(from);
+      };
+      const told = Promise.withResolvers<void>();
+      const failed = Promise.withResolvers<void>();
+      faults.next("FinishJob", async () => {
+        told.resolve();
+        await failed.promise;
+        throw new DevmeshError("UNAVAILABLE", "broken on purpose");
+      });
+      const id = await bed.command("echo", "hi");
+      await told.promise;
+      expect(await beats(2)).to.deep.equal([0, 0]);
+      faults.always("FinishJob", failBefore("UNAVAILABLE"));
+      failed.resolve();
+      expect(await beats(5)).to.include(1);
+      faults.heal();
+      const { status, attempt } = await bed.ended(id, { timePasses: true });
+      expect([status, attempt]).to.deep.equal([SUCCEEDED, 1]);
+    });
+
     it("keeps its lease over heartbeats that fail now and then", async () => {
       const { faults, driver } = bed.start();
       const end = Promise.withResolvers<number>();

@@ -2,6 +2,7 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
+import { durationMs } from "@bufbuild/protobuf/wkt";
 import { Isolation, type JobResult, JobResultSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type { Lease } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
@@ -25,10 +26,14 @@ export interface JobRunOptions extends AttemptTools {
   readonly monotonicMs: () => number;
 }
 
+/** The longest wait for an answer about the end; shorter where leases live shorter. */
+const maxTellMs = 10_000;
+
 /** An attempt that runs. */
 export class JobRun {
   readonly #options: JobRunOptions;
   readonly #lease: Lease;
+  readonly #beatSettled: () => Promise<unknown>;
   readonly jobId: string;
   readonly epoch: number;
   /** Aborts when nothing may be written any more. Comes with `#killed`. */
@@ -42,10 +47,13 @@ export class JobRun {
   #stoppedBy: Stop | undefined;
   #driver: SandboxDriver | undefined;
   #processesLeft = 0;
+  #isTelling = false;
 
-  constructor(options: JobRunOptions, lease: Lease) {
+  /** `beatSettled` resolves when the heartbeat that is on its way, if one is, has its answer or none. */
+  constructor(options: JobRunOptions, lease: Lease, beatSettled: () => Promise<unknown>) {
     this.#options = options;
     this.#lease = lease;
+    this.#beatSettled = beatSettled;
     this.jobId = lease.job?.id ?? "";
     this.epoch = lease.epoch;
     this.#trail = new CancelTrail(options.monotonicMs);
@@ -65,6 +73,14 @@ export class JobRun {
     });
     // Asked for between the queue and this host: no heartbeat need tell it.
     if (lease.job?.cancelRequested === true) this.cancel();
+  }
+
+  /**
+   * True while heartbeats shall renew the lease. Not while its end is being
+   * told: a renewal that comes in after the end would be fenced for nothing.
+   */
+  get isRenewed(): boolean {
+    return !this.#isTelling;
   }
 
   /** The lease is lost: the work is killed and nothing more is written. */
@@ -224,7 +240,20 @@ export class JobRun {
   ): Promise<unknown> {
     const { clock } = this.#options;
     const { signal } = this.#fenced;
-    return untilAnswered(() => call({ timeoutMs: 10_000, signal }), { clock, signal });
+    const { ttl } = this.#lease;
+    // A try that hangs ends in time for the lease to be renewed.
+    const timeoutMs = ttl === undefined ? maxTellMs : Math.min(maxTellMs, durationMs(ttl) / 2);
+    const attempt = async () => {
+      this.#isTelling = true;
+      try {
+        await this.#beatSettled();
+        return await call({ timeoutMs, signal });
+      } catch (error) {
+        this.#isTelling = false;
+        throw error;
+      }
+    };
+    return untilAnswered(attempt, { clock, signal });
   }
 
   #logEnd(error: unknown, text: string): void {

@@ -41,6 +41,8 @@ export class Runner {
   #leaseTtlMs = 12_000;
   /** What the backend knows of this host, as JSON; empty if it does not know it. */
   #shown = "";
+  /** Resolves when the heartbeat that is on its way has its answer, or none. */
+  #beat: Promise<void> = Promise.resolve();
   /** Failed heartbeats since the last one that was answered. */
   #failedBeats = 0;
   /** There while the backend wants this runner drained; resolves when it does no more. */
@@ -144,7 +146,7 @@ export class Runner {
   }
 
   #run(lease: Lease): void {
-    const run = new JobRun(this.#options, lease);
+    const run = new JobRun(this.#options, lease, () => this.#beat);
     // A newer lease of a job says that the older one is lost.
     for (const other of this.#runs.keys()) if (other.jobId === run.jobId) other.fence();
     // An ask that was on its way when the drain began may still be answered.
@@ -162,9 +164,12 @@ export class Runner {
     const { signal } = this.#ended;
     await Promise.race([this.#known.promise, aborted(signal)]);
     await this.#forever(signal, async () => {
-      const runs = [...this.#runs.keys()];
+      const runs = [...this.#runs.keys()].filter(({ isRenewed }) => isRenewed);
+      const beat = this.#sendBeat(runs);
+      // Who waits for it only wants it to be over; here it may fail.
+      this.#beat = beat.catch(() => {});
       try {
-        await this.#beat(runs);
+        await beat;
         this.#failedBeats = 0;
       } catch (error) {
         this.#failedBeats += 1;
@@ -175,7 +180,7 @@ export class Runner {
     });
   }
 
-  async #beat(runs: readonly JobRun[]): Promise<void> {
+  async #sendBeat(runs: readonly JobRun[]): Promise<void> {
     try {
       await this.#renew(runs);
     } catch (error) {
