@@ -75,18 +75,22 @@ export function formatJob(
   return told.map(([name, value]) => `${name.padEnd(10)} ${value}\n`).join("");
 }
 
-/** Who asked for a cancel, and what was done about it. */
-function cancelRows(receipt: CancelReceipt): Row[] {
-  const { requestedBy, requestTime, detail, steps, processesLeft } = receipt;
-  const by = requestedBy === "" ? "" : `asked by ${inline(requestedBy)}`;
-  const asked = [by, showTime(requestTime), inline(detail, 300)].filter(Boolean).join(", ");
+/** What was done about a cancel, and what was left. */
+export function formatSteps({ steps, processesLeft }: CancelReceipt): string {
   const done = steps.map(({ name, after }) => {
     return `${inline(name)} +${after === undefined ? 0 : durationMs(after)} ms`;
   });
-  const left = `${processesLeft} processes left`;
+  return [...done, `${processesLeft} processes left`].join(", ");
+}
+
+/** Who asked for a cancel, and what was done about it. */
+function cancelRows(receipt: CancelReceipt): Row[] {
+  const { requestedBy, requestTime, detail } = receipt;
+  const by = requestedBy === "" ? "" : `asked by ${inline(requestedBy)}`;
+  const asked = [by, showTime(requestTime), inline(detail, 300)].filter(Boolean).join(", ");
   return [
     ["cancel", asked],
-    ["cancel", [...done, left].join(", ")],
+    ["cancel", formatSteps(receipt)],
   ];
 }
 

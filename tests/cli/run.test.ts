@@ -28,6 +28,7 @@ describe("devmesh run", function () {
     [["exit", "7"], 7],
     [["exit", "255"], 255],
     [["timeout"], 124],
+    [["silent"], 124],
     [["missing"], 1],
   ] as const) {
     it(`answers ${code} for ${program.join(" ")}`, async () => {
@@ -110,6 +111,7 @@ describe("devmesh run", function () {
     const other = await bed.cli(["run", "--key", "k-1", "--", "echo", "other"]);
     expect(other.code).to.equal(5);
     expect(other.err).to.include("KEY_REUSED").and.include("remedy: use a new --key");
+    expect(other.err).to.include(`devmesh jobs get ${first.out.trim()}`);
   });
 
   it("sends conditions", async () => {
@@ -157,6 +159,7 @@ describe("devmesh run", function () {
     });
     expect(code).to.equal(130);
     expect(err).to.include("cancelling job_").and.include("cancelled");
+    expect(err).to.include("cancel: delivered +0 ms, signalled +2 ms");
     expect(bed.fake.jobs.all()[0]?.cancelRequested).to.equal(true);
   });
 

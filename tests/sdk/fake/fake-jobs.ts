@@ -83,7 +83,7 @@ export class FakeJobs {
     if (before !== undefined) {
       if (before.print === print) return { job: this.entry(before.id).job, replayed: true };
       throw new DevmeshError("KEY_REUSED", "the idempotency key was used with another request", {
-        metadata: { key },
+        metadata: { key, job_id: before.id },
       });
     }
     if (spec.workspaceSha256 !== "") this.#blobs.get(spec.workspaceSha256);

@@ -55,6 +55,8 @@ export function createPlay(blobs: FakeBlobs): Play {
         return done;
       case "timeout":
         return failed("TIMEOUT", "the run time limit was reached", { exitCode: 137 });
+      case "silent":
+        return failed("SILENT", "no output for 30 s, the silence timeout", { exitCode: 143 });
       case "missing":
         return failed("COMMAND_NOT_FOUND", "there is no program missing");
       case "hang":
