@@ -75,7 +75,11 @@ describe("cancel", () => {
     faults.next("LeaseJobs", async (call) => {
       const answer = await call();
       const { message } = answer as { message: { leases?: { job?: Job }[] } };
-      for (const { job } of message.leases ?? []) if (job) job.cancelRequested = true;
+      for (const { job } of message.leases ?? []) {
+        if (job === undefined) continue;
+        await cancel(job.id);
+        job.cancelRequested = true;
+      }
       return answer;
     });
     const job = await bed.ended(await bed.command("sleep"));

@@ -168,7 +168,7 @@ describe("runner", () => {
       });
       const id = await bed.command("echo", "hi");
       await told.promise;
-      expect(await beats(2)).to.deep.equal([0, 0]);
+      expect(await beats(1)).to.deep.equal([0]);
       faults.always("FinishJob", failBefore("UNAVAILABLE"));
       failed.resolve();
       expect(await beats(5)).to.include(1);
