@@ -149,8 +149,7 @@ export class Runner {
     const run = new JobRun(this.#options, lease, () => this.#beat);
     // A newer lease of a job says that the older one is lost.
     for (const other of this.#runs.keys()) if (other.jobId === run.jobId) other.fence();
-    // An ask that was on its way when the drain began may still be answered.
-    if (this.#stopped.signal.aborted || this.#resumed !== undefined) run.shutDown();
+    if (this.#stopped.signal.aborted) run.shutDown();
     const done = run.run().finally(() => this.#runs.delete(run));
     this.#runs.set(run, done);
   }
@@ -210,7 +209,11 @@ export class Runner {
     this.#lastAnswerMs = this.#options.clock.now();
   }
 
-  /** Asks for no more work while the backend says so; what runs goes on to its end. */
+  /**
+   * Asks for no more work while the backend says so; what runs goes on to its
+   * end. So does what an ask that was on its way still brings: the backend
+   * gave it before the drain, or after it.
+   */
   #drain(draining: boolean): void {
     if (draining) {
       this.#resumed ??= Promise.withResolvers();
