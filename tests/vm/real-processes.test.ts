@@ -1,4 +1,4 @@
-/** A cancel against real processes: what they are sent, that they are gone, and what the receipt says. */
+/** What a stop does to real processes: what they are sent, that they are gone, and what is told of it. */
 import { randomInt } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -10,7 +10,7 @@ import { ProcessDriver } from "../../services/vm/drivers/process/process-driver.
 import { processesWith } from "../e2e/processes.ts";
 import { Bed } from "./bed.ts";
 
-describe("cancel of real processes", function () {
+describe("a stop of real processes", function () {
   this.timeout(60_000);
   let bed: Bed;
   let folder: string;
@@ -40,6 +40,21 @@ describe("cancel of real processes", function () {
   }
 
   const namesOf = ({ result }: Job) => result?.cancel?.steps.map(({ name }) => name);
+
+  it("ends what is silent for too long", async () => {
+    bed.startReal(driver, 300);
+    const marker = `marker-${randomInt(1e9)}`;
+    const argv = ["sh", "-c", `echo ready; sleep 600 # ${marker}`];
+    const id = await bed.submit({
+      work: { case: "command", value: { argv } },
+      limits: { silenceTimeout: { seconds: 2n } },
+    });
+    const { status, result } = await bed.ended(id);
+    expect([status, result?.reason]).to.deep.equal([JobStatus.FAILED, "SILENT"]);
+    expect(result?.message).to.include("2 s");
+    expect(await bed.log(id)).to.match(/^ready\n/);
+    expect(processesWith(marker)).to.deep.equal([]);
+  });
 
   it("reaches the code by SIGTERM, which ends as it likes within its grace", async () => {
     const marker = `marker-${randomInt(1e9)}`;
