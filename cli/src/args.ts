@@ -76,7 +76,7 @@ export class Args {
     const text = this.text(name);
     if (text === undefined) return undefined;
     const value = Number(text);
-    if (/^\d+$/.test(text) && value >= least && value <= most) return value;
+    if (/^-?\d+$/.test(text) && value >= least && value <= most) return value;
     throw new UsageError(`--${name}: needs a whole number from ${least} to ${most}`);
   }
 

@@ -72,7 +72,11 @@ function remedyOf(error: DevmeshApiError, url: string): string {
         ? "`devmesh jobs list` shows the jobs there are"
         : "";
     case "KEY_REUSED":
-      return "use a new --key, or none, for another request";
+      return `use a new --key, or none, for another request${
+        error.metadata.job_id === undefined
+          ? ""
+          : `; \`devmesh jobs get ${error.metadata.job_id}\` shows the job that the key made`
+      }`;
     case "MODEL_NOT_FOUND":
       return "`devmesh models` shows the models there are";
     case "ISOLATION_UNAVAILABLE":

@@ -9,6 +9,7 @@ import {
 } from "@devmesh/sdk";
 import { eventToJson } from "./event-json.ts";
 import { exitCodes } from "./exit-codes.ts";
+import { formatSteps } from "./job-text.ts";
 import type { Output } from "./output.ts";
 import { showStatus } from "./status.ts";
 import type { Paint } from "./style.ts";
@@ -85,7 +86,8 @@ async function showEvent({ kind, seq }: JobEvent, output: Output, paint: Paint):
 async function showResult(result: JobResult, output: Output, paint: Paint): Promise<void> {
   const why = [result.reason, inline(result.message, 300)].filter(Boolean).join(": ");
   await output.talk(`${showStatus(result.outcome, paint)}${why === "" ? "" : ` ${why}`}`);
-  const { agent } = result;
+  const { agent, cancel } = result;
+  if (cancel !== undefined) await output.talk(paint("grey", `cancel: ${formatSteps(cancel)}`));
   if (agent !== undefined) {
     await output.talk(
       `${agent.steps} steps, ${agent.inputTokens} + ${agent.outputTokens} tokens, ${inline(agent.model)}`,
@@ -102,11 +104,14 @@ async function showResult(result: JobResult, output: Output, paint: Paint): Prom
   }
 }
 
+/** Reasons that say which time limit ended a job. */
+const timeLimits: readonly string[] = ["TIMEOUT", "SILENT", "QUEUE_TIMEOUT"];
+
 /** The exit code of a job's end; the program's own where `own` is asked for. */
 export function exitCodeOfResult(result: JobResult, own: boolean): number {
   if (result.outcome === JobStatus.SUCCEEDED) return exitCodes.ok;
   if (result.outcome === JobStatus.CANCELLED) return exitCodes.interrupted;
-  if (result.reason === "TIMEOUT") return exitCodes.timeout;
+  if (timeLimits.includes(result.reason)) return exitCodes.timeout;
   if (own && result.exitCode !== undefined && result.exitCode !== 0) return result.exitCode;
   return exitCodes.failed;
 }

@@ -19,6 +19,10 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   agent: { summary: "let the coding agent do a task", load: () => import("./commands/agent.ts") },
   "jobs list": { summary: "list jobs", load: () => import("./commands/jobs-list.ts") },
   "jobs get": { summary: "show a job", load: () => import("./commands/jobs-get.ts") },
+  "jobs why": {
+    summary: "say why a job is not running",
+    load: () => import("./commands/jobs-why.ts"),
+  },
   "jobs watch": { summary: "follow a job's log", load: () => import("./commands/jobs-watch.ts") },
   "jobs log": {
     summary: "print or save a job's raw log",
@@ -26,12 +30,30 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   },
   "jobs cancel": { summary: "cancel a job", load: () => import("./commands/jobs-cancel.ts") },
   "jobs retry": {
-    summary: "run an ended job again",
+    summary: "run ended jobs again",
     load: () => import("./commands/jobs-retry.ts"),
   },
   "jobs artifacts": {
     summary: "list or download what a job left",
     load: () => import("./commands/jobs-artifacts.ts"),
+  },
+  queue: { summary: "show the queue", load: () => import("./commands/queue.ts") },
+  "queue pause": {
+    summary: "start no more jobs",
+    load: () => import("./commands/queue-pause.ts"),
+  },
+  "queue resume": {
+    summary: "start jobs again",
+    load: () => import("./commands/queue-resume.ts"),
+  },
+  agents: { summary: "list the runners", load: () => import("./commands/agents.ts") },
+  "agents drain": {
+    summary: "let a runner take no new jobs",
+    load: () => import("./commands/agents-drain.ts"),
+  },
+  "agents resume": {
+    summary: "let a drained runner take jobs again",
+    load: () => import("./commands/agents-resume.ts"),
   },
   ingest: { summary: "add files to the memory", load: () => import("./commands/ingest.ts") },
   search: { summary: "search the memory", load: () => import("./commands/search.ts") },

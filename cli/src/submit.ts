@@ -1,18 +1,12 @@
 /** Owns the way of `run` and `agent`: upload, create, follow, fetch what it left. */
 
 import { toJson } from "@bufbuild/protobuf";
-import type { CreatedJob, JobConditions, JobInput, JobResult } from "@devmesh/sdk";
-import { isolationNames, JobStatus } from "@devmesh/sdk";
-import {
-  downloadArtifacts,
-  packWorkspace,
-  unpackArtifact,
-  uploadWorkspace,
-} from "@devmesh/sdk/node";
+import { type CreatedJob, type JobInput, type JobResult, JobStatus } from "@devmesh/sdk";
+import { applyChanges, downloadArtifacts, packWorkspace, uploadWorkspace } from "@devmesh/sdk/node";
 import { JobSchema } from "@devmesh/sdk/raw";
 import type { OptionTable } from "./args.ts";
 import type { CommandContext } from "./command.ts";
-import { parseDuration } from "./duration.ts";
+import { conditionOptions, readConditions } from "./conditions.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { exitCodeOfResult, followJob } from "./follow.ts";
 import { Progress } from "./progress.ts";
@@ -24,13 +18,11 @@ import { UsageError } from "./usage-error.ts";
 export const submitOptions: OptionTable = {
   workspace: { value: "DIR", short: "w", help: "the folder to work in (default: an empty one)" },
   "no-ignore": { help: "send what .gitignore names, too" },
-  isolation: { value: "TIER", help: `the least isolation: ${isolationNames.join(", ")}` },
-  timeout: { value: "TIME", help: "end the job after this time, for example 90s, 15m" },
+  ...conditionOptions,
   out: { value: "DIR", help: "download the artifacts into this folder" },
-  apply: { help: "unpack the changed files into the workspace on success; deleted ones stay" },
+  apply: { help: "on success do to the workspace what the job did: write and delete files" },
   detach: { help: "print the job's id and leave" },
   key: { value: "KEY", help: "idempotency key: the same key is the same job (default: a new one)" },
-  label: { value: "K=V", multiple: true, help: "a label; may be repeated" },
 };
 
 /** Hands a job in and, unless detached, follows it to its end. Answers the exit code. */
@@ -41,7 +33,7 @@ export async function submitJob(context: CommandContext, work: JobInput): Promis
   if (args.flag("apply") && workspace === undefined) {
     throw new UsageError("--apply needs --workspace", "name the folder that shall get the changes");
   }
-  const conditions = readConditions(context);
+  const conditions = readConditions(args);
   const key = args.text("key");
   const workspaceSha256 = workspace && (await sendWorkspace(context, workspace));
   const made = await context
@@ -56,16 +48,6 @@ export async function submitJob(context: CommandContext, work: JobInput): Promis
   if (result === undefined) return exitCodes.interrupted;
   await fetchResults(context, result, workspace);
   return exitCodeOfResult(result, true);
-}
-
-function readConditions({ args }: CommandContext): JobConditions {
-  const isolation = args.choice("isolation", isolationNames);
-  const timeout = args.text("timeout");
-  return {
-    ...(isolation && { isolation }),
-    ...(timeout !== undefined && { limits: { runTimeoutMs: parseDuration("--timeout", timeout) } }),
-    labels: args.pairs("label"),
-  };
 }
 
 async function sendWorkspace(context: CommandContext, folder: string): Promise<string> {
@@ -154,13 +136,12 @@ async function fetchResults(
     await output.talk("the changes are not applied: the job did not succeed");
     return;
   }
-  const changes = result.artifacts.find(({ name }) => name === "changes.tar");
+  const changes = await applyChanges(context.devmesh(), result.artifacts, workspace);
   if (changes === undefined) {
     await output.talk("nothing to apply: the job changed no files");
     return;
   }
-  const { written } = await unpackArtifact(context.devmesh(), changes, workspace);
-  await output.talk(
-    `applied ${written.length} files to ${workspace}; what the job deleted is still there`,
-  );
+  const { written, deleted } = changes;
+  const gone = deleted.length === 0 ? "" : `, deleted ${deleted.length}`;
+  await output.talk(`applied ${written.length} files to ${workspace}${gone}`);
 }

@@ -25,6 +25,8 @@ export interface VmOptions {
   readonly version: string;
   /** The way to the backend. */
   readonly api: Transport;
+  /** The way for heartbeats, which nothing else may hold up. Default: `api`. */
+  readonly heartbeats?: Transport;
 }
 
 /** Builds the sandbox host and starts its runner. */
@@ -36,7 +38,7 @@ export async function buildVm(options: VmOptions): Promise<App> {
   // Files of attempts that an earlier process did not end.
   await rm(join(config.stateDir, "runs"), { recursive: true, force: true });
   const runner = new Runner({
-    backend: backendOf(api),
+    backend: backendOf(api, options.heartbeats),
     host,
     clock,
     ids,
@@ -47,6 +49,8 @@ export async function buildVm(options: VmOptions): Promise<App> {
     backendUrl: config.apiUrl,
     nodePath: process.execPath,
     agentPath: config.agentPath,
+    graceMs: config.stopGraceMs,
+    monotonicMs: () => performance.now(),
   });
   runner.start();
   return {

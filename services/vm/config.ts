@@ -25,6 +25,8 @@ export interface VmConfig {
   readonly serviceToken: string | undefined;
   /** How many jobs run at once. Default: the number of processors, 2 at least. */
   readonly capacity: number;
+  /** How long a program that is told to stop has before it is killed. Default: 5000. */
+  readonly stopGraceMs: number;
   /** Which drivers to offer. Default: all. */
   readonly drivers: readonly DriverName[];
   /** The image of containers. Default: `devmesh-base:latest`. */
@@ -68,6 +70,7 @@ export function readVmConfig(env: Env): VmConfig {
     apiUrl: reader.url("API_URL", ["http"], "http://127.0.0.1:8080"),
     serviceToken: reader.secret("DEVMESH_SERVICE_TOKEN"),
     capacity: reader.integer("RUNNER_CAPACITY", Math.max(2, cpus().length), { min: 1, max: 1000 }),
+    stopGraceMs: reader.integer("STOP_GRACE_MS", 5_000, { min: 0, max: 300_000 }),
     drivers: driverNames.filter((name) => names.includes(name)),
     dockerImage: reader.string("DOCKER_IMAGE", "devmesh-base:latest"),
     dockerSocket: dockerHost.replace(/^unix:\/\//, ""),

@@ -18,13 +18,16 @@ await exitOnConfigError(async () => {
   const clock = new SystemClock();
   const ids = new SortableIds(clock);
   const { serviceToken } = config;
-  const api = createServiceTransport({ url: config.apiUrl, serviceToken, clock });
-  const app = await buildVm({ config, logger, clock, ids, version, api });
+  const way = { url: config.apiUrl, serviceToken, clock };
+  const api = createServiceTransport(way);
+  const heartbeats = createServiceTransport({ ...way, ownConnection: true });
+  const app = await buildVm({ config, logger, clock, ids, version, api, heartbeats });
   const served = servePrivately(app, { ...config, logger, clock, ids });
   const server = await startServer({ ...served, ...config, logger, http2: "grpc-js" });
   await untilSignalled(async () => {
     await app.close();
     await server.close(10_000);
     api.close();
+    heartbeats.close();
   });
 });

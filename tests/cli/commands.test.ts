@@ -52,7 +52,7 @@ describe("devmesh commands", function () {
     const id = await create("bytes");
     expect((await bed.cli(["jobs", "get", id])).out).to.include(`id         ${id}`);
     const { data } = await json("jobs", "get", id, "--events");
-    expect(data).to.have.all.keys("job", "events");
+    expect(data).to.have.all.keys("job", "events", "fencedWrites");
     const events = data.events as Record<string, unknown>[];
     expect(events.map(({ seq }) => seq)).to.deep.equal(events.map((_, i) => i + 1));
     expect(events.at(-1)).to.include({ type: "result" });

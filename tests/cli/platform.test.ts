@@ -79,12 +79,13 @@ describe("devmesh against its platform", function () {
   });
 
   it("takes a workspace there and the changes back", async () => {
-    using workspace = tempFolder({ "a.txt": "a" });
-    const program = "cat a.txt; mkdir -p d; echo b > d/b.txt; echo changed > a.txt";
+    using workspace = tempFolder({ "a.txt": "a", "old/c.txt": "c" });
+    const program = "cat a.txt; mkdir -p d; echo b > d/b.txt; echo changed > a.txt; rm -r old";
     const args = ["run", "-q", "-w", workspace.path, "--apply", "--", "sh", "-c", program];
     expect(await cli(args)).to.include({ code: 0, out: "a", err: "" });
     expect(readFileSync(join(workspace.path, "a.txt"), "utf8")).to.equal("changed\n");
     expect(readFileSync(join(workspace.path, "d/b.txt"), "utf8")).to.equal("b\n");
+    expect(existsSync(join(workspace.path, "old"))).to.equal(false);
   });
 
   it("numbers the events without a gap", async () => {

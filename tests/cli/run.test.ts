@@ -28,6 +28,7 @@ describe("devmesh run", function () {
     [["exit", "7"], 7],
     [["exit", "255"], 255],
     [["timeout"], 124],
+    [["silent"], 124],
     [["missing"], 1],
   ] as const) {
     it(`answers ${code} for ${program.join(" ")}`, async () => {
@@ -72,6 +73,20 @@ describe("devmesh run", function () {
     expect(gunzipSync(archive).includes("old.txt")).to.equal(true);
   });
 
+  it("deletes what the job deleted, and nothing outside of the workspace", async () => {
+    using outer = tempFolder({ "ws/kept": "", "ws/d/gone": "", out: "" });
+    const apply = ["run", "--apply", "-w", join(outer.path, "ws"), "--", "deletes"];
+    const { code, err } = await bed.cli([...apply, "d/gone", "not/there"]);
+    expect(code).to.equal(0);
+    expect(err).to.match(/applied 0 files to .*, deleted 1\n/);
+    expect(existsSync(join(outer.path, "ws/d"))).to.equal(false);
+    const refused = await bed.cli([...apply, "kept", "../out"]);
+    expect(refused.code).to.equal(2);
+    expect(refused.err).to.include("outside the folder");
+    expect(existsSync(join(outer.path, "out"))).to.equal(true);
+    expect(existsSync(join(outer.path, "ws/kept"))).to.equal(true);
+  });
+
   it("refuses changes that would leave the workspace", async () => {
     using outer = tempFolder({ "ws/a": "" });
     const { code, err } = await bed.cli([
@@ -96,6 +111,7 @@ describe("devmesh run", function () {
     const other = await bed.cli(["run", "--key", "k-1", "--", "echo", "other"]);
     expect(other.code).to.equal(5);
     expect(other.err).to.include("KEY_REUSED").and.include("remedy: use a new --key");
+    expect(other.err).to.include(`devmesh jobs get ${first.out.trim()}`);
   });
 
   it("sends conditions", async () => {
@@ -143,6 +159,7 @@ describe("devmesh run", function () {
     });
     expect(code).to.equal(130);
     expect(err).to.include("cancelling job_").and.include("cancelled");
+    expect(err).to.include("cancel: delivered +0 ms, signalled +2 ms");
     expect(bed.fake.jobs.all()[0]?.cancelRequested).to.equal(true);
   });
 

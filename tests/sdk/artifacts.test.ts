@@ -1,10 +1,19 @@
 /** What comes back: whole, and never outside the folder. */
-import { existsSync, lstatSync, readFileSync, readlinkSync, statSync, symlinkSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+} from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { createRouterTransport } from "@connectrpc/connect";
 import { createDevmesh } from "@devmesh/sdk";
 import {
+  applyChanges,
   downloadArtifacts,
   packWorkspace,
   unpackArtifact,
@@ -117,6 +126,75 @@ describe("artifacts", () => {
     await unpack([{ name: "l", content: "x" }], join(outer.path, "ws"));
     expect(lstatSync(join(outer.path, "ws/l")).isFile()).to.equal(true);
     expect(readFileSync(join(outer.path, "target"), "utf8")).to.equal("untouched");
+  });
+
+  describe("that are changes", () => {
+    const put = async (name: string, content: Uint8Array) => {
+      const { sha256 } = await devmesh.blobs.put(content);
+      return { name, sha256 };
+    };
+    const deletions = (...paths: string[]) =>
+      put("changes.deleted", Buffer.from(paths.map((path) => `${path}\0`).join("")));
+
+    it("delete and write, and take folders away that they empty", async () => {
+      using folder = tempFolder({
+        "gone.txt": "",
+        "odd\nname": "",
+        "d/e/gone": "",
+        "full/gone": "",
+        "full/kept": "",
+        "was-file": "",
+        "was-dir/x": "",
+        "now-folder/x": "",
+      });
+      symlinkSync("kept", join(folder.path, "full/link"));
+      const artifacts = [
+        await deletions(
+          ...["gone.txt", "odd\nname", "d/e/gone", "full/gone", "full/link", "was-file"],
+          ...["was-dir/x", "now-folder", "never/there"],
+        ),
+        await put(
+          "changes.tar",
+          await tarOf([
+            { name: "was-file/y", content: "y" },
+            { name: "was-dir", content: "z" },
+          ]),
+        ),
+      ];
+      const report = await applyChanges(devmesh, artifacts, folder.path);
+      expect(report?.deleted).to.deep.equal([
+        ...["gone.txt", "odd\nname", "d/e/gone", "full/gone", "full/link", "was-file"],
+        "was-dir/x",
+      ]);
+      expect(report?.written).to.deep.equal(["was-file/y", "was-dir"]);
+      const left = readdirSync(folder.path, { recursive: true, encoding: "utf8" }).sort();
+      expect(left).to.deep.equal([
+        ...["full", "full/kept", "now-folder", "now-folder/x"],
+        ...["was-dir", "was-file", "was-file/y"],
+      ]);
+    });
+
+    it("may be deletions only, or none at all", async () => {
+      using folder = tempFolder({ a: "", b: "" });
+      const report = await applyChanges(devmesh, [await deletions("a")], folder.path);
+      expect(report).to.deep.equal({ written: [], deleted: ["a"] });
+      expect(await applyChanges(devmesh, [], folder.path)).to.equal(undefined);
+      expect(readdirSync(folder.path)).to.deep.equal(["b"]);
+    });
+
+    for (const path of ["../out", "a/../../out", "/etc/devmesh-out", "..\\out", ".", "l/x"]) {
+      it(`delete nothing where one of them is ${path}`, async () => {
+        using outer = tempFolder({ "ws/inside": "", out: "", "elsewhere/x": "" });
+        symlinkSync("../elsewhere", join(outer.path, "ws/l"));
+        const artifacts = [await deletions("inside", path)];
+        const ws = join(outer.path, "ws");
+        const error = await applyChanges(devmesh, artifacts, ws).catch((e: unknown) => e);
+        expect(error).to.be.instanceOf(WorkspaceError);
+        for (const name of ["ws/inside", "out", "elsewhere/x"]) {
+          expect(existsSync(join(outer.path, name)), name).to.equal(true);
+        }
+      });
+    }
   });
 
   it("tells a broken archive", async () => {

@@ -10,7 +10,7 @@ import { FakeDevmesh, ownerSecret } from "./fake/fake-devmesh.ts";
 import { type TempFolder, tempFolder } from "./temp-folder.ts";
 
 const root = join(import.meta.dirname, "..", "..");
-const maxBrowserBytes = 40_000;
+const maxBrowserBytes = 45_000;
 
 const script = `
 import { createDevmesh, JobStatus } from "@devmesh/sdk";

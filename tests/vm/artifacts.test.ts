@@ -51,6 +51,25 @@ describe("artifacts", () => {
     expect((await stored(tree, tree)).artifacts).to.deep.equal([]);
   });
 
+  it("name every deleted file, those too large for the patch too, and nothing that stands in its place", async () => {
+    const before: Tree = new Map([
+      ["kept", file("k")],
+      ["gone", file("g")],
+      ["dir/very large", file(Buffer.alloc(3 << 20, "x"))],
+      ["odd\nname", file("o")],
+      ["now a link out", file("f")],
+    ]);
+    const after: Tree = new Map([
+      ["kept", file("k")],
+      ["now a link out", link("../../etc/passwd")],
+    ]);
+    const { artifacts, leftOut } = await stored(before, after);
+    expect(artifacts.map(({ name }) => name)).to.deep.equal(["changes.patch", "changes.deleted"]);
+    const list = await content(artifacts[1]?.sha256 ?? "");
+    expect(list.toString()).to.equal("dir/very large\0gone\0odd\nname\0");
+    expect(leftOut).to.deep.equal(["now a link out"]);
+  });
+
   it("are the patch, small files by name, and all changed files as a tar", async () => {
     const before: Tree = new Map([["kept", file("k")]]);
     const large = Buffer.alloc(5 << 20, "x");

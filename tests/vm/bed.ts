@@ -15,10 +15,11 @@ import {
 import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { DevmeshError, type Reason } from "@devmesh/mesh/errors";
 import { silentLogger } from "@devmesh/mesh/log";
-import { SortableIds, TestClock } from "@devmesh/mesh/runtime";
+import { type Clock, SortableIds, SystemClock, TestClock } from "@devmesh/mesh/runtime";
 import { createInProcessTransport, serviceClientInterceptors } from "@devmesh/mesh/transport";
 import { type BuiltApi, buildApi } from "../../services/api/app.ts";
 import { readApiConfig } from "../../services/api/config.ts";
+import type { SandboxDriver } from "../../services/vm/drivers/driver.ts";
 import { backendOf } from "../../services/vm/runner/backend.ts";
 import { Runner } from "../../services/vm/runner/runner.ts";
 import { Host } from "../../services/vm/sandboxes/host.ts";
@@ -95,7 +96,7 @@ export class Bed {
   readonly #api: BuiltApi;
   readonly #folder: string;
   readonly #ids: SortableIds;
-  readonly #runners: TestRunner[] = [];
+  readonly #runners: Omit<TestRunner, "driver">[] = [];
 
   private constructor(api: BuiltApi, folder: string, clock: TestClock) {
     this.#api = api;
@@ -131,13 +132,22 @@ export class Bed {
 
   /** Starts a runner with a driver and a breakable way of its own. */
   start(options: { capacity?: number; driver?: TestDriver } = {}): TestRunner {
-    const faults = new Faults();
     const { capacity = 4, driver = new TestDriver() } = options;
+    return { ...this.#start(capacity, driver, this.clock), driver };
+  }
+
+  /** Starts a runner with a real driver, on the machine's own clock. */
+  startReal(driver: SandboxDriver, graceMs: number): Omit<TestRunner, "driver"> {
+    return this.#start(4, driver, new SystemClock(), graceMs);
+  }
+
+  #start(capacity: number, driver: SandboxDriver, clock: Clock, graceMs = 5_000) {
+    const faults = new Faults();
     const logger = silentLogger();
     const runner = new Runner({
       backend: backendOf(this.#transport([faults.interceptor])),
       host: new Host({ drivers: [driver], logger }),
-      clock: this.clock,
+      clock,
       ids: this.#ids,
       logger,
       version: "0.0.0",
@@ -146,8 +156,10 @@ export class Bed {
       backendUrl: "http://127.0.0.1:1",
       nodePath: process.execPath,
       agentPath: "/coder.mjs",
+      graceMs,
+      monotonicMs: () => clock.now(),
     });
-    const started = { runner, driver, faults };
+    const started = { runner, faults };
     this.#runners.push(started);
     runner.start();
     return started;
@@ -232,6 +244,14 @@ export class Bed {
     ];
     return createInProcessTransport({ methods: this.#api.methods, interceptors });
   }
+}
+
+/** Waits for a heartbeat that was sent from now on, and its answer. */
+export async function untilHeard(bed: Bed, calls: readonly string[]): Promise<void> {
+  const beats = () => calls.filter((name) => name === "Heartbeat").length;
+  const now = beats();
+  // The second one is sent after the first was answered.
+  await bed.until(() => beats() >= now + 2, { timePasses: true });
 }
 
 function isFinal(status: JobStatus): boolean {

@@ -11,6 +11,7 @@ class Puppet {
   readonly stop = new AbortController();
   readonly fenced = new AbortController();
   readonly signals: string[] = [];
+  readonly steps: string[] = [];
   readonly exit = Promise.withResolvers<ExitState>();
   readonly #output = Promise.withResolvers<void>();
 
@@ -31,7 +32,9 @@ class Puppet {
     const sandbox = { exec: async () => program } as unknown as Sandbox;
     const exec = { argv: ["puppet"], env: {} };
     const onOutput = () => taken;
-    return pump({ sandbox, exec, clock, stop: stop.signal, fenced: fenced.signal, onOutput });
+    const stops = { stop: stop.signal, fenced: fenced.signal, graceMs: 3_000 };
+    const onStopStep = (step: string) => void this.steps.push(step);
+    return pump({ sandbox, exec, clock, ...stops, onStopStep, onOutput });
   }
 
   end(exitCode: number): void {
@@ -52,11 +55,15 @@ describe("pump", () => {
     puppet.stop.abort();
     await settled();
     expect(puppet.signals).to.deep.equal(["SIGTERM"]);
-    puppet.clock.advance(5_000);
+    puppet.clock.advance(2_999);
+    await settled();
+    expect(puppet.signals).to.deep.equal(["SIGTERM"]);
+    puppet.clock.advance(1);
     await settled();
     expect(puppet.signals).to.deep.equal(["SIGTERM", "SIGKILL"]);
     puppet.end(137);
     expect(await end).to.deep.include({ exitCode: 137, stopped: true });
+    expect(puppet.steps).to.deep.equal(["signalled", "killed", "stopped"]);
   });
 
   it("does not kill a program that stops in time", async () => {
@@ -68,6 +75,7 @@ describe("pump", () => {
     puppet.clock.advance(60_000);
     await settled();
     expect(puppet.signals).to.deep.equal(["SIGTERM"]);
+    expect(puppet.steps).to.deep.equal(["signalled", "stopped"]);
   });
 
   it("kills a program at once when the lease is lost", async () => {
@@ -87,6 +95,7 @@ describe("pump", () => {
     puppet.stop.abort();
     taken.resolve();
     expect(await end).to.deep.include({ exitCode: 0, stopped: false });
+    expect(puppet.steps).to.deep.equal([]);
     expect(puppet.signals).to.deep.equal([]);
   });
 

@@ -1,7 +1,7 @@
 /** A runner that stops, and one whose job is cancelled: each in every state that a job can be in. */
 import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { expect } from "chai";
-import { Bed, failBefore } from "./bed.ts";
+import { Bed, failBefore, untilHeard } from "./bed.ts";
 
 const { SUCCEEDED, FAILED, CANCELLED, QUEUED } = JobStatus;
 
@@ -145,11 +145,3 @@ describe("runner", () => {
     });
   });
 });
-
-/** Waits for a heartbeat that was sent from now on, and its answer. */
-async function untilHeard(bed: Bed, calls: readonly string[]): Promise<void> {
-  const beats = () => calls.filter((name) => name === "Heartbeat").length;
-  const now = beats();
-  // The second one is sent after the first was answered.
-  await bed.until(() => beats() >= now + 2, { timePasses: true });
-}

@@ -90,7 +90,110 @@ describe("runner", () => {
     expect(driver.list()).to.deep.equal([]);
   });
 
+  it("ends a job that is silent for its silence timeout, and names the limit", async () => {
+    const { driver } = bed.start();
+    const id = await bed.submit({
+      work: { case: "command", value: { argv: ["sleep"] } },
+      limits: { silenceTimeout: { seconds: 30n }, runTimeout: { seconds: 3600n } },
+    });
+    const { status, result } = await bed.ended(id, { timePasses: true });
+    expect([status, result?.reason]).to.deep.equal([FAILED, "SILENT"]);
+    expect(result?.message).to.include("30 s");
+    expect(result?.cancel).to.equal(undefined);
+    expect(driver.list()).to.deep.equal([]);
+  });
+
+  it("does not call a job silent that writes now and then, nor one whose sandbox takes long", async () => {
+    const { driver } = bed.start();
+    const creating = driver.hold("create");
+    driver.programs.murmur = async ({ write }) => {
+      for (let i = 0; i < 5; i++) {
+        await bed.clock.sleep(800);
+        await write("stderr", ".");
+      }
+      return 0;
+    };
+    const id = await bed.submit({
+      work: { case: "command", value: { argv: ["murmur"] } },
+      limits: { silenceTimeout: { seconds: 1n } },
+    });
+    await creating.reached;
+    const until = bed.clock.now() + 5_000;
+    await bed.until(() => bed.clock.now() >= until, { timePasses: true });
+    creating.release();
+    const { status, result } = await bed.ended(id, { timePasses: true });
+    expect([status, result?.reason]).to.deep.equal([SUCCEEDED, ""]);
+    expect(await bed.log(id)).to.equal(".....");
+  });
+
   describe("with a backend that breaks", () => {
+    it("sends its heartbeats while an append hangs", async () => {
+      const { faults, driver } = bed.start();
+      const hanging = Promise.withResolvers<void>();
+      faults.always("AppendEvents", async (call) => {
+        await hanging.promise;
+        return call();
+      });
+      const id = await bed.command("echo", "slow");
+      await bed.until(() => faults.calls.includes("AppendEvents"));
+      // Far longer than a lease lives.
+      const until = bed.clock.now() + 60_000;
+      await bed.until(() => bed.clock.now() >= until, { timePasses: true });
+      expect(faults.calls.filter((name) => name === "Heartbeat").length).to.be.greaterThan(15);
+      hanging.resolve();
+      const { status, attempt } = await bed.ended(id, { timePasses: true });
+      expect([status, attempt]).to.deep.equal([SUCCEEDED, 1]);
+      expect(driver.created).to.have.length(1);
+    });
+
+    it("renews no lease whose end is on its way, and goes on when that fails", async () => {
+      const { faults } = bed.start();
+      const leases: number[] = [];
+      faults.always("Heartbeat", async (call) => {
+        const answer = await call();
+        leases.push((answer as { message: { leases: unknown[] } }).message.leases.length);
+        return answer;
+      });
+      const beats = async (count: number) => {
+        const from = leases.length;
+        await bed.until(() => leases.length >= from + count, { timePasses: true });
+        return leases.slice(from);
+      };
+      const told = Promise.withResolvers<void>();
+      const failed = Promise.withResolvers<void>();
+      faults.next("FinishJob", async () => {
+        told.resolve();
+        await failed.promise;
+        throw new DevmeshError("UNAVAILABLE", "broken on purpose");
+      });
+      const id = await bed.command("echo", "hi");
+      await told.promise;
+      expect(await beats(1)).to.deep.equal([0]);
+      faults.always("FinishJob", failBefore("UNAVAILABLE"));
+      failed.resolve();
+      expect(await beats(5)).to.include(1);
+      faults.heal();
+      const { status, attempt } = await bed.ended(id, { timePasses: true });
+      expect([status, attempt]).to.deep.equal([SUCCEEDED, 1]);
+    });
+
+    it("keeps its lease over heartbeats that fail now and then", async () => {
+      const { faults, driver } = bed.start();
+      const end = Promise.withResolvers<number>();
+      driver.programs.wait = () => end.promise;
+      const id = await bed.command("wait");
+      await bed.until(() => driver.list().length === 1);
+      let beat = 0;
+      faults.always("Heartbeat", (call) => {
+        beat += 1;
+        return beat % 3 === 0 ? call() : failBefore("UNAVAILABLE")(call);
+      });
+      await bed.until(() => beat >= 30, { timePasses: true });
+      end.resolve(0);
+      const { status, attempt } = await bed.ended(id, { timePasses: true });
+      expect([status, attempt]).to.deep.equal([SUCCEEDED, 1]);
+    });
+
     it("stores output once, in order, whatever happens to an append", async () => {
       const { faults } = bed.start();
       faults.next(

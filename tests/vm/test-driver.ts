@@ -64,6 +64,8 @@ export class TestDriver implements SandboxDriver {
   readonly #inner: FakeDriver;
   readonly #hooks = new Map<Step, (sandbox: SandboxSpec) => Promise<void>>();
   probed: Promise<DriverProbe> | undefined;
+  /** Processes that every sandbox says are left, on top of those of its programs. */
+  left = 0;
 
   constructor(more: Record<string, FakeProgram> = {}, isolation: Isolation = "process") {
     this.isolation = isolation;
@@ -101,7 +103,8 @@ export class TestDriver implements SandboxDriver {
     this.created.push(spec);
     await this.#hooks.get("create")?.(spec);
     const inner = await this.#inner.create(spec, signal);
-    return new TestSandbox(inner, (step) => this.#hooks.get(step)?.(spec) ?? Promise.resolve());
+    const before = (step: Step) => this.#hooks.get(step)?.(spec) ?? Promise.resolve();
+    return new TestSandbox(inner, before, () => this.left);
   }
 
   list(): Sandbox[] {
@@ -117,10 +120,12 @@ class TestSandbox implements Sandbox {
   readonly driver = "test";
   readonly #inner: Sandbox;
   readonly #before: (step: Step) => Promise<void>;
+  readonly #left: () => number;
 
-  constructor(inner: Sandbox, before: (step: Step) => Promise<void>) {
+  constructor(inner: Sandbox, before: (step: Step) => Promise<void>, left: () => number) {
     this.#inner = inner;
     this.#before = before;
+    this.#left = left;
   }
 
   get id(): string {
@@ -156,5 +161,9 @@ class TestSandbox implements Sandbox {
   async delete(): Promise<void> {
     await this.#before("delete");
     return this.#inner.delete();
+  }
+
+  async processes(): Promise<number> {
+    return this.#left() + ((await this.#inner.processes?.()) ?? 0);
   }
 }

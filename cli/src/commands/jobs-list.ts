@@ -32,14 +32,18 @@ export const command: Command = {
     } else if (jobs.length === 0) {
       await output.talk("no jobs; make one with `devmesh run -- echo hello`");
     } else {
+      // The column is there only where it tells something.
+      const hasPriority = jobs.some(({ spec }) => spec?.priority);
       const rows = jobs.map((job) => [
         job.id,
         showStatus(job.status, paint),
+        ...(hasPriority ? [String(job.spec?.priority || "")] : []),
         job.type,
         showTime(job.createTime),
         describeWork(job),
       ]);
-      await output.data(formatTable(["ID", "STATUS", "TYPE", "CREATED", "WORK"], rows));
+      const head = ["ID", "STATUS", ...(hasPriority ? ["PRIO"] : []), "TYPE", "CREATED", "WORK"];
+      await output.data(formatTable(head, rows));
     }
     return 0;
   },

@@ -9,6 +9,7 @@ import { BlobService } from "./gen/devmesh/api/v1/blob_service_pb.js";
 import { ContextService } from "./gen/devmesh/api/v1/context_service_pb.js";
 import { InferService } from "./gen/devmesh/api/v1/infer_service_pb.js";
 import { JobService } from "./gen/devmesh/api/v1/job_service_pb.js";
+import { QueueService } from "./gen/devmesh/api/v1/queue_service_pb.js";
 import { SystemService } from "./gen/devmesh/api/v1/system_service_pb.js";
 import { TokenService } from "./gen/devmesh/api/v1/token_service_pb.js";
 import { createAuthorizedGet, createFetchGet, type HttpGet } from "./http-get.ts";
@@ -24,6 +25,7 @@ import {
   createSystem,
   type System,
 } from "./nouns/platform.ts";
+import { Queue } from "./nouns/queue.ts";
 import { Tokens } from "./nouns/tokens.ts";
 import { checkBaseUrl, type DevmeshOptions, type TransportSetup } from "./options.ts";
 import { createRetryInterceptor } from "./retry.ts";
@@ -32,6 +34,7 @@ import { createPortableSha256 } from "./sha256.ts";
 /** A client of one devmesh server. It holds no state; make as many as you like. */
 export interface Devmesh {
   readonly jobs: Jobs;
+  readonly queue: Queue;
   readonly blobs: Blobs;
   readonly context: Context;
   readonly llm: Llm;
@@ -70,6 +73,7 @@ export function composeDevmesh(
       retry,
       createSha256,
     }),
+    queue: new Queue({ client: createClient(QueueService, transport), caller }),
     blobs: new Blobs({ client: createClient(BlobService, transport), caller, createSha256 }),
     context: new Context({ client: createClient(ContextService, transport), caller }),
     llm: new Llm({ client: createClient(InferService, transport), caller }),

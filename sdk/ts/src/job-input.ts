@@ -40,11 +40,41 @@ export interface JobConditions {
     readonly cpuMillis?: number;
     readonly pids?: number;
     readonly diskMib?: number;
+    /**
+     * Time from acceptance to the first start, in milliseconds; past it the job
+     * fails with QUEUE_TIMEOUT. A start delay counts. Default: none. Up to 90 days.
+     */
+    readonly queueTimeoutMs?: number;
+    /**
+     * The longest time without a byte of output, in milliseconds; past it the
+     * job fails with SILENT. Default: none. Up to 24 hours.
+     */
+    readonly silenceTimeoutMs?: number;
   };
-  /** How many times it may be started in all when a runner is lost. Default: 2. */
+  /** How many times it may be started in all, 1 to 20. `retry` says after what. Default: 2. */
   readonly maxAttempts?: number;
   /** Free labels. */
   readonly labels?: Readonly<Record<string, string>>;
+  /** Jobs with a higher number start first, -1000 to 1000. Default: 0. */
+  readonly priority?: number;
+  /** Bounds how many jobs like this one run at once. Default: no bound. */
+  readonly concurrency?: {
+    /** Jobs of one owner with the same key share the slots. */
+    readonly key: string;
+    /** How many of them may run at once, as this job sees it. Default: 1. */
+    readonly limit?: number;
+  };
+  /** The job is not started before this time has passed, in milliseconds. Default: 0. Up to 30 days. */
+  readonly startDelayMs?: number;
+  /** After what, and how long after it, the job is started again. */
+  readonly retry?: {
+    /** True: also after a failure, not only after a lost runner. Default: false. */
+    readonly failures?: boolean;
+    /** The bound of the wait after the first attempt, in milliseconds; it doubles. Default: 1 s. */
+    readonly minBackoffMs?: number;
+    /** The bound of every wait, in milliseconds. Default: 5 minutes. */
+    readonly maxBackoffMs?: number;
+  };
 }
 
 /** A job: a program with its arguments, or a task for the coding agent. */
@@ -62,7 +92,7 @@ export type JobInput = JobConditions &
 
 /** The contract's form of a job. */
 export function toJobSpec(input: JobInput): MessageInitShape<typeof JobSpecSchema> {
-  const { limits, labels, maxAttempts, workspaceSha256 } = input;
+  const { labels, maxAttempts, workspaceSha256, priority, concurrency, startDelayMs } = input;
   return {
     work:
       input.command === undefined
@@ -70,16 +100,35 @@ export function toJobSpec(input: JobInput): MessageInitShape<typeof JobSpecSchem
         : { case: "command", value: { argv: [...input.command], env: { ...input.env } } },
     isolation: input.isolation === undefined ? Isolation.UNSPECIFIED : isolations[input.isolation],
     ...(workspaceSha256 !== undefined && { workspaceSha256 }),
-    ...(limits && {
-      limits: {
-        ...limits,
-        ...(limits.runTimeoutMs !== undefined && {
-          runTimeout: durationFromMs(limits.runTimeoutMs),
-        }),
-      },
-    }),
+    ...(input.limits && { limits: toLimits(input.limits) }),
     ...(maxAttempts !== undefined && { maxAttempts }),
     ...(labels && { labels: { ...labels } }),
+    ...(priority !== undefined && { priority }),
+    ...(concurrency && { concurrency: { ...concurrency } }),
+    ...(startDelayMs !== undefined && { startDelay: durationFromMs(startDelayMs) }),
+    ...(input.retry && { retry: toRetryPolicy(input.retry) }),
+  };
+}
+
+function toLimits(limits: NonNullable<JobConditions["limits"]>) {
+  const { runTimeoutMs, queueTimeoutMs, silenceTimeoutMs, ...rest } = limits;
+  return {
+    ...rest,
+    ...(runTimeoutMs !== undefined && { runTimeout: durationFromMs(runTimeoutMs) }),
+    ...(queueTimeoutMs !== undefined && { queueTimeout: durationFromMs(queueTimeoutMs) }),
+    ...(silenceTimeoutMs !== undefined && { silenceTimeout: durationFromMs(silenceTimeoutMs) }),
+  };
+}
+
+function toRetryPolicy({
+  failures,
+  minBackoffMs,
+  maxBackoffMs,
+}: NonNullable<JobConditions["retry"]>) {
+  return {
+    ...(failures !== undefined && { failures }),
+    ...(minBackoffMs !== undefined && { minBackoff: durationFromMs(minBackoffMs) }),
+    ...(maxBackoffMs !== undefined && { maxBackoff: durationFromMs(maxBackoffMs) }),
   };
 }
 

@@ -43,6 +43,8 @@ export function createDevmesh(options: NodeDevmeshOptions): NodeDevmesh {
 
 export {
   type ApplyReport,
+  applyChanges,
+  type ChangesReport,
   type DownloadedArtifact,
   downloadArtifacts,
   unpackArtifact,

@@ -18,6 +18,9 @@ export type { InferResponse, ListModelsResponse } from "./gen/devmesh/api/v1/inf
 export {
   type AgentReport,
   type Artifact,
+  type CancelReceipt,
+  type CancelStep,
+  type FencedWrite,
   Isolation,
   type Job,
   type JobEvent,
@@ -29,6 +32,12 @@ export {
   type JobStatusChange,
   LogStream,
 } from "./gen/devmesh/api/v1/job_pb.js";
+export type {
+  ExplainJobResponse,
+  JobBlock,
+  RetriedJob,
+} from "./gen/devmesh/api/v1/job_service_pb.js";
+export type { Queue as QueueState } from "./gen/devmesh/api/v1/queue_service_pb.js";
 export type { GetSystemResponse, PartHealth } from "./gen/devmesh/api/v1/system_service_pb.js";
 export type { CreateConsoleLinkResponse, Token } from "./gen/devmesh/api/v1/token_service_pb.js";
 export type {
@@ -59,9 +68,17 @@ export type { LogOptions } from "./job-log.ts";
 export { JobStreamError, type WatchOptions, type WatchState } from "./job-stream.ts";
 export type { BlobSource, Blobs, PutBlobOptions, StoredBlob } from "./nouns/blobs.ts";
 export type { Collection, Context, ContextFilter, DocumentInput } from "./nouns/context.ts";
-export type { CreatedJob, CreateJobOptions, JobFilter, Jobs } from "./nouns/jobs.ts";
+export type {
+  CreatedJob,
+  CreateJobOptions,
+  JobDetails,
+  JobFilter,
+  Jobs,
+  RetryFilter,
+} from "./nouns/jobs.ts";
 export type { InferInput, Llm } from "./nouns/llm.ts";
 export type { Agents, Audit, System } from "./nouns/platform.ts";
+export type { Queue } from "./nouns/queue.ts";
 export type { SecretToken, TokenInput, Tokens } from "./nouns/tokens.ts";
 export {
   type CallOptions,

@@ -26,6 +26,11 @@ export interface GrpcTransportOptions {
   /** `host:port`, or any grpc-js target such as `dns:///name:port` or `ipv4:a:1,b:2`. */
   readonly target: string;
   readonly interceptors?: readonly Interceptor[];
+  /**
+   * True: shares no TCP connection with other transports to the same target, so
+   * that their large messages never hold its calls up. Default: false.
+   */
+  readonly ownConnection?: boolean;
 }
 
 /** A transport that must be closed. */
@@ -49,7 +54,10 @@ const channelOptions: ChannelOptions = {
 
 /** Opens a channel lazily; plaintext, for private networks. */
 export function createGrpcTransport(options: GrpcTransportOptions): ClosableTransport {
-  const client = new Client(options.target, credentials.createInsecure(), channelOptions);
+  const client = new Client(options.target, credentials.createInsecure(), {
+    ...channelOptions,
+    "grpc.use_local_subchannel_pool": options.ownConnection === true ? 1 : 0,
+  });
   const channel = client.getChannel();
   const calls = new CallRunner(options.interceptors ?? [], {
     unary: (req) => unaryCall(channel, req),

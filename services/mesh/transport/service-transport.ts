@@ -14,11 +14,13 @@ export interface ServiceTransportOptions {
   readonly url: string;
   readonly serviceToken: string | undefined;
   readonly clock: Clock;
+  /** As of the gRPC transport. Default: false. */
+  readonly ownConnection?: boolean;
 }
 
 /** Retries where the contract says it is safe, shows the deployment's secret, traces each try. */
 export function serviceClientInterceptors(
-  options: Omit<ServiceTransportOptions, "url">,
+  options: Omit<ServiceTransportOptions, "url" | "ownConnection">,
 ): Interceptor[] {
   const { serviceToken, clock } = options;
   return [
@@ -34,5 +36,6 @@ export function createServiceTransport(options: ServiceTransportOptions): Closab
   return createGrpcTransport({
     target: `${hostname}:${port || "80"}`,
     interceptors: serviceClientInterceptors(options),
+    ownConnection: options.ownConnection ?? false,
   });
 }

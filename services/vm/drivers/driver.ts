@@ -117,6 +117,11 @@ export interface Sandbox {
   get(signal?: AbortSignal): Promise<Readable>;
   /** Removes it with all that runs in it, from every state. Idempotent; ≤ 10 s. */
   delete(): Promise<void>;
+  /**
+   * How many processes run in it now, looked up where they run; 0 once it is
+   * deleted. Never throws. Absent: the driver cannot tell.
+   */
+  processes?(): Promise<number>;
 }
 
 /** Makes sandboxes of one kind. */

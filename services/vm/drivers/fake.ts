@@ -151,8 +151,14 @@ class FakeSandbox implements Sandbox {
 
   async delete(): Promise<void> {
     this.#deleted = true;
-    for (const process of this.#processes) await process.signal("SIGKILL");
+    const running = [...this.#processes];
+    for (const process of running) await process.signal("SIGKILL");
+    await Promise.all(running.map((process) => process.gone));
     this.#onDelete();
+  }
+
+  async processes(): Promise<number> {
+    return [...this.#processes].reduce((sum, process) => sum + process.count, 0);
   }
 
   #check(signal?: AbortSignal): void {
@@ -219,6 +225,11 @@ class FakeProcess implements SandboxProcess {
       });
     };
     this.exit = start(program).then((exitCode) => ({ exitCode, outOfMemory: this.#outOfMemory }));
+  }
+
+  /** How many programs of it run. */
+  get count(): number {
+    return this.#running.size;
   }
 
   output(): AsyncIterable<OutputChunk> {

@@ -26,6 +26,22 @@ export async function children(pid: number): Promise<number[]> {
   }
 }
 
+/**
+ * When a process began, in the kernel's ticks since the boot: with its pid it
+ * names one process for ever. Empty if it is gone or only waits to be reaped.
+ */
+export async function startTicks(pid: number): Promise<string> {
+  try {
+    const stat = await readFile(`/proc/${pid}/stat`, "latin1");
+    // The name in parentheses may hold anything; the fields count from behind it.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" ? "" : (fields[19] ?? "");
+  } catch {
+    // It ended before.
+    return "";
+  }
+}
+
 /** Sends a signal; answers whether the process was there. */
 export function signalProcess(pid: number, name: NodeJS.Signals): boolean {
   try {

@@ -1,4 +1,7 @@
-/** Stores what a job leaves: the patch, the changed files as a tar, and single small files. */
+/**
+ * Stores what a job leaves: the patch, the changed files as a tar, the names of
+ * the deleted ones, and single small files.
+ */
 import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
@@ -27,8 +30,12 @@ const maxSingles = { files: 50, bytes: 4 * 1024 * 1024, nameBytes: 4096 };
 /** The changed files together; more are left out of the tar and only named. */
 const maxTarBytes = 256 * 1024 * 1024;
 
-/** Names of artifacts that are not files of the job. */
-const names = { patch: "changes.patch", tar: "changes.tar" };
+/**
+ * Names of artifacts that are not files of the job. `deleted` holds the paths
+ * that the job removed, each ended by a NUL: the tar cannot tell them, and the
+ * patch leaves large files out.
+ */
+const names = { patch: "changes.patch", tar: "changes.tar", deleted: "changes.deleted" };
 
 /** What was found and stored. */
 export interface StoredChanges {
@@ -66,6 +73,13 @@ export async function storeChanges(input: StoreChangesInput): Promise<StoredChan
   const patch = await makeGitPatch(changes, before, after, signal);
   if (patch !== "") await keep(names.patch, "text/x-diff", contentOf(Buffer.from(patch)));
 
+  // What stands in a path's place but cannot be kept has not deleted it.
+  const refused = new Set(unsafe);
+  const deleted = changes.filter(({ path, after: now }) => now === undefined && !refused.has(path));
+  if (deleted.length > 0) {
+    const list = deleted.map(({ path }) => `${path}\0`).join("");
+    await keep(names.deleted, "application/octet-stream", contentOf(Buffer.from(list)));
+  }
   const wanted = new Set(changes.filter((c) => c.after !== undefined).map((c) => c.path));
   const leftOut = [...unsafe];
   await using tar = await TarFile.create(join(folder, names.tar));

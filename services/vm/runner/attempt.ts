@@ -18,6 +18,7 @@ import type { EventShipper } from "./event-shipper.ts";
 import { runTimeoutMs, sandboxLimits } from "./job-limits.ts";
 import type { LogDigest } from "./log-digest.ts";
 import type { StopSignals } from "./pump.ts";
+import type { SilenceWatch } from "./silence-watch.ts";
 import { untilAnswered } from "./until-answered.ts";
 import { doWork, sandboxPaths, type WorkOutcome } from "./work.ts";
 import type { Archive } from "./workspace-changes.ts";
@@ -34,6 +35,15 @@ export interface AttemptTools {
   readonly nodePath: string;
   /** The bundled agent. Absent: agent jobs are refused with the remedy. */
   readonly agentPath: string | undefined;
+  /** How long a program that is told to stop has before it is killed, in milliseconds. */
+  readonly graceMs: number;
+}
+
+/** How the removal of a sandbox went. */
+export interface Removal {
+  /** False: it could not be removed; the next start of the host tries again. */
+  readonly isRemoved: boolean;
+  readonly processesLeft: number;
 }
 
 /** One attempt. */
@@ -45,6 +55,9 @@ export interface AttemptInput extends StopSignals {
   readonly driver: SandboxDriver;
   readonly shipper: EventShipper;
   readonly digest: LogDigest;
+  readonly silence: SilenceWatch;
+  /** Told how the removal of the sandbox went. */
+  readonly onRemoved: (removal: Removal) => void;
   /** The attempt's own folder on the host. */
   readonly folder: string;
   /** False if nobody will want what this work left: another attempt does it again. */
@@ -61,7 +74,8 @@ export interface AttemptOutcome {
 
 /** Runs the attempt; the sandbox is gone when it resolves or throws. */
 export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
-  const { tools, lease, spec, driver, shipper, digest, jobId, stop, fenced } = input;
+  const { tools, lease, spec, driver, shipper, digest, jobId, silence } = input;
+  const { stop, fenced, graceMs, onStopStep } = input;
   stop.throwIfAborted();
   const agent = spec.work.case === "agent" ? spec.work.value : undefined;
   const limits = sandboxLimits(spec);
@@ -83,7 +97,7 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
     },
     stop,
   );
-  cleanup.defer(() => removeSandbox(sandbox, tools.logger));
+  cleanup.defer(async () => input.onRemoved(await removeSandbox(sandbox, tools.logger)));
   const { name, isolation } = driver;
   await shipper.note({
     level: "info",
@@ -95,8 +109,11 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
   const before = await putWorkspace(input, sandbox, maxBytes);
   const { clock } = tools;
   const { jobToken } = lease;
-  const context = { sandbox, shipper, digest, clock, jobId, jobToken, stop, fenced };
+  const stops = { stop, fenced, graceMs, onStopStep };
+  const context = { sandbox, shipper, digest, silence, clock, jobId, jobToken, ...stops };
+  silence.start();
   const work = await doWork(spec, context);
+  silence.close();
   if (!input.keeps(work)) return { work, stored: nothingStored };
   try {
     return { work, stored: await collect(input, sandbox, maxBytes, before) };
@@ -107,13 +124,18 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
 }
 
 /** What became of the work does not hang on this: a sandbox that stays is told, and reaped at the next start. */
-async function removeSandbox(sandbox: Sandbox, logger: Logger): Promise<void> {
+async function removeSandbox(sandbox: Sandbox, logger: Logger): Promise<Removal> {
+  let isRemoved = true;
   try {
     await sandbox.delete();
   } catch (err) {
+    isRemoved = false;
     const { id, driver, jobId } = sandbox;
     logger.error({ sandbox: id, driver, jobId, err }, "a sandbox could not be removed");
   }
+  // A driver that cannot count removes all or fails; then one stands for all that is left.
+  const processesLeft = (await sandbox.processes?.()) ?? (isRemoved ? 0 : 1);
+  return { isRemoved, processesLeft };
 }
 
 async function agentMounts(input: AttemptInput, agent: AgentWork): Promise<ReadOnlyMount[]> {

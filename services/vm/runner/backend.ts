@@ -7,14 +7,17 @@ import { RunnerService } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 /** The services that a runner calls. */
 export interface Backend {
   readonly runners: Client<typeof RunnerService>;
+  /** The same for signs of life only. */
+  readonly heartbeats: Client<typeof RunnerService>;
   readonly blobs: Client<typeof BlobService>;
   readonly context: Client<typeof ContextService>;
 }
 
-/** Clients over a transport. */
-export function backendOf(transport: Transport): Backend {
+/** Clients over a transport; heartbeats may have one of their own. */
+export function backendOf(transport: Transport, heartbeats: Transport = transport): Backend {
   return {
     runners: createClient(RunnerService, transport),
+    heartbeats: createClient(RunnerService, heartbeats),
     blobs: createClient(BlobService, transport),
     context: createClient(ContextService, transport),
   };

@@ -24,6 +24,12 @@ export function runTimeoutMs({ limits }: JobSpec): number {
   return ms === 0 ? defaultRunTimeoutMs : ms;
 }
 
+/** The longest time without a byte of output, in milliseconds. 0: no limit. */
+export function silenceTimeoutMs({ limits }: JobSpec): number {
+  const wanted = limits?.silenceTimeout;
+  return wanted === undefined ? 0 : durationMs(wanted);
+}
+
 /** The contract's isolation as the drivers name it. */
 export function isolationOf(isolation: ProtoIsolation): Isolation {
   switch (isolation) {

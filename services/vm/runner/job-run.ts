@@ -1,61 +1,63 @@
-/** One attempt of one job, from its lease to its result. */
+/** One attempt of one job, from its lease to its result. How it is judged is left to `verdict.ts`. */
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import {
-  Isolation,
-  type JobResult,
-  JobResultSchema,
-  JobStatus,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { create } from "@bufbuild/protobuf";
+import { durationMs } from "@bufbuild/protobuf/wkt";
+import { Isolation, type JobResult, JobResultSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type { Lease } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import type { SandboxDriver } from "../drivers/driver.ts";
 import type { Host } from "../sandboxes/host.ts";
-import { type AttemptOutcome, type AttemptTools, runAttempt } from "./attempt.ts";
-import { cutText } from "./cut-text.ts";
+import { type AttemptTools, type Removal, runAttempt } from "./attempt.ts";
+import { CancelTrail } from "./cancel-trail.ts";
 import { EventShipper } from "./event-shipper.ts";
-import { isolationOf, runTimeoutMs, toProtoIsolation } from "./job-limits.ts";
+import { isolationOf, runTimeoutMs, silenceTimeoutMs, toProtoIsolation } from "./job-limits.ts";
 import { LogDigest } from "./log-digest.ts";
+import { SilenceWatch } from "./silence-watch.ts";
 import { untilAnswered } from "./until-answered.ts";
-
-/** The patch in the result is cut here, in bytes: the contract's bound. The artifact has all of it. */
-const maxInlinePatchBytes = 256 * 1024;
-
-/** What a failure says in words is cut here, in bytes. */
-const maxMessageBytes = 2_000;
-
-type ResultInit = MessageInitShape<typeof JobResultSchema>;
-
-/** Why work is ended before its own end. */
-type Stop = "cancel" | "timeout" | "shutdown";
+import { judge, judgeFailure, judgeStop, type Stop, type Verdict } from "./verdict.ts";
 
 /** What every attempt needs. */
 export interface JobRunOptions extends AttemptTools {
   readonly host: Host;
   /** Where attempts keep their files; each has a folder of its own. */
   readonly stateDir: string;
+  /** A clock that never goes back, in milliseconds, for the steps of a cancel. */
+  readonly monotonicMs: () => number;
 }
+
+/** The longest wait for an answer about the end; shorter where leases live shorter. */
+const maxTellMs = 10_000;
 
 /** An attempt that runs. */
 export class JobRun {
   readonly #options: JobRunOptions;
   readonly #lease: Lease;
+  readonly #beatSettled: () => Promise<unknown>;
   readonly jobId: string;
   readonly epoch: number;
+  /** Aborts when nothing may be written any more. Comes with `#killed`. */
   readonly #fenced = new AbortController();
+  /** Aborts when the work shall be gone at once. Comes with `#stop`. */
+  readonly #killed = new AbortController();
   readonly #stop = new AbortController();
   readonly #shipper: EventShipper;
   readonly #digest = new LogDigest();
+  readonly #trail: CancelTrail;
   #stoppedBy: Stop | undefined;
   #driver: SandboxDriver | undefined;
+  #processesLeft = 0;
+  #isTelling = false;
 
-  constructor(options: JobRunOptions, lease: Lease) {
+  /** `beatSettled` resolves when the heartbeat that is on its way, if one is, has its answer or none. */
+  constructor(options: JobRunOptions, lease: Lease, beatSettled: () => Promise<unknown>) {
     this.#options = options;
     this.#lease = lease;
+    this.#beatSettled = beatSettled;
     this.jobId = lease.job?.id ?? "";
     this.epoch = lease.epoch;
-    const signal = this.#fenced.signal;
+    this.#trail = new CancelTrail(options.monotonicMs);
+    const { signal } = this.#killed;
     this.#shipper = new EventShipper({
       firstSeq: lease.nextSeq,
       clock: options.clock,
@@ -65,34 +67,58 @@ export class JobRun {
         await options.backend.runners.appendEvents(request, { timeoutMs: 10_000, signal });
       },
       // Work that can tell nothing is of no use: its lease runs out.
-      onFailure: (error) => this.fence(error),
+      onFailure: (error) => {
+        if (!signal.aborted) this.fence(error);
+      },
     });
+    // Asked for between the queue and this host: no heartbeat need tell it.
+    if (lease.job?.cancelRequested === true) this.cancel();
+  }
+
+  /**
+   * True while heartbeats shall renew the lease. Not while its end is being
+   * told: a renewal that comes in after the end would be fenced for nothing.
+   */
+  get isRenewed(): boolean {
+    return !this.#isTelling;
   }
 
   /** The lease is lost: the work is killed and nothing more is written. */
   fence(reason: unknown = new DevmeshError("FENCED", "the lease is lost")): void {
     this.#fenced.abort(reason);
-    this.#stop.abort(reason);
+    this.#kill(reason);
   }
 
-  /** Somebody wants it cancelled. Changes nothing once the work has ended by itself. */
+  /**
+   * The backend was not heard of for so long that the lease must be lost. The
+   * work is killed; the job is given back when the backend is there again,
+   * which is a fenced write if the lease is lost indeed.
+   */
+  giveUp(): void {
+    this.#kill(new DevmeshError("FENCED", "the backend was not heard of"));
+  }
+
+  /**
+   * Somebody wants it cancelled. In every state: while the sandbox is made or
+   * filled, the attempt ends there; while a program runs, SIGTERM, the grace,
+   * SIGKILL; once the work has ended by itself, its own end is told. Any call
+   * but the first changes nothing.
+   */
   cancel(): void {
-    this.#stopFor("cancel");
+    this.#trail.deliver();
+    this.#stopFor({ kind: "cancel" });
   }
 
   /** The runner shuts down: unless its work has ended, the job goes back to the queue. */
   shutDown(): void {
-    this.#stopFor("shutdown");
+    this.#stopFor({ kind: "shutdown" });
   }
 
   /** Does the attempt to its end; never throws. The sandbox is gone before the result is told. */
   async run(): Promise<void> {
     const folder = join(this.#options.stateDir, "runs", `${this.jobId}-${this.epoch}`);
     try {
-      const result = await this.#resultOf(folder);
-      await this.#shipper.flush();
-      if (result === undefined) await this.#release();
-      else await this.#finish(result);
+      await this.#runAndTell(folder);
     } catch (error) {
       this.#logEnd(error, "the attempt ended without a result");
     }
@@ -103,28 +129,51 @@ export class JobRun {
     }
   }
 
+  async #runAndTell(folder: string): Promise<void> {
+    try {
+      const verdict = await this.#verdictOf(folder);
+      await this.#shipper.flush();
+      if (verdict === undefined) await this.#release("the runner shut down");
+      else await this.#finish(this.#make(verdict));
+    } catch (error) {
+      if (!this.#killed.signal.aborted || this.#fenced.signal.aborted) throw error;
+      await this.#release("the runner did not reach the backend");
+      this.#logEnd(error, "the attempt was given up");
+    }
+  }
+
   get #ref() {
     return { jobId: this.jobId, epoch: this.epoch };
   }
 
-  #stopFor(reason: Stop): void {
-    this.#stoppedBy ??= reason;
-    this.#stop.abort(new DevmeshError("CANCELLED", `stopped: ${this.#stoppedBy}`));
+  #kill(reason: unknown): void {
+    this.#killed.abort(reason);
+    this.#stop.abort(reason);
   }
 
-  /** How the attempt ended; undefined if the job goes back to the queue. Throws when the lease is lost. */
-  async #resultOf(folder: string): Promise<JobResult | undefined> {
+  #stopFor(stop: Stop): void {
+    this.#stoppedBy ??= stop;
+    this.#stop.abort(new DevmeshError("CANCELLED", `stopped: ${this.#stoppedBy.kind}`));
+  }
+
+  /** How the attempt ended; undefined if the job goes back to the queue. Throws when the work is killed. */
+  async #verdictOf(folder: string): Promise<Verdict | undefined> {
     const { clock, host } = this.#options;
     const ended = new AbortController();
+    let silence: SilenceWatch | undefined;
     try {
       const spec = this.#lease.job?.spec;
       if (spec === undefined) throw new DevmeshError("INVALID_FIELD", "lease.job.spec: is missing");
-      clock.sleep(runTimeoutMs(spec), ended.signal).then(
-        () => this.#stopFor("timeout"),
+      const timeout = { kind: "timeout", limitMs: runTimeoutMs(spec) } as const;
+      clock.sleep(timeout.limitMs, ended.signal).then(
+        () => this.#stopFor(timeout),
         () => {
           // The attempt ended before.
         },
       );
+      const silent = { kind: "silent", limitMs: silenceTimeoutMs(spec) } as const;
+      const { limitMs } = silent;
+      silence = new SilenceWatch({ limitMs, clock, onSilent: () => this.#stopFor(silent) });
       this.#driver = await host.driverFor(isolationOf(spec.isolation));
       await mkdir(folder, { recursive: true, mode: 0o711 });
       const outcome = await runAttempt({
@@ -135,81 +184,44 @@ export class JobRun {
         driver: this.#driver,
         shipper: this.#shipper,
         digest: this.#digest,
+        silence,
         folder,
         stop: this.#stop.signal,
-        fenced: this.#fenced.signal,
-        keeps: ({ stopped }) => !(stopped && this.#stoppedBy === "shutdown"),
+        fenced: this.#killed.signal,
+        graceMs: this.#options.graceMs,
+        onStopStep: (step) => this.#trail.step(step),
+        onRemoved: (removal) => this.#noteRemoval(removal),
+        keeps: ({ stopped }) => !(stopped && this.#stoppedBy?.kind === "shutdown"),
       });
-      return this.#judge(outcome);
+      return judge(outcome, this.#stoppedBy);
     } catch (error) {
-      this.#fenced.signal.throwIfAborted();
-      if (this.#stoppedBy !== undefined) return this.#stopResult(this.#stoppedBy, {});
-      return this.#judgeFailure(error);
+      this.#killed.signal.throwIfAborted();
+      if (this.#stoppedBy !== undefined) return judgeStop(this.#stoppedBy);
+      const { reason, cause } = toDevmeshError(error);
+      if (reason === "INTERNAL") {
+        this.#options.logger.error({ jobId: this.jobId, err: cause }, "the attempt failed");
+      }
+      return judgeFailure(error);
     } finally {
       ended.abort();
+      silence?.close();
     }
   }
 
-  #judge({ work, stored, storeFailure }: AttemptOutcome): JobResult | undefined {
-    const { exit, stopped, agent, agentFailure } = work;
-    const patch = cutText(stored.patch, maxInlinePatchBytes);
-    const left: ResultInit = {
-      exitCode: exit.exitCode,
-      artifacts: [...stored.artifacts],
-      ...(agent && { agent: { ...agent, patch } }),
-    };
-    if (stopped && this.#stoppedBy !== undefined) return this.#stopResult(this.#stoppedBy, left);
-    if (exit.outOfMemory) {
-      return this.#failed("OUT_OF_MEMORY", "the memory limit ended the program", left);
-    }
-    if (agentFailure !== undefined) {
-      return this.#failed(agentFailure.reason, agentFailure.message, left);
-    }
-    if (exit.exitCode !== 0) {
-      return this.#failed("EXIT_STATUS", `the program ended with status ${exit.exitCode}`, left);
-    }
-    if (storeFailure !== undefined) {
-      const { reason, message } = storeFailure;
-      return this.#failed(reason, `the work is done, but its files are not kept: ${message}`, left);
-    }
-    return this.#make(JobStatus.SUCCEEDED, "", "", left);
+  #noteRemoval({ isRemoved, processesLeft }: Removal): void {
+    this.#processesLeft = processesLeft;
+    if (isRemoved) this.#trail.step("sandbox_removed");
   }
 
-  #judgeFailure(error: unknown): JobResult {
-    const { reason, message, cause } = toDevmeshError(error);
-    if (reason === "INTERNAL") {
-      this.#options.logger.error({ jobId: this.jobId, err: cause }, "the attempt failed");
-    }
-    return this.#failed(reason, message, {});
-  }
-
-  #stopResult(stop: Stop, left: ResultInit): JobResult | undefined {
-    switch (stop) {
-      case "cancel":
-        // The store says who cancelled it and why.
-        return this.#make(JobStatus.CANCELLED, "CANCELLED", "", left);
-      case "timeout":
-        return this.#failed("TIMEOUT", "the run timeout was reached", left);
-      case "shutdown":
-        return undefined;
-    }
-  }
-
-  #failed(reason: string, message: string, left: ResultInit): JobResult {
-    return this.#make(JobStatus.FAILED, reason, message, left);
-  }
-
-  #make(outcome: JobStatus, reason: string, message: string, left: ResultInit): JobResult {
-    const isolation =
-      this.#driver === undefined ? Isolation.UNSPECIFIED : toProtoIsolation(this.#driver.isolation);
+  #make(verdict: Verdict): JobResult {
+    const driver = this.#driver;
+    const cancel = this.#trail.receipt(this.#processesLeft);
     return create(JobResultSchema, {
-      ...left,
-      outcome,
-      reason,
-      message: cutText(message, maxMessageBytes),
+      ...verdict,
       ...this.#digest.current(),
-      driver: this.#driver?.name ?? "",
-      isolation,
+      ...(cancel && { cancel }),
+      driver: driver?.name ?? "",
+      isolation: driver === undefined ? Isolation.UNSPECIFIED : toProtoIsolation(driver.isolation),
     });
   }
 
@@ -218,8 +230,8 @@ export class JobRun {
     return this.#tell((options) => this.#options.backend.runners.finishJob(request, options));
   }
 
-  #release(): Promise<unknown> {
-    const request = { lease: this.#ref, detail: "the runner shut down" };
+  #release(detail: string): Promise<unknown> {
+    const request = { lease: this.#ref, detail };
     return this.#tell((options) => this.#options.backend.runners.releaseJob(request, options));
   }
 
@@ -228,7 +240,20 @@ export class JobRun {
   ): Promise<unknown> {
     const { clock } = this.#options;
     const { signal } = this.#fenced;
-    return untilAnswered(() => call({ timeoutMs: 10_000, signal }), { clock, signal });
+    const { ttl } = this.#lease;
+    // A try that hangs ends in time for the lease to be renewed.
+    const timeoutMs = ttl === undefined ? maxTellMs : Math.min(maxTellMs, durationMs(ttl) / 2);
+    const attempt = async () => {
+      this.#isTelling = true;
+      try {
+        await this.#beatSettled();
+        return await call({ timeoutMs, signal });
+      } catch (error) {
+        this.#isTelling = false;
+        throw error;
+      }
+    };
+    return untilAnswered(attempt, { clock, signal });
   }
 
   #logEnd(error: unknown, text: string): void {

@@ -2,8 +2,8 @@
 import type { Clock } from "@devmesh/mesh/runtime";
 import type { ExecSpec, ExitState, Sandbox, SandboxProcess } from "../drivers/driver.ts";
 
-/** How long a program has to end after SIGTERM before it is killed, in milliseconds. */
-const graceMs = 5_000;
+/** SIGTERM is sent, SIGKILL is sent, the program is gone after one of them. */
+export type StopStep = "signalled" | "killed" | "stopped";
 
 /** When programs are to end before their time. */
 export interface StopSignals {
@@ -11,6 +11,10 @@ export interface StopSignals {
   readonly stop: AbortSignal;
   /** Aborts when the lease is lost: SIGKILL at once. Aborts `stop` too. */
   readonly fenced: AbortSignal;
+  /** How long a program has to end after SIGTERM before it is killed, in milliseconds. */
+  readonly graceMs: number;
+  /** Hears of each step of a stop. */
+  readonly onStopStep: (step: StopStep) => void;
 }
 
 /** What to run. */
@@ -47,16 +51,18 @@ export async function pump(input: PumpInput): Promise<PumpEnd> {
 /** Stops one program when it is asked to. */
 class Stopper {
   readonly #program: SandboxProcess;
-  readonly #clock: Clock;
+  readonly #input: PumpInput;
   readonly #done = new AbortController();
   #ended = false;
   #stopped = false;
 
-  constructor(program: SandboxProcess, { stop, fenced, clock }: PumpInput) {
+  constructor(program: SandboxProcess, input: PumpInput) {
     this.#program = program;
-    this.#clock = clock;
+    this.#input = input;
+    const { stop, fenced } = input;
     const noteEnd = () => {
       this.#ended = true;
+      if (this.#stopped) input.onStopStep("stopped");
     };
     // Who waits for the exit hears of its failure; here it only means the end.
     program.exit.then(noteEnd, noteEnd);
@@ -80,13 +86,17 @@ class Stopper {
   async #stop(): Promise<void> {
     if (this.#ended) return;
     this.#stopped = true;
+    const { clock, graceMs, onStopStep } = this.#input;
+    // Told before it is sent: the program may be gone when the call returns.
+    onStopStep("signalled");
     await this.#program.signal("SIGTERM").catch(() => {});
     try {
-      await this.#clock.sleep(graceMs, this.#done.signal);
+      await clock.sleep(graceMs, this.#done.signal);
     } catch {
       // It ended in time.
       return;
     }
+    if (!this.#ended) onStopStep("killed");
     await this.kill();
   }
 

@@ -41,6 +41,12 @@ export class Runner {
   #leaseTtlMs = 12_000;
   /** What the backend knows of this host, as JSON; empty if it does not know it. */
   #shown = "";
+  /** Resolves when the heartbeat that is on its way has its answer, or none. */
+  #beat: Promise<void> = Promise.resolve();
+  /** Failed heartbeats since the last one that was answered. */
+  #failedBeats = 0;
+  /** There while the backend wants this runner drained; resolves when it does no more. */
+  #resumed: PromiseWithResolvers<void> | undefined;
 
   constructor(options: RunnerOptions) {
     this.#options = options;
@@ -100,6 +106,10 @@ export class Runner {
     const { host, clock } = this.#options;
     await Promise.race([host.ready(), aborted(signal)]);
     await this.#forever(signal, async () => {
+      if (this.#resumed !== undefined) {
+        await Promise.race([this.#resumed.promise, aborted(signal)]);
+        return;
+      }
       const rows = host.table();
       // Drivers that take longer are told as soon as they are known, and so is a new verdict.
       if (JSON.stringify(rows) !== this.#shown) await this.#register();
@@ -136,7 +146,7 @@ export class Runner {
   }
 
   #run(lease: Lease): void {
-    const run = new JobRun(this.#options, lease);
+    const run = new JobRun(this.#options, lease, () => this.#beat);
     // A newer lease of a job says that the older one is lost.
     for (const other of this.#runs.keys()) if (other.jobId === run.jobId) other.fence();
     if (this.#stopped.signal.aborted) run.shutDown();
@@ -144,20 +154,32 @@ export class Runner {
     this.#runs.set(run, done);
   }
 
-  /** Also while the last jobs go back: their leases must not run out before. */
+  /**
+   * Also while the last jobs go back: their leases must not run out before. A
+   * runner that stood still (SIGSTOP, a suspended machine) first tells the
+   * backend of every lease it takes for its own, and hears which it has lost.
+   */
   async #heartbeatForever(): Promise<void> {
     const { signal } = this.#ended;
     await Promise.race([this.#known.promise, aborted(signal)]);
     await this.#forever(signal, async () => {
-      const { clock } = this.#options;
-      await clock.sleep(this.#heartbeatMs, signal);
-      const runs = [...this.#runs.keys()];
-      this.#fenceWhenSilent(runs);
-      await this.#beat(runs);
+      const runs = [...this.#runs.keys()].filter(({ isRenewed }) => isRenewed);
+      const beat = this.#sendBeat(runs);
+      // Who waits for it only wants it to be over; here it may fail.
+      this.#beat = beat.catch(() => {});
+      try {
+        await beat;
+        this.#failedBeats = 0;
+      } catch (error) {
+        this.#failedBeats += 1;
+        this.#giveUpWhenSilent(runs);
+        throw error;
+      }
+      await this.#options.clock.sleep(this.#heartbeatMs, signal);
     });
   }
 
-  async #beat(runs: readonly JobRun[]): Promise<void> {
+  async #sendBeat(runs: readonly JobRun[]): Promise<void> {
     try {
       await this.#renew(runs);
     } catch (error) {
@@ -169,12 +191,14 @@ export class Runner {
 
   async #renew(runs: readonly JobRun[]): Promise<void> {
     const leases = runs.map(({ jobId, epoch }) => ({ jobId, epoch }));
-    const timeoutMs = Math.min(callTimeoutMs, this.#leaseTtlMs / 2);
-    const answer = await this.#options.backend.runners.heartbeat(
+    // A call that hangs leaves time for others before the leases run out.
+    const timeoutMs = Math.min(callTimeoutMs, this.#leaseTtlMs / 3);
+    const answer = await this.#options.backend.heartbeats.heartbeat(
       { runnerId: this.id, leases },
       { timeoutMs, signal: this.#ended.signal },
     );
     this.#heard();
+    this.#drain(answer.draining);
     answer.leases.forEach((state, i) => {
       if (state.fenced) runs[i]?.fence();
       else if (state.cancelRequested) runs[i]?.cancel();
@@ -186,15 +210,31 @@ export class Runner {
   }
 
   /**
+   * Asks for no more work while the backend says so; what runs goes on to its
+   * end. So does what an ask that was on its way still brings: the backend
+   * gave it before the drain, or after it.
+   */
+  #drain(draining: boolean): void {
+    if (draining) {
+      this.#resumed ??= Promise.withResolvers();
+    } else {
+      this.#resumed?.resolve();
+      this.#resumed = undefined;
+    }
+  }
+
+  /**
    * A runner that has not reached the backend for two lease lives has lost its
    * leases for sure, and stops the work. It is patient, for a backend that
    * restarts finds its jobs alive; a job that another runner has taken over
    * meanwhile is safe all the same: what this one writes is fenced, and its
-   * job token is dead.
+   * job token is dead. One failure tells nothing: a machine that was suspended
+   * finds its calls too late, and its backend alive.
    */
-  #fenceWhenSilent(runs: readonly JobRun[]): void {
-    if (this.#options.clock.now() - this.#lastAnswerMs < 2 * this.#leaseTtlMs) return;
-    for (const run of runs) run.fence();
+  #giveUpWhenSilent(runs: readonly JobRun[]): void {
+    const silentMs = this.#options.clock.now() - this.#lastAnswerMs;
+    if (this.#failedBeats < 2 || silentMs < 2 * this.#leaseTtlMs) return;
+    for (const run of runs) run.giveUp();
   }
 
   /** Repeats a step until the signal aborts; after a failure it waits, longer each time. */

@@ -14,6 +14,7 @@ import { AgentRecordSplitter, type AgentReportRecord } from "./agent-records.ts"
 import type { EventShipper } from "./event-shipper.ts";
 import type { LogDigest } from "./log-digest.ts";
 import { type PumpEnd, pump, type StopSignals } from "./pump.ts";
+import type { SilenceWatch } from "./silence-watch.ts";
 
 /** Where tools are in every sandbox. */
 export const sandboxPaths = {
@@ -45,6 +46,7 @@ export interface WorkContext extends StopSignals {
   readonly sandbox: Sandbox;
   readonly shipper: EventShipper;
   readonly digest: LogDigest;
+  readonly silence: SilenceWatch;
   readonly clock: Clock;
   readonly jobId: string;
   readonly jobToken: string;
@@ -145,18 +147,16 @@ function run(
   exec: ExecSpec,
   onStderr?: (chunk: Buffer) => Promise<void>,
 ): Promise<PumpEnd> {
-  const { sandbox, clock, stop, fenced } = context;
+  const { sandbox, clock, stop, fenced, graceMs, onStopStep } = context;
   const { argv, env } = exec;
+  const take = (stream: "stdout" | "stderr", chunk: Buffer) => {
+    if (stream === "stderr" && onStderr !== undefined) return onStderr(chunk);
+    return log(context, stream === "stderr" ? LogStream.STDERR : LogStream.STDOUT, chunk);
+  };
   return pump({
-    sandbox,
-    exec: { argv, env },
-    clock,
-    stop,
-    fenced,
-    onOutput: (stream, chunk) => {
-      if (stream === "stderr" && onStderr !== undefined) return onStderr(chunk);
-      return log(context, stream === "stderr" ? LogStream.STDERR : LogStream.STDOUT, chunk);
-    },
+    ...{ sandbox, exec: { argv, env }, clock },
+    ...{ stop, fenced, graceMs, onStopStep },
+    onOutput: (stream, chunk) => context.silence.hear(take(stream, chunk)),
   });
 }
 

@@ -10,6 +10,7 @@ import { FakeBlobs } from "./fake-blobs.ts";
 import { createFakeInterceptor } from "./fake-interceptors.ts";
 import { FakeJobs } from "./fake-jobs.ts";
 import { createPlay } from "./fake-programs.ts";
+import { FakeQueue } from "./fake-queue.ts";
 import { createFakeRoutes } from "./fake-routes.ts";
 import { FakeTokens } from "./fake-tokens.ts";
 
@@ -17,7 +18,9 @@ import { FakeTokens } from "./fake-tokens.ts";
 export const allScopes = [
   "read:jobs",
   "write:jobs",
+  "write:queue",
   "read:agents",
+  "write:agents",
   "read:audit",
   "read:system",
   "read:self",
@@ -75,6 +78,7 @@ export class FakeDevmesh {
   readonly blobs = new FakeBlobs();
   readonly tokens = new FakeTokens();
   readonly jobs = new FakeJobs({ play: createPlay(this.blobs), blobs: this.blobs });
+  readonly queue = new FakeQueue({ jobs: this.jobs });
   readonly documents = new Map<string, Document>();
   readonly faults = new Faults();
   /** Every call so far. */

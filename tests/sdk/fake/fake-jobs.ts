@@ -10,6 +10,8 @@ import {
   type AgentReportSchema,
   type Artifact,
   type ArtifactSchema,
+  type CancelReceiptSchema,
+  type FencedWriteSchema,
   Isolation,
   type Job,
   type JobEvent,
@@ -20,6 +22,7 @@ import {
   JobStatus,
   LogStream,
 } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { JobBlockSchema, RetryJobsRequest } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { DevmeshError, notFound } from "@devmesh/mesh/errors";
 import type { FakeBlobs } from "./fake-blobs.ts";
 
@@ -49,6 +52,7 @@ export interface Ending {
   readonly message?: string;
   readonly artifacts?: MessageInitShape<typeof ArtifactSchema>[];
   readonly agent?: MessageInitShape<typeof AgentReportSchema>;
+  readonly cancel?: MessageInitShape<typeof CancelReceiptSchema>;
 }
 
 /** Runs a job's work. */
@@ -60,6 +64,11 @@ export class FakeJobs {
   readonly #keys = new Map<string, { readonly id: string; readonly print: string }>();
   readonly #play: Play;
   readonly #blobs: FakeBlobs;
+  /** Writes about a job that were refused, by its id. */
+  readonly fencedWrites = new Map<string, MessageInitShape<typeof FencedWriteSchema>[]>();
+  /** What keeps a job waiting, by its id. */
+  readonly blocks = new Map<string, MessageInitShape<typeof JobBlockSchema>[]>();
+  readonly #retried = new Set<string>();
   /** Overrides the result's SHA-256; a broken promise that the SDK must notice. */
   forgedSha256: string | undefined;
 
@@ -74,7 +83,7 @@ export class FakeJobs {
     if (before !== undefined) {
       if (before.print === print) return { job: this.entry(before.id).job, replayed: true };
       throw new DevmeshError("KEY_REUSED", "the idempotency key was used with another request", {
-        metadata: { key },
+        metadata: { key, job_id: before.id },
       });
     }
     if (spec.workspaceSha256 !== "") this.#blobs.get(spec.workspaceSha256);
@@ -99,6 +108,29 @@ export class FakeJobs {
     const entry = this.#jobs.get(id);
     if (entry === undefined) throw notFound("job", id);
     return entry;
+  }
+
+  /** A page of ended jobs, each done again unless it was before. */
+  retryMany({ statuses, reason, labels, pageSize, pageToken }: RetryJobsRequest) {
+    const wanted = statuses.length > 0 ? statuses : [JobStatus.FAILED];
+    const before = pageToken === "" ? Number.POSITIVE_INFINITY : Number(pageToken);
+    const older = this.all().filter(({ id }) => Number(id.slice(4)) < before);
+    const page = older.slice(0, pageSize || 100);
+    const picked = page.filter(
+      ({ id, status, result, spec }) =>
+        wanted.includes(status) &&
+        (reason === "" || result?.reason === reason) &&
+        Object.entries(labels).every(([key, value]) => spec?.labels[key] === value) &&
+        !this.#retried.has(id),
+    );
+    const jobs = picked.map(({ id, spec, owner }) => {
+      this.#retried.add(id);
+      const { job } = this.accept(spec ?? create(JobSpecSchema), "", owner);
+      return { id, newId: job.id };
+    });
+    const last = page.at(-1);
+    const isLast = page.length === older.length || last === undefined;
+    return { jobs, nextPageToken: isLast ? "" : String(Number(last.id.slice(4))) };
   }
 
   /** Newest first. */

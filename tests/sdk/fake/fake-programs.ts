@@ -1,5 +1,6 @@
 /** The few programs that the fake server can run, by the first word of a command. */
 
+import { durationFromMs, timestampNow } from "@bufbuild/protobuf/wkt";
 import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { pack } from "tar-stream";
 import type { FakeBlobs } from "./fake-blobs.ts";
@@ -54,15 +55,32 @@ export function createPlay(blobs: FakeBlobs): Play {
         return done;
       case "timeout":
         return failed("TIMEOUT", "the run time limit was reached", { exitCode: 137 });
+      case "silent":
+        return failed("SILENT", "no output for 30 s, the silence timeout", { exitCode: 143 });
       case "missing":
         return failed("COMMAND_NOT_FOUND", "there is no program missing");
       case "hang":
         stage.stdout("hanging\n");
         await stage.cancelled();
-        return { outcome: JobStatus.CANCELLED, reason: "CANCELLED", message: "on request" };
+        return {
+          ...{ outcome: JobStatus.CANCELLED, reason: "CANCELLED", message: "on request" },
+          cancel: {
+            ...{ requestedBy: "tok_1", requestTime: timestampNow(), detail: "on request" },
+            steps: [
+              { name: "delivered", after: durationFromMs(0) },
+              { name: "signalled", after: durationFromMs(2) },
+              { name: "stopped", after: durationFromMs(40) },
+              { name: "sandbox_removed", after: durationFromMs(95) },
+            ],
+          },
+        };
       case "changes": {
         const tar = await tarOf({ "src/new.txt": "new\n", "old.txt": "changed\n" });
         return { ...done, artifacts: [artifactOf(blobs, "changes.tar", tar)] };
+      }
+      case "deletes": {
+        const list = rest.map((path) => `${path}\0`).join("");
+        return { ...done, artifacts: [artifactOf(blobs, "changes.deleted", Buffer.from(list))] };
       }
       case "escape": {
         const tar = await tarOf({ "../escaped.txt": "out\n" });

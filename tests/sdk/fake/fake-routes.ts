@@ -2,13 +2,11 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs, timestampNow } from "@bufbuild/protobuf/wkt";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
-import { AgentStatus } from "@devmesh/gen/devmesh/api/v1/agent_pb";
-import { AgentService } from "@devmesh/gen/devmesh/api/v1/agent_service_pb";
 import { AuditService } from "@devmesh/gen/devmesh/api/v1/audit_service_pb";
 import { BlobService } from "@devmesh/gen/devmesh/api/v1/blob_service_pb";
 import { ContextService } from "@devmesh/gen/devmesh/api/v1/context_service_pb";
 import { InferService } from "@devmesh/gen/devmesh/api/v1/infer_service_pb";
-import { Isolation, type JobEvent, JobSpecSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { type JobEvent, JobSpecSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { SystemService } from "@devmesh/gen/devmesh/api/v1/system_service_pb";
 import { TokenService } from "@devmesh/gen/devmesh/api/v1/token_service_pb";
@@ -43,7 +41,16 @@ function registerJobs(router: ConnectRouter, fake: FakeDevmesh): void {
       }
       return { jobId: made.job.id, ...made };
     },
-    getJob: ({ id }) => ({ job: jobs.entry(id).job }),
+    getJob: ({ id }) => ({
+      job: jobs.entry(id).job,
+      fencedWrites: jobs.fencedWrites.get(id) ?? [],
+    }),
+    explainJob: ({ id }) => {
+      const { status } = jobs.entry(id).job;
+      const blocks = jobs.blocks.get(id) ?? [];
+      return { status, clear: blocks.length === 0, blocks };
+    },
+    retryJobs: (request) => jobs.retryMany(request),
     listJobs: ({ pageSize, pageToken, statuses, type }) => {
       const start = Number(pageToken || 0);
       const size = pageSize || 50;
@@ -181,30 +188,7 @@ function registerRest(router: ConnectRouter, fake: FakeDevmesh): void {
     redeemConsoleLink: ({ secret }) => tokens.redeem(secret),
     whoAmI: (_, context) => ({ token: context.values.get(callerKey) }),
   });
-  router.service(AgentService, {
-    listAgents: () => ({
-      agents: [
-        {
-          id: "runner-1",
-          host: "fake",
-          version: "0.1.0",
-          capacity: 2,
-          status: AgentStatus.ALIVE,
-          lastSeen: timestampNow(),
-          capabilities: [
-            { driver: "process", isolation: Isolation.PROCESS, available: true, engine: "bwrap" },
-            {
-              driver: "docker",
-              isolation: Isolation.CONTAINER,
-              available: false,
-              reason: "no engine answers",
-              remedy: "start dockerd",
-            },
-          ],
-        },
-      ],
-    }),
-  });
+  fake.queue.register(router);
   router.service(AuditService, {
     listAuditEvents: () => ({
       events: [{ id: 1n, time: timestampNow(), actor: "dev", action: "job.create", outcome: "ok" }],

@@ -1,7 +1,7 @@
 /** Owns what comes back: downloading artifacts, unpacking archives; never outside the folder. */
 import { randomUUID } from "node:crypto";
 import { createWriteStream } from "node:fs";
-import { chmod, lstat, mkdir, rename, rm, symlink } from "node:fs/promises";
+import { chmod, lstat, mkdir, rename, rm, rmdir, symlink } from "node:fs/promises";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -24,6 +24,15 @@ export interface ApplyReport {
   /** Paths that were written, relative to the folder. */
   readonly written: readonly string[];
 }
+
+/** What applying a job's changes did. */
+export interface ChangesReport extends ApplyReport {
+  /** Paths that were deleted, relative to the folder; without those that were gone already. */
+  readonly deleted: readonly string[];
+}
+
+/** The artifacts in which a job's runner tells what changed in the work dir. */
+const changeNames = { written: "changes.tar", deleted: "changes.deleted" };
 
 /** Saves artifacts below a folder, which is made if need be. Each is checked by its SHA-256. */
 export async function downloadArtifacts(
@@ -77,6 +86,68 @@ export async function unpackArtifact(
   return { written };
 }
 
+/**
+ * Does to a folder what a job did to its work dir: deletes, then writes. A path
+ * that is a folder by now is not deleted; a folder that a deletion empties goes,
+ * too. Undefined if the job changed nothing. Throws `WorkspaceError` for a path
+ * that leads out of the folder, before anything is deleted.
+ */
+export async function applyChanges(
+  devmesh: Pick<Devmesh, "blobs">,
+  artifacts: readonly Pick<Artifact, "name" | "sha256">[],
+  folder: string,
+  options: { readonly signal?: AbortSignal } = {},
+): Promise<ChangesReport | undefined> {
+  const deletions = artifacts.find(({ name }) => name === changeNames.deleted);
+  const archive = artifacts.find(({ name }) => name === changeNames.written);
+  if (deletions === undefined && archive === undefined) return undefined;
+  const deleted =
+    deletions === undefined
+      ? []
+      : await deletePaths(
+          await openFolder(folder),
+          await readPaths(devmesh.blobs.get(deletions.sha256, options)),
+        );
+  const { written } =
+    archive === undefined
+      ? { written: [] }
+      : await unpackArtifact(devmesh, archive, folder, options);
+  return { written, deleted };
+}
+
+/** Paths that each end with a NUL. */
+async function readPaths(content: AsyncIterable<Uint8Array>): Promise<string[]> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of content) chunks.push(chunk);
+  const paths = Buffer.concat(chunks).toString("utf8").split("\0");
+  return paths.filter((path) => path !== "");
+}
+
+async function deletePaths(root: string, paths: readonly string[]): Promise<string[]> {
+  const files: (readonly [name: string, file: string])[] = [];
+  for (const name of paths) files.push([name, await innerPath(root, name)]);
+  const deleted: string[] = [];
+  for (const [name, file] of files) {
+    if (!(await isThere(file)) || (await isFolder(file))) continue;
+    await rm(file);
+    deleted.push(name);
+    await removeEmpty(root, dirname(file));
+  }
+  return deleted;
+}
+
+/** Removes a folder and those above it, as far as they are empty, inside of the root. */
+async function removeEmpty(root: string, folder: string): Promise<void> {
+  for (let at = folder; at !== root && isInside(root, at); at = dirname(at)) {
+    try {
+      await rmdir(at);
+    } catch {
+      // Something is still in it, so the ones above are not empty either.
+      return;
+    }
+  }
+}
+
 async function writeEntry(
   root: string,
   header: Header,
@@ -117,10 +188,10 @@ async function innerPath(root: string, name: string): Promise<string> {
   const file = resolve(root, name);
   const isPlain = !isAbsolute(name) && !name.includes("\0") && !name.split(/[\\/]/).includes("..");
   if (!isPlain || file === root || !isInside(root, file)) {
-    throw new WorkspaceError(name, `${JSON.stringify(name)} would be written outside the folder`);
+    throw new WorkspaceError(name, `${JSON.stringify(name)} lies outside the folder`);
   }
   if (!(await hasRealParents(root, file))) {
-    throw new WorkspaceError(name, `${name} would be written through a link or over a file`);
+    throw new WorkspaceError(name, `${name} lies behind a link or below a file`);
   }
   return file;
 }
@@ -142,6 +213,16 @@ async function writeWhole(
   } catch (error) {
     await rm(part, { force: true });
     throw error;
+  }
+}
+
+async function isThere(file: string): Promise<boolean> {
+  try {
+    await lstat(file);
+    return true;
+  } catch {
+    // Nothing is there.
+    return false;
   }
 }
 

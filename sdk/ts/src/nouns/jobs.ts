@@ -3,8 +3,12 @@ import type { Client } from "@connectrpc/connect";
 import type { RetryPolicy } from "../backoff.ts";
 import { type Caller, present } from "../caller.ts";
 import { Code, DevmeshApiError } from "../errors.ts";
-import type { Job, JobEvent, JobResult } from "../gen/devmesh/api/v1/job_pb.js";
-import type { JobService } from "../gen/devmesh/api/v1/job_service_pb.js";
+import type { FencedWrite, Job, JobEvent, JobResult } from "../gen/devmesh/api/v1/job_pb.js";
+import type {
+  ExplainJobResponse,
+  JobService,
+  RetriedJob,
+} from "../gen/devmesh/api/v1/job_service_pb.js";
 import type { HttpGet } from "../http-get.ts";
 import { createIdempotencyKey } from "../idempotency-key.ts";
 import { type JobInput, type JobStatusName, toJobSpec, toJobStatus } from "../job-input.ts";
@@ -38,7 +42,26 @@ export interface JobFilter {
   readonly pageSize?: number;
 }
 
-/** Jobs: accept, look, watch, cancel, retry. */
+/** A job with what is told of it only when it is asked for alone. */
+export interface JobDetails {
+  readonly job: Job;
+  /** Writes that were refused because their lease had ended, oldest first. At most 100. */
+  readonly fencedWrites: readonly FencedWrite[];
+}
+
+/** Which ended jobs to do again. */
+export interface RetryFilter {
+  /** Only these. Default: failed ones. */
+  readonly statuses?: readonly ("failed" | "cancelled")[];
+  /** Only jobs that ended with this reason. Default: any. */
+  readonly reason?: string;
+  /** Only jobs that have all of these labels. Default: any. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Jobs that one call looks at, 1 to 500. Default: 100. */
+  readonly pageSize?: number;
+}
+
+/** Jobs: accept, look, explain, watch, cancel, retry. */
 export class Jobs {
   readonly #client: Client<typeof JobService>;
   readonly #caller: Caller;
@@ -75,6 +98,17 @@ export class Jobs {
     return present(answer.job, "job");
   }
 
+  /** One job with the writes about it that were refused. Throws NOT_FOUND. */
+  async inspect(id: string, options?: CallOptions): Promise<JobDetails> {
+    const answer = await this.#caller.unary((o) => this.#client.getJob({ id }, o), options);
+    return { job: present(answer.job, "job"), fencedWrites: answer.fencedWrites };
+  }
+
+  /** Why a job is not running, or that nothing keeps it. Throws NOT_FOUND. */
+  explain(id: string, options?: CallOptions): Promise<ExplainJobResponse> {
+    return this.#caller.unary((o) => this.#client.explainJob({ id }, o), options);
+  }
+
   /** Jobs, newest first. */
   list(filter: JobFilter = {}, options?: CallOptions): Pager<Job> {
     return new Pager(async (pageToken) => {
@@ -102,6 +136,25 @@ export class Jobs {
     const request = { id, idempotencyKey };
     const made = await this.#caller.unary((o) => this.#client.retryJob(request, o), options);
     return { jobId: made.jobId, job: present(made.job, "job"), replayed: made.replayed };
+  }
+
+  /**
+   * Does failed and cancelled jobs again that a filter picks, newest first, as
+   * the list is walked over. Safe to repeat: a job that this has retried
+   * already is passed over. Throws RATE_LIMITED.
+   */
+  retryAll(filter: RetryFilter = {}, options?: CallOptions): Pager<RetriedJob> {
+    return new Pager(async (pageToken) => {
+      const request = {
+        pageToken,
+        pageSize: filter.pageSize ?? 0,
+        statuses: (filter.statuses ?? []).map(toJobStatus),
+        reason: filter.reason ?? "",
+        labels: { ...filter.labels },
+      };
+      const page = await this.#caller.unary((o) => this.#client.retryJobs(request, o), options);
+      return { items: page.jobs, nextPageToken: page.nextPageToken };
+    });
   }
 
   /** The events that are there now, in order, without waiting for more. */

@@ -1,6 +1,6 @@
 /** The small nouns on the platform itself: `agents`, `audit`, `system`. */
 import type { Client } from "@connectrpc/connect";
-import type { Caller } from "../caller.ts";
+import { type Caller, present } from "../caller.ts";
 import type { Agent } from "../gen/devmesh/api/v1/agent_pb.js";
 import type { AgentService } from "../gen/devmesh/api/v1/agent_service_pb.js";
 import type { AuditEvent, AuditService } from "../gen/devmesh/api/v1/audit_service_pb.js";
@@ -12,6 +12,10 @@ import { Pager } from "../pager.ts";
 export interface Agents {
   /** The runners, alive ones first. */
   list(options?: CallOptions): Promise<Agent[]>;
+  /** Lets a runner take no new jobs; what it runs goes on to its end. Throws NOT_FOUND. */
+  drain(id: string, options?: CallOptions): Promise<Agent>;
+  /** Lets a drained runner take jobs again. Throws NOT_FOUND. */
+  resume(id: string, options?: CallOptions): Promise<Agent>;
 }
 
 /** Who changed what, and how it went. */
@@ -30,6 +34,14 @@ export interface System {
 export function createAgents(client: Client<typeof AgentService>, caller: Caller): Agents {
   return {
     list: async (options) => (await caller.unary((o) => client.listAgents({}, o), options)).agents,
+    drain: async (id, options) => {
+      const { agent } = await caller.unary((o) => client.drainAgent({ id }, o), options);
+      return present(agent, "agent");
+    },
+    resume: async (id, options) => {
+      const { agent } = await caller.unary((o) => client.resumeAgent({ id }, o), options);
+      return present(agent, "agent");
+    },
   };
 }
 

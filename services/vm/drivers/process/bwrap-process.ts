@@ -43,6 +43,11 @@ export class BwrapProcess implements SandboxProcess {
     this.exit.catch(() => {});
   }
 
+  /** The first process of its pid namespace, as the host numbers it. */
+  get init(): number {
+    return this.#options.init;
+  }
+
   /** True as soon as nothing of it runs any more. */
   get hasEnded(): boolean {
     return this.#ended;

@@ -8,6 +8,7 @@ import { DevmeshError } from "@devmesh/mesh/errors";
 import type { Cgroup } from "../cgroup.ts";
 import type { ExecSpec, Sandbox, SandboxProcess, SandboxSpec } from "../driver.ts";
 import { backendSocketPath, checkExec, sandboxFailed, sandboxVariables } from "../driver-errors.ts";
+import { descendants, startTicks } from "../process-tree.ts";
 import { packCommand, readArchive, unpackCommand, unpackFailure } from "../sandbox-tar.ts";
 import { guardTar } from "../tar-guard.ts";
 import { within } from "../within.ts";
@@ -49,6 +50,8 @@ export class ProcessSandbox implements Sandbox {
   /** Packing for `get`: it writes nothing, and must work when the disk is over its limit. */
   readonly #packing = new Set<BwrapProcess>();
   readonly #starting = new Set<Promise<unknown>>();
+  /** The first process of each program that was started, and when it began. */
+  readonly #inits = new Map<number, string>();
   readonly #ending = new AbortController();
   readonly #watch: LimitWatch | undefined;
   #deletion: Promise<void> | undefined;
@@ -114,6 +117,14 @@ export class ProcessSandbox implements Sandbox {
     return this.#deletion;
   }
 
+  async processes(): Promise<number> {
+    const counts = [...this.#inits].map(async ([init, began]) => {
+      const isAlive = began !== "" && (await startTicks(init)) === began;
+      return isAlive ? 1 + (await descendants(init)).length : 0;
+    });
+    return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
+  }
+
   async #delete(): Promise<void> {
     this.#ending.abort();
     this.#watch?.stop();
@@ -152,6 +163,7 @@ export class ProcessSandbox implements Sandbox {
       signal: AbortSignal.any([this.#ending.signal, ...(signal ? [signal] : [])]),
     });
     this.#running.add(program);
+    this.#inits.set(program.init, await startTicks(program.init));
     const ended = () => this.#running.delete(program);
     program.exit.then(ended, ended);
     return program;

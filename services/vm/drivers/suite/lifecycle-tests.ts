@@ -73,7 +73,10 @@ export function lifecycleTests(context: SuiteContext): void {
     it("deletes while a program runs, and ends it", async () => {
       const sandbox = await sandboxWithPrograms(context);
       const { process, rest } = await startReady(sandbox, "family");
+      // A driver that can tell counts the program and its children, and none at the end.
+      expect((await sandbox.processes?.()) ?? 2).to.be.greaterThan(1);
       await sandbox.delete();
+      expect((await sandbox.processes?.()) ?? 0).to.equal(0);
       expect((await process.exit).exitCode).to.equal(137);
       await rest;
       await process.signal("SIGKILL");
