@@ -1,6 +1,6 @@
 /**
  * Owns the one door to the platform's own code: `@devmesh/up`, loaded only by
- * `up` and `serve`. All other commands know the SDK and nothing else.
+ * `up`, `serve` and `restore`. All other commands know the SDK and nothing else.
  */
 import { UsageError } from "./usage-error.ts";
 
@@ -8,6 +8,7 @@ import { UsageError } from "./usage-error.ts";
 export interface Platform {
   runUp(argv: string[]): Promise<unknown>;
   runServe(name: string, argv: string[]): Promise<unknown>;
+  runRestore(argv: string[]): Promise<unknown>;
 }
 
 const name: string = "@devmesh/up";
@@ -22,7 +23,7 @@ export async function findPlatform(): Promise<Platform | undefined> {
     throw error;
   }
   if (isPlatform(door)) return door;
-  throw new Error(`${name} does not offer runUp and runServe`);
+  throw new Error(`${name} does not offer runUp, runServe and runRestore`);
 }
 
 /** The platform. Throws `UsageError` where it is not installed. */
@@ -45,10 +46,9 @@ function isPlatform(value: unknown): value is Platform {
   return (
     typeof value === "object" &&
     value !== null &&
-    "runUp" in value &&
-    typeof value.runUp === "function" &&
-    "runServe" in value &&
-    typeof value.runServe === "function"
+    ["runUp", "runServe", "runRestore"].every(
+      (name) => name in value && typeof Reflect.get(value, name) === "function",
+    )
   );
 }
 

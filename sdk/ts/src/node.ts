@@ -38,6 +38,13 @@ export {
   downloadArtifacts,
   unpackArtifact,
 } from "./node/artifacts.ts";
+export {
+  BackupError,
+  type BackupReport,
+  type BackupTable,
+  downloadBackup,
+  verifyBackup,
+} from "./node/backups.ts";
 export { type DocumentFile, type DocumentSkip, walkDocuments } from "./node/documents.ts";
 export { WorkspaceError } from "./node/tree.ts";
 export {
