@@ -57,7 +57,12 @@ export async function prepareApi(options: ApiRestoreOptions): Promise<PreparedRe
       async commit() {
         // Blobs first: a table never names one that is not there.
         await blobs.commit();
-        await tables.commit();
+        try {
+          await tables.commit();
+        } catch (error) {
+          await rm(blobFolder(options), { recursive: true, force: true });
+          throw error;
+        }
       },
       async abandon() {
         await blobs.abandon();
