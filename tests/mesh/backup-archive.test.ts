@@ -191,7 +191,7 @@ function blobOf(content: Buffer): BackupBlob {
     sha256: createHash("sha256").update(content).digest("hex"),
     sizeBytes: content.length,
     open: async function* () {
-      for (let at = 0; at < content.length; at += 1000) yield content.subarray(at, at + 1000);
+      for (let at = 0; at < content.length; at += 50_000) yield content.subarray(at, at + 50_000);
     },
   };
 }

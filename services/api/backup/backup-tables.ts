@@ -41,7 +41,7 @@ export function afterRestore(hasLeaseTable: boolean, nowMs: number): string[] {
   ];
 }
 
-/** For SQLite: what is no log is text there, and bytes in Postgres. */
+/** For SQLite: what is no log is text there, and bytes in a backup. */
 export const textPayloads = `
   UPDATE job_events SET payload = CAST(payload AS TEXT)
   WHERE kind <> 'log' AND typeof(payload) = 'blob'`;

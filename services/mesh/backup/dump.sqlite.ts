@@ -46,7 +46,7 @@ class SqliteSnapshot implements Snapshot {
     let rows: Row[] = [];
     let bytes = 0;
     for (const row of statement.iterate() as Iterable<Row>) {
-      rows.push(row);
+      rows.push(toRow(table, row));
       bytes += sizeOf(row);
       if (rows.length < maxRows && bytes < maxBytes) continue;
       yield rows;
@@ -102,8 +102,21 @@ function kindOf(type: string): ColumnKind {
     INT: "integer",
     REAL: "real",
     BLOB: "bytes",
+    // Text and bytes, row by row: in a backup they are bytes, as in Postgres.
+    ANY: "bytes",
   };
-  return kinds[type.toUpperCase()] ?? "any";
+  const kind = kinds[type.toUpperCase()];
+  if (kind === undefined) throw new Error(`no backup knows the type ${JSON.stringify(type)}`);
+  return kind;
+}
+
+function toRow(table: Table, row: Row): Row {
+  const open = table.columns.filter(
+    ({ name, kind }) => kind === "bytes" && typeof row[name] === "string",
+  );
+  if (open.length === 0) return row;
+  const bytes = open.map(({ name }) => [name, Buffer.from(String(row[name]))]);
+  return { ...row, ...Object.fromEntries(bytes) };
 }
 
 function primaryKey(db: DatabaseSync, table: string): string[] {

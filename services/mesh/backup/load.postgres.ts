@@ -58,7 +58,6 @@ const typeOf: Record<ColumnKind, string> = {
   boolean: "boolean",
   time: "timestamptz",
   bytes: "bytea",
-  any: "text",
 };
 
 function toParameter(cell: Cell): unknown {

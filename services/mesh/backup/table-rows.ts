@@ -5,8 +5,8 @@
  */
 import { backupInvalid } from "./backup-invalid.ts";
 
-/** What a column holds. `any`: what the value is, row by row. */
-export type ColumnKind = "text" | "integer" | "real" | "boolean" | "time" | "bytes" | "any";
+/** What a column holds. */
+export type ColumnKind = "text" | "integer" | "real" | "boolean" | "time" | "bytes";
 
 /** A column of a table. */
 export interface Column {
@@ -84,11 +84,7 @@ function decodeCell(kind: ColumnKind, value: unknown): Cell | undefined {
     case "real":
       return toReal(value);
     case "bytes":
-      return typeof value === "string" ? Buffer.from(value) : toBytes(value);
-    case "any":
-      return typeof value === "string"
-        ? value
-        : (toBytes(value) ?? toInteger(value) ?? toReal(value));
+      return toBytes(value);
     default:
       return kind satisfies never;
   }
