@@ -20,6 +20,12 @@ export interface BackupsOptions {
   readonly version: string;
 }
 
+/** The databases of other services, which no contract opens to this one. */
+const notCovered = [
+  "mcp: ingested documents and their index; ingest them again, or copy the service's database",
+  "inference: the ledger of model calls; copy the service's database",
+];
+
 /** Makes backups. */
 export class Backups {
   readonly #options: BackupsOptions;
@@ -45,7 +51,7 @@ export class Backups {
         sections,
         // After the tables: whatever they name was stored before them.
         blobs: () => allOf(blobs),
-        notCovered: () => [],
+        notCovered: () => notCovered,
       });
     } finally {
       await snapshot.close();
