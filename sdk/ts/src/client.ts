@@ -5,7 +5,6 @@ import { defaultRetryPolicy } from "./backoff.ts";
 import { Caller } from "./caller.ts";
 import { AgentService } from "./gen/devmesh/api/v1/agent_service_pb.js";
 import { AuditService } from "./gen/devmesh/api/v1/audit_service_pb.js";
-import { BackupService } from "./gen/devmesh/api/v1/backup_service_pb.js";
 import { BlobService } from "./gen/devmesh/api/v1/blob_service_pb.js";
 import { ContextService } from "./gen/devmesh/api/v1/context_service_pb.js";
 import { InferService } from "./gen/devmesh/api/v1/infer_service_pb.js";
@@ -19,10 +18,8 @@ import { Llm } from "./nouns/llm.ts";
 import {
   type Agents,
   type Audit,
-  type Backups,
   createAgents,
   createAudit,
-  createBackups,
   createSystem,
   type System,
 } from "./nouns/platform.ts";
@@ -41,7 +38,6 @@ export interface Devmesh {
   readonly agents: Agents;
   readonly audit: Audit;
   readonly system: System;
-  readonly backups: Backups;
   /** The transport below, for `createClient` with what `@devmesh/sdk/raw` has. */
   readonly transport: Transport;
 }
@@ -69,7 +65,6 @@ export function composeDevmesh(
     agents: createAgents(createClient(AgentService, transport), caller),
     audit: createAudit(createClient(AuditService, transport), caller),
     system: createSystem(createClient(SystemService, transport), caller),
-    backups: createBackups(createClient(BackupService, transport), caller),
     transport,
   };
 }

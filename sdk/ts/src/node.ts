@@ -2,8 +2,12 @@
  * `@devmesh/sdk/node`: the SDK over HTTP/2 or a Unix socket, with folders on
  * the way in and artifacts on the way out.
  */
+import { createClient } from "@connectrpc/connect";
+import { Caller } from "./caller.ts";
 import type { Devmesh } from "./client.ts";
 import { composeDevmesh } from "./client.ts";
+import { BackupService } from "./gen/devmesh/api/v1/backup_service_pb.js";
+import { type Backups, createBackups } from "./node/backups.ts";
 import { createNodeSha256 } from "./node/sha256.ts";
 import { createNodeTransport, type NodeConnection } from "./node/transport.ts";
 import type { DevmeshOptions } from "./options.ts";
@@ -18,6 +22,7 @@ export interface NodeDevmeshOptions extends DevmeshOptions {
 
 /** A client that holds a connection. */
 export interface NodeDevmesh extends Devmesh {
+  readonly backups: Backups;
   /** Ends the connection and with it every call. An idle one does not keep the process alive. */
   close(): void;
 }
@@ -29,7 +34,9 @@ export function createDevmesh(options: NodeDevmeshOptions): NodeDevmesh {
     connection = createNodeTransport(setup, options.httpVersion ?? "2");
     return connection.transport;
   });
-  return { ...devmesh, close: () => connection?.close() };
+  const caller = new Caller({ timeoutMs: options.timeoutMs ?? 60_000 });
+  const backups = createBackups(createClient(BackupService, devmesh.transport), caller);
+  return { ...devmesh, backups, close: () => connection?.close() };
 }
 
 export {
@@ -41,6 +48,7 @@ export {
 export {
   BackupError,
   type BackupReport,
+  type Backups,
   type BackupTable,
   downloadBackup,
   verifyBackup,

@@ -60,7 +60,7 @@ export type { BlobSource, Blobs, PutBlobOptions, StoredBlob } from "./nouns/blob
 export type { Collection, Context, ContextFilter, DocumentInput } from "./nouns/context.ts";
 export type { CreatedJob, CreateJobOptions, JobFilter, Jobs } from "./nouns/jobs.ts";
 export type { InferInput, Llm } from "./nouns/llm.ts";
-export type { Agents, Audit, Backups, System } from "./nouns/platform.ts";
+export type { Agents, Audit, System } from "./nouns/platform.ts";
 export type { SecretToken, TokenInput, Tokens } from "./nouns/tokens.ts";
 export {
   type CallOptions,

@@ -5,8 +5,27 @@ import { open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
+import type { Client } from "@connectrpc/connect";
 import { extract } from "tar-stream";
-import type { Devmesh } from "../client.ts";
+import type { Caller } from "../caller.ts";
+import type { BackupService } from "../gen/devmesh/api/v1/backup_service_pb.js";
+import type { CallOptions } from "../options.ts";
+
+/** Backups of the server. */
+export interface Backups {
+  /** A backup made now, as the bytes of a gzipped tar. No time limit unless the call names one. */
+  create(options?: CallOptions): AsyncGenerator<Uint8Array, void, undefined>;
+}
+
+/** Makes the noun `backups`. */
+export function createBackups(client: Client<typeof BackupService>, caller: Caller): Backups {
+  return {
+    async *create(options) {
+      const answers = caller.stream((o) => client.createBackup({}, o), options);
+      for await (const { data } of answers) yield data;
+    },
+  };
+}
 
 /** A table in a backup. */
 export interface BackupTable {
@@ -41,7 +60,7 @@ export class BackupError extends Error {
  * nothing. Throws BackupError, and errors of the file system.
  */
 export async function downloadBackup(
-  devmesh: Pick<Devmesh, "backups">,
+  devmesh: { readonly backups: Backups },
   file: string,
   options: { readonly signal?: AbortSignal } = {},
 ): Promise<BackupReport> {

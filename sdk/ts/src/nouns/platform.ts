@@ -1,10 +1,9 @@
-/** The small nouns on the platform itself: `agents`, `audit`, `system`, `backups`. */
+/** The small nouns on the platform itself: `agents`, `audit`, `system`. */
 import type { Client } from "@connectrpc/connect";
 import type { Caller } from "../caller.ts";
 import type { Agent } from "../gen/devmesh/api/v1/agent_pb.js";
 import type { AgentService } from "../gen/devmesh/api/v1/agent_service_pb.js";
 import type { AuditEvent, AuditService } from "../gen/devmesh/api/v1/audit_service_pb.js";
-import type { BackupService } from "../gen/devmesh/api/v1/backup_service_pb.js";
 import type { GetSystemResponse, SystemService } from "../gen/devmesh/api/v1/system_service_pb.js";
 import type { CallOptions } from "../options.ts";
 import { Pager } from "../pager.ts";
@@ -25,12 +24,6 @@ export interface Audit {
 export interface System {
   /** The version, the feature flags and the state of every part. */
   get(options?: CallOptions): Promise<GetSystemResponse>;
-}
-
-/** Backups of the server. */
-export interface Backups {
-  /** A backup made now, as the bytes of a gzipped tar. No time limit unless the call names one. */
-  create(options?: CallOptions): AsyncGenerator<Uint8Array, void, undefined>;
 }
 
 /** Makes the noun `agents`. */
@@ -55,14 +48,4 @@ export function createAudit(client: Client<typeof AuditService>, caller: Caller)
 /** Makes the noun `system`. */
 export function createSystem(client: Client<typeof SystemService>, caller: Caller): System {
   return { get: (options) => caller.unary((o) => client.getSystem({}, o), options) };
-}
-
-/** Makes the noun `backups`. */
-export function createBackups(client: Client<typeof BackupService>, caller: Caller): Backups {
-  return {
-    async *create(options) {
-      const answers = caller.stream((o) => client.createBackup({}, o), options);
-      for await (const { data } of answers) yield data;
-    },
-  };
 }
