@@ -76,14 +76,16 @@ export class TestRunner {
     return one;
   }
 
-  async lease(): Promise<Lease> {
+  /** Leases one job; undefined if there is none to run now. */
+  async tryLease(): Promise<Lease | undefined> {
     const isolations = [Isolation.PROCESS];
-    const { leases } = await this.#runners.leaseJobs({
-      runnerId: this.#id,
-      maxJobs: 1,
-      isolations,
-    });
-    const [lease] = leases;
+    await this.#runners.heartbeat({ runnerId: this.#id, leases: [] });
+    const ask = { runnerId: this.#id, maxJobs: 1, isolations };
+    return (await this.#runners.leaseJobs(ask)).leases[0];
+  }
+
+  async lease(): Promise<Lease> {
+    const lease = await this.tryLease();
     if (lease === undefined) throw new Error("there is no job to lease");
     return lease;
   }
