@@ -52,6 +52,8 @@ function localReason(error: unknown): string {
       return "WORKSPACE_INVALID";
     case "JobStreamError":
       return "LOG_NOT_WHOLE";
+    case "BackupError":
+      return "BACKUP_NOT_WHOLE";
     default:
       return "INTERNAL";
   }

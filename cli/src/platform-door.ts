@@ -1,6 +1,6 @@
 /**
  * Owns the one door to the platform's own code: `@devmesh/up`, loaded only by
- * `up`, `serve` and `chaos`. All other commands know the SDK and nothing else.
+ * `up`, `serve`, `chaos` and `restore`. All other commands know the SDK and nothing else.
  */
 import { UsageError } from "./usage-error.ts";
 
@@ -9,9 +9,13 @@ export interface Platform {
   runUp(argv: string[]): Promise<unknown>;
   runServe(name: string, argv: string[]): Promise<unknown>;
   runChaos(argv: string[]): Promise<unknown>;
+  runRestore(argv: string[]): Promise<unknown>;
 }
 
 const name: string = "@devmesh/up";
+
+/** What it must offer. */
+const doors: readonly (keyof Platform)[] = ["runUp", "runServe", "runChaos", "runRestore"];
 
 /** The platform, or undefined where it is not installed. */
 export async function findPlatform(): Promise<Platform | undefined> {
@@ -23,7 +27,7 @@ export async function findPlatform(): Promise<Platform | undefined> {
     throw error;
   }
   if (isPlatform(door)) return door;
-  throw new Error(`${name} does not offer runUp, runServe and runChaos`);
+  throw new Error(`${name} does not offer ${doors.join(", ")}`);
 }
 
 /** The platform. Throws `UsageError` where it is not installed. */
@@ -46,12 +50,7 @@ function isPlatform(value: unknown): value is Platform {
   return (
     typeof value === "object" &&
     value !== null &&
-    "runUp" in value &&
-    typeof value.runUp === "function" &&
-    "runServe" in value &&
-    typeof value.runServe === "function" &&
-    "runChaos" in value &&
-    typeof value.runChaos === "function"
+    doors.every((name) => name in value && typeof Reflect.get(value, name) === "function")
   );
 }
 

@@ -62,6 +62,11 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   "tokens create": { summary: "make a token", load: () => import("./commands/tokens-create.ts") },
   "tokens list": { summary: "list tokens", load: () => import("./commands/tokens-list.ts") },
   "tokens revoke": { summary: "end a token", load: () => import("./commands/tokens-revoke.ts") },
+  backup: { summary: "write a backup to a file", load: () => import("./commands/backup.ts") },
+  restore: {
+    summary: "restore a backup into an empty place",
+    load: () => import("./commands/restore.ts"),
+  },
   doctor: {
     summary: "check what works and what does not",
     load: () => import("./commands/doctor.ts"),

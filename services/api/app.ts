@@ -2,6 +2,7 @@
 import { createClient, type Transport } from "@connectrpc/connect";
 import { AgentService } from "@devmesh/gen/devmesh/api/v1/agent_service_pb";
 import { AuditService } from "@devmesh/gen/devmesh/api/v1/audit_service_pb";
+import { BackupService } from "@devmesh/gen/devmesh/api/v1/backup_service_pb";
 import { BlobService } from "@devmesh/gen/devmesh/api/v1/blob_service_pb";
 import { ContextService } from "@devmesh/gen/devmesh/api/v1/context_service_pb";
 import { InferService } from "@devmesh/gen/devmesh/api/v1/infer_service_pb";
@@ -30,6 +31,8 @@ import { AgentServiceImpl } from "./agents/agent-service.ts";
 import { Agents } from "./agents/agents.ts";
 import { AuditLog } from "./audit/audit-log.ts";
 import { AuditServiceImpl } from "./audit/audit-service.ts";
+import { BackupServiceImpl } from "./backup/backup-service.ts";
+import { Backups } from "./backup/backups.ts";
 import { BlobServiceImpl } from "./blobs/blob-service.ts";
 import type { ApiConfig } from "./config.ts";
 import { createConsoleHandler } from "./console/console.ts";
@@ -81,6 +84,7 @@ const contracts = [
   TokenService,
   AgentService,
   AuditService,
+  BackupService,
   SystemService,
   RunnerService,
 ];
@@ -93,6 +97,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     dataDir: config.dataDir,
     clock,
     maxBlobBytes: config.maxBlobBytes,
+    warn: (text) => logger.warn(text),
   });
   const { leaseTtlMs } = config;
   const scopes = scopesOf(contracts.map((desc) => ({ desc })));
@@ -119,6 +124,8 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     // An ask for work is answered well before its deadline cuts it off.
     maxWaitMs: config.requestTimeoutMs / 2,
   });
+  const { snapshot, blobs } = stores;
+  const backups = new Backups({ snapshot, blobs, clock, version });
   const audit = new AuditLog({ store: stores.audit, logger });
   const plane = createClient(ContextPlane, mcp);
   const chat = createClient(ChatService, inference);
@@ -151,6 +158,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     serve(TokenService, new TokenServiceImpl({ tokens })),
     serve(AgentService, new AgentServiceImpl({ agents })),
     serve(AuditService, new AuditServiceImpl({ store: stores.audit })),
+    serve(BackupService, new BackupServiceImpl({ backups })),
     serve(
       SystemService,
       new SystemServiceImpl({

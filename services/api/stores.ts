@@ -3,9 +3,16 @@
  * What they share, a SQLite file or a Postgres pool, is closed with them.
  */
 import { join, resolve } from "node:path";
+import {
+  keepBeforeMigration,
+  openPostgresSnapshot,
+  openSqliteSnapshot,
+  type Snapshot,
+} from "@devmesh/mesh/backup";
 import { loadMigrations, openPostgres, openSqlite } from "@devmesh/mesh/database";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type { Clock } from "@devmesh/mesh/runtime";
+import { version } from "@devmesh/mesh/version";
 import { MemoryAgentStore } from "./agents/agent-store.memory.ts";
 import { PostgresAgentStore } from "./agents/agent-store.postgres.ts";
 import { SqliteAgentStore } from "./agents/agent-store.sqlite.ts";
@@ -14,6 +21,7 @@ import { MemoryAuditStore } from "./audit/audit-store.memory.ts";
 import { PostgresAuditStore } from "./audit/audit-store.postgres.ts";
 import { SqliteAuditStore } from "./audit/audit-store.sqlite.ts";
 import type { AuditStore } from "./audit/audit-store.ts";
+import { runtimeTables } from "./backup/backup-tables.ts";
 import { FsBlobStore } from "./blobs/blob-store.fs.ts";
 import { MemoryBlobStore } from "./blobs/blob-store.memory.ts";
 import type { BlobStore } from "./blobs/blob-store.ts";
@@ -39,6 +47,8 @@ export interface OpenStoresOptions {
   readonly clock: Clock;
   /** The largest blob taken, in bytes. Default: 1 GiB. */
   readonly maxBlobBytes?: number;
+  /** Hears what an operator should know of a migration. Default: nobody. */
+  readonly warn?: (text: string) => void;
 }
 
 /** All stores of the backend. */
@@ -48,6 +58,11 @@ export interface Stores {
   readonly audit: AuditStore;
   readonly agents: AgentStore;
   readonly blobs: BlobStore;
+  /**
+   * The tables as they are now, for a backup; whoever asks closes it. Throws
+   * UNIMPLEMENTED for stores in memory.
+   */
+  snapshot(): Promise<Snapshot>;
   /** Ends connections. */
   close(): Promise<void>;
 }
@@ -92,6 +107,9 @@ function openMemory({ clock }: OpenStoresOptions): Stores {
     audit: new MemoryAuditStore(),
     agents: new MemoryAgentStore({ clock }),
     blobs: new MemoryBlobStore(),
+    snapshot: async () => {
+      throw new DevmeshError("UNIMPLEMENTED", "a store in memory has no backups");
+    },
     close: () => jobs.close(),
   };
 }
@@ -109,6 +127,7 @@ async function openFile(options: OpenStoresOptions, path: string): Promise<Store
     audit: new SqliteAuditStore({ db }),
     agents: new SqliteAgentStore({ db, clock }),
     blobs,
+    snapshot: async () => openSqliteSnapshot(path),
     close: async () => {
       await jobs.close();
       db.close();
@@ -117,13 +136,20 @@ async function openFile(options: OpenStoresOptions, path: string): Promise<Store
 }
 
 async function openServer(options: OpenStoresOptions): Promise<Stores> {
-  const { storageUrl } = options;
+  const { storageUrl, dataDir, warn = () => {} } = options;
   const blobs = await openBlobs(options);
   const schema = postgresSchema;
   const pool = await openPostgres({
     url: storageUrl,
     schema,
     migrations: migrationsOf("postgres"),
+    beforeMigration: keepBeforeMigration({
+      folder: join(dataDir, "backups"),
+      section: "api",
+      devmesh: version,
+      skip: runtimeTables,
+      warn,
+    }),
   });
   const jobs = new PostgresJobStore({ pool, url: storageUrl });
   return {
@@ -132,6 +158,7 @@ async function openServer(options: OpenStoresOptions): Promise<Stores> {
     audit: new PostgresAuditStore({ pool }),
     agents: new PostgresAgentStore({ pool }),
     blobs,
+    snapshot: () => openPostgresSnapshot(pool),
     close: async () => {
       await jobs.close();
       await pool.end();
@@ -139,9 +166,11 @@ async function openServer(options: OpenStoresOptions): Promise<Stores> {
   };
 }
 
+/** Opens a folder of blobs. `maxBytes`: the largest blob taken. Default: 1 GiB. */
+export function openBlobFolder(folder: string, maxBytes?: number): Promise<BlobStore> {
+  return FsBlobStore.open({ folder, ...(maxBytes !== undefined && { maxBytes }) });
+}
+
 function openBlobs({ dataDir, maxBlobBytes }: OpenStoresOptions): Promise<BlobStore> {
-  return FsBlobStore.open({
-    folder: join(dataDir, "blobs"),
-    ...(maxBlobBytes !== undefined && { maxBytes: maxBlobBytes }),
-  });
+  return openBlobFolder(join(dataDir, "blobs"), maxBlobBytes);
 }

@@ -1,12 +1,13 @@
 /**
- * What the CLI loads: `devmesh up`, `devmesh serve` and `devmesh chaos`. The
- * one place outside the services that knows all of them.
+ * What the CLI loads: `devmesh up`, `serve`, `chaos` and `restore`. The one place
+ * outside the services that knows all of them.
  */
 
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { exitOnConfigError, untilSignalled } from "@devmesh/mesh/server";
 import { type Platform, startPlatform } from "./app.ts";
-import { readUpOptions, upHelp } from "./options.ts";
+import { readRestoreOptions, readUpOptions, restoreHelp, upHelp } from "./options.ts";
+import { type RestoreReport, restorePlatform } from "./restore.ts";
 
 /** The services that run alone. */
 const services = {
@@ -45,6 +46,29 @@ export async function runServe(name: string): Promise<void> {
   });
   await services[name as keyof typeof services]();
   process.exit(0);
+}
+
+/** Restores a backup while nothing runs on its target. */
+export async function runRestore(argv: readonly string[]): Promise<void> {
+  if (argv.includes("--help")) {
+    process.stdout.write(restoreHelp);
+    return;
+  }
+  await exitOnConfigError(async () => {
+    const { json, ...options } = readRestoreOptions(argv, process.env);
+    const report = await restorePlatform(options);
+    process.stdout.write(json ? `${JSON.stringify(report)}\n` : restored(report));
+  });
+}
+
+function restored({ dataDir, storage, rows, blobs, leftOut }: RestoreReport): string {
+  const lines = [
+    `restored ${rows} rows and ${blobs} blobs into ${dataDir} (${storage})`,
+    ...leftOut.map((text) => `not restored: ${text}`),
+    "Jobs that ran when the backup was made are queued again at the next start,",
+    "or fail as RUNNER_LOST where they have no attempts left.",
+  ];
+  return lines.map((line) => `${line}\n`).join("");
 }
 
 function summaryOf({ url, consoleUrl, dataDir, ownerTokenPath, ports }: Platform): object {

@@ -1,8 +1,8 @@
-/** The options of `devmesh up`, and the environment that they mean to the services. */
+/** The options of `devmesh up` and `restore`, and the environment that they mean to the services. */
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import { type ParseArgsOptionsConfig, parseArgs } from "node:util";
 import type { Env } from "@devmesh/mesh/config";
 import { DevmeshError } from "@devmesh/mesh/errors";
 
@@ -27,9 +27,55 @@ export const upHelp = `devmesh up: the whole platform in one process
 Every other setting is an environment variable: see docs/configuration.md.
 `;
 
+/** What `restore` was asked for. */
+export interface RestoreOptions {
+  /** The backup's file. */
+  readonly file: string;
+  /** What the services read their configuration from. */
+  readonly env: Env;
+}
+
+/** What `devmesh restore --help` prints. */
+export const restoreHelp = `devmesh restore: a backup into an empty place, while nothing runs there
+
+  FILE                   what \`devmesh backup\` has written
+  --storage-url URL      postgres://… (default: SQLite in the data folder)
+  --data-dir DIR         where everything is kept (default ~/.local/share/devmesh)
+  --json                 one line of JSON when it is done
+
+The whole file is checked before anything is written. The place must be empty.
+`;
+
+/** Reads the arguments. Throws INVALID_FIELD that names the option. */
+export function readRestoreOptions(
+  argv: readonly string[],
+  processEnv: Env,
+): RestoreOptions & { readonly json: boolean } {
+  const { values, positionals } = parse("restore", argv, {
+    "storage-url": { type: "string" },
+    "data-dir": { type: "string" },
+    json: { type: "boolean" },
+  });
+  const [file, ...more] = positionals;
+  if (file === undefined) throw invalid("FILE", "is missing");
+  if (more.length > 0) throw invalid("restore", "takes one file");
+  const env: Record<string, string | undefined> = { ...processEnv };
+  if (values["storage-url"] !== undefined) env.STORAGE_URL = String(values["storage-url"]);
+  if (values["data-dir"] !== undefined) env.DEVMESH_DATA_DIR = resolve(String(values["data-dir"]));
+  return { file: resolve(file), env, json: values.json === true };
+}
+
 /** Reads the arguments. Throws INVALID_FIELD that names the option. */
 export function readUpOptions(argv: readonly string[], processEnv: Env): UpOptions {
-  const values = parse(argv);
+  const { values, positionals } = parse("up", argv, {
+    "api-port": { type: "string" },
+    "private-ports": { type: "string" },
+    "data-dir": { type: "string" },
+    "log-level": { type: "string" },
+    dev: { type: "boolean" },
+    json: { type: "boolean" },
+  });
+  if (positionals.length > 0) throw invalid("up", `unexpected argument ${positionals[0]}`);
   const env: Record<string, string | undefined> = { ...defaults(), ...processEnv };
   if (values["api-port"] !== undefined) env.API_PORT = values["api-port"];
   if (values["data-dir"] !== undefined) env.DEVMESH_DATA_DIR = resolve(values["data-dir"]);
@@ -44,21 +90,15 @@ export function readUpOptions(argv: readonly string[], processEnv: Env): UpOptio
   return { env, json: values.json === true };
 }
 
-function parse(argv: readonly string[]) {
+function parse<T extends ParseArgsOptionsConfig>(
+  command: string,
+  argv: readonly string[],
+  options: T,
+) {
   try {
-    return parseArgs({
-      args: [...argv],
-      options: {
-        "api-port": { type: "string" },
-        "private-ports": { type: "string" },
-        "data-dir": { type: "string" },
-        "log-level": { type: "string" },
-        dev: { type: "boolean" },
-        json: { type: "boolean" },
-      },
-    }).values;
+    return parseArgs({ args: [...argv], options, allowPositionals: true });
   } catch (error) {
-    throw invalid("up", error instanceof Error ? error.message : "unreadable options");
+    throw invalid(command, error instanceof Error ? error.message : "unreadable options");
   }
 }
 

@@ -2,8 +2,12 @@
  * `@devmesh/sdk/node`: the SDK over HTTP/2 or a Unix socket, with folders on
  * the way in and artifacts on the way out.
  */
+import { createClient } from "@connectrpc/connect";
+import { Caller } from "./caller.ts";
 import type { Devmesh } from "./client.ts";
 import { composeDevmesh } from "./client.ts";
+import { BackupService } from "./gen/devmesh/api/v1/backup_service_pb.js";
+import { type Backups, createBackups } from "./node/backups.ts";
 import { createNodeGet } from "./node/http-get.ts";
 import { createNodeSha256 } from "./node/sha256.ts";
 import { createNodeTransport, type NodeConnection } from "./node/transport.ts";
@@ -24,6 +28,7 @@ export interface NodeDevmeshOptions extends DevmeshOptions {
 
 /** A client that holds a connection. */
 export interface NodeDevmesh extends Devmesh {
+  readonly backups: Backups;
   /** Ends the connection and with it every call. An idle one does not keep the process alive. */
   close(): void;
 }
@@ -38,7 +43,9 @@ export function createDevmesh(options: NodeDevmeshOptions): NodeDevmesh {
   };
   const withSha256 = { createSha256: createNodeSha256, ...options };
   const devmesh = composeDevmesh(withSha256, connect, createNodeGet);
-  return { ...devmesh, close: () => connection?.close() };
+  const caller = new Caller({ timeoutMs: options.timeoutMs ?? 60_000 });
+  const backups = createBackups(createClient(BackupService, devmesh.transport), caller);
+  return { ...devmesh, backups, close: () => connection?.close() };
 }
 
 export {
@@ -49,6 +56,14 @@ export {
   downloadArtifacts,
   unpackArtifact,
 } from "./node/artifacts.ts";
+export {
+  BackupError,
+  type BackupReport,
+  type Backups,
+  type BackupTable,
+  downloadBackup,
+  verifyBackup,
+} from "./node/backups.ts";
 export { type DocumentFile, type DocumentSkip, walkDocuments } from "./node/documents.ts";
 export { WorkspaceError } from "./node/tree.ts";
 export {

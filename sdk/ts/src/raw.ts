@@ -2,6 +2,7 @@
 export * from "./gen/devmesh/api/v1/agent_pb.js";
 export * from "./gen/devmesh/api/v1/agent_service_pb.js";
 export * from "./gen/devmesh/api/v1/audit_service_pb.js";
+export * from "./gen/devmesh/api/v1/backup_service_pb.js";
 export * from "./gen/devmesh/api/v1/blob_service_pb.js";
 export * from "./gen/devmesh/api/v1/context_service_pb.js";
 export * from "./gen/devmesh/api/v1/infer_service_pb.js";

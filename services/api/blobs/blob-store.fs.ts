@@ -4,7 +4,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { notFound } from "@devmesh/mesh/errors";
 import { checkContent, defaultMaxBytes, isBlobName, pieceBytes } from "./blob-content.ts";
@@ -69,6 +69,14 @@ export class FsBlobStore implements BlobStore {
   async *get(sha256: string): AsyncIterable<Uint8Array> {
     if ((await this.stat(sha256)) === undefined) throw notFound("blob", sha256);
     yield* createReadStream(this.#path(sha256), { highWaterMark: pieceBytes });
+  }
+
+  async *list(): AsyncIterable<string> {
+    const folders = (await readdir(this.#folder)).filter((name) => /^[0-9a-f]{2}$/.test(name));
+    for (const folder of folders.sort()) {
+      const names = (await readdir(join(this.#folder, folder))).map((name) => folder + name);
+      yield* names.filter(isBlobName).sort();
+    }
   }
 
   async #publish(from: string, path: string): Promise<void> {

@@ -33,4 +33,8 @@ export class MemoryBlobStore implements BlobStore {
       yield blob.slice(at, at + pieceBytes);
     }
   }
+
+  async *list(): AsyncIterable<string> {
+    yield* [...this.#blobs.keys()].sort();
+  }
 }

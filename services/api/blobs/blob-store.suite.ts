@@ -108,6 +108,16 @@ export function blobStoreSuite(bed: BlobStoreBed): void {
     await expectCount(1);
   });
 
+  it("lists the blobs it has, in the order of their names", async () => {
+    const blobs = ["a", "b", "c", "d"].map((text) => Buffer.from(text));
+    for (const blob of blobs) await store.put(sha256(blob), pieces(blob));
+    const refused = store.put(sha256(hello), pieces(Buffer.from("other")));
+    expect(await reasonOf(refused)).to.equal("INVALID_FIELD");
+    const names: string[] = [];
+    for await (const name of store.list()) names.push(name);
+    expect(names).to.deep.equal(blobs.map(sha256).sort());
+  });
+
   it("keeps no hold on the caller's bytes", async () => {
     const bytes = Buffer.from("hello");
     const name = sha256(bytes);

@@ -13,4 +13,6 @@ export interface BlobStore {
   stat(sha256: string): Promise<number | undefined>;
   /** Its bytes in pieces of at most 256 KiB. Throws NOT_FOUND. */
   get(sha256: string): AsyncIterable<Uint8Array>;
+  /** The names of all blobs that were there when it was asked, in their order. */
+  list(): AsyncIterable<string>;
 }

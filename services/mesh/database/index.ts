@@ -1,3 +1,10 @@
-export { loadMigrations, type Migration } from "./migrations.ts";
-export { openPostgres, type PostgresOptions, withTransaction } from "./postgres.ts";
+export { loadMigrations, type Migration, tooNew } from "./migrations.ts";
+export {
+  type MigrationInfo,
+  migratePostgres,
+  openPostgres,
+  type PostgresOptions,
+  poolOf,
+  withTransaction,
+} from "./postgres.ts";
 export { inTransaction, openSqlite, type SqliteOptions } from "./sqlite.ts";

@@ -12,6 +12,22 @@ export interface PostgresOptions {
   readonly migrations: readonly Migration[];
   /** Connections at most. Default: 10. */
   readonly maxConnections?: number;
+  /**
+   * Called before a schema with data is migrated, while no other process can
+   * migrate it. If it throws, nothing is migrated. Default: nothing is done.
+   */
+  readonly beforeMigration?: (info: MigrationInfo) => Promise<void>;
+}
+
+/** A migration that is about to happen. */
+export interface MigrationInfo {
+  /** Of the schema. */
+  readonly pool: Pool;
+  readonly schema: string;
+  /** The version that the schema has. */
+  readonly from: number;
+  /** The first version that it will get. */
+  readonly to: number;
 }
 
 /** One number for all of devmesh: migrations of one schema never run at once. */
@@ -22,7 +38,27 @@ const migrationLock = 0x6d657368;
  * STORE_TOO_NEW, or UNAVAILABLE if the server cannot be reached.
  */
 export async function openPostgres(options: PostgresOptions): Promise<Pool> {
-  const { url, schema, migrations, maxConnections = 10 } = options;
+  const { schema, migrations, beforeMigration } = options;
+  const pool = poolOf(options);
+  try {
+    await withTransaction(pool, (client) =>
+      migratePostgres(client, schema, migrations, async (versions) => {
+        await beforeMigration?.({ pool, schema, ...versions });
+      }),
+    );
+  } catch (cause) {
+    await pool.end();
+    if (cause instanceof DevmeshError) throw cause;
+    const why = cause instanceof DatabaseError ? ` (it says: ${cause.message})` : "";
+    const text = `cannot reach or migrate the Postgres of STORAGE_URL${why}`;
+    throw new DevmeshError("UNAVAILABLE", text, { cause });
+  }
+  return pool;
+}
+
+/** A pool of connections to a schema, which need not be there yet. */
+export function poolOf(options: Pick<PostgresOptions, "url" | "schema" | "maxConnections">): Pool {
+  const { url, schema, maxConnections = 10 } = options;
   const pool = new Pool({
     connectionString: url,
     max: maxConnections,
@@ -31,15 +67,6 @@ export async function openPostgres(options: PostgresOptions): Promise<Pool> {
   });
   // A connection that breaks while idle is replaced at its next use.
   pool.on("error", () => {});
-  try {
-    await withTransaction(pool, (client) => migrate(client, schema, migrations));
-  } catch (cause) {
-    await pool.end();
-    if (cause instanceof DevmeshError) throw cause;
-    const why = cause instanceof DatabaseError ? ` (it says: ${cause.message})` : "";
-    const text = `cannot reach or migrate the Postgres of STORAGE_URL${why}`;
-    throw new DevmeshError("UNAVAILABLE", text, { cause });
-  }
   return pool;
 }
 
@@ -66,10 +93,16 @@ export async function withTransaction<T>(
   }
 }
 
-async function migrate(
+/**
+ * Brings a schema up to date in the transaction of a connection, one process
+ * at a time. `before` is called ahead of the first migration of a schema that
+ * has had others. Throws as `pendingMigrations` does.
+ */
+export async function migratePostgres(
   client: PoolClient,
   schema: string,
   known: readonly Migration[],
+  before?: (versions: { readonly from: number; readonly to: number }) => Promise<void>,
 ): Promise<void> {
   await client.query("SELECT pg_advisory_xact_lock($1)", [migrationLock]);
   await client.query(`CREATE SCHEMA IF NOT EXISTS "${schema}"`);
@@ -77,16 +110,24 @@ async function migrate(
     version integer PRIMARY KEY,
     name text NOT NULL,
     checksum text NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT now()
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    reader integer
   )`);
   const { rows } = await client.query<AppliedMigration>(
-    "SELECT version, checksum FROM schema_migrations ORDER BY version",
+    "SELECT version, checksum, to_jsonb(m) ->> 'reader' AS reader FROM schema_migrations m",
   );
-  for (const migration of pendingMigrations(`schema ${schema}`, known, rows)) {
+  const applied = rows.map((row) => ({ ...row, reader: row.reader && Number(row.reader) }));
+  const pending = pendingMigrations(`schema ${schema}`, known, applied);
+  const [next] = pending;
+  if (next === undefined) return;
+  if (applied.length > 0) await before?.({ from: applied.length, to: next.version });
+  // Stores of the first versions have no readers. Not before: it would keep `before` waiting.
+  await client.query("ALTER TABLE schema_migrations ADD COLUMN IF NOT EXISTS reader integer");
+  for (const migration of pending) {
     await client.query(migration.sql);
     await client.query(
-      "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
-      [migration.version, migration.name, migration.checksum],
+      "INSERT INTO schema_migrations (version, name, checksum, reader) VALUES ($1, $2, $3, $4)",
+      [migration.version, migration.name, migration.checksum, migration.reader],
     );
   }
 }
