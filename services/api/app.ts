@@ -124,7 +124,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     // An ask for work is answered well before its deadline cuts it off.
     maxWaitMs: config.requestTimeoutMs / 2,
   });
-  const audit = new AuditLog({ store: stores.audit, logger });
+  const audit = new AuditLog({ store: stores.audit, logger, clock });
   const plane = createClient(ContextPlane, mcp);
   const chat = createClient(ChatService, inference);
   const models = createClient(ModelService, inference);
@@ -155,7 +155,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     serve(ChatService, new ChatServiceImpl({ chat })),
     serve(TokenService, new TokenServiceImpl({ tokens, guesses: new GuessLimiter({ clock }) })),
     serve(AgentService, new AgentServiceImpl({ agents })),
-    serve(AuditService, new AuditServiceImpl({ store: stores.audit })),
+    serve(AuditService, new AuditServiceImpl({ store: stores.audit, log: audit })),
     serve(
       SystemService,
       new SystemServiceImpl({
@@ -212,7 +212,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
       await runners.close();
       await tokenWatch.close();
       signals.close();
-      await audit.flush();
+      await audit.close();
       await stores.close();
     },
   };
