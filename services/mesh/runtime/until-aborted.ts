@@ -37,7 +37,9 @@ export function untilAborted<T>(messages: AsyncIterable<T>, signal: AbortSignal)
           }),
         return: async () => {
           over();
-          await source.return?.();
+          // A producer that was told to end is not waited for: it may hang in what it does.
+          if (signal.aborted) onAbort();
+          else await source.return?.();
           return { done: true, value: undefined };
         },
       };
