@@ -32,6 +32,18 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   "tokens create": { summary: "make a token", load: () => import("./commands/tokens-create.ts") },
   "tokens list": { summary: "list tokens", load: () => import("./commands/tokens-list.ts") },
   "tokens revoke": { summary: "end a token", load: () => import("./commands/tokens-revoke.ts") },
+  "tokens rotate": {
+    summary: "give a token a new secret",
+    load: () => import("./commands/tokens-rotate.ts"),
+  },
+  "audit list": {
+    summary: "list who changed what",
+    load: () => import("./commands/audit-list.ts"),
+  },
+  "audit verify": {
+    summary: "check that no audit row was changed",
+    load: () => import("./commands/audit-verify.ts"),
+  },
   doctor: {
     summary: "check what works and what does not",
     load: () => import("./commands/doctor.ts"),
