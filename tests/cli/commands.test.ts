@@ -158,9 +158,13 @@ describe("devmesh commands", function () {
     const made = await bed.cli(["tokens", "create", "ci", "--scope", "read:jobs,write:jobs"]);
     expect(made.out).to.equal("secret-of-tok_00000000000000000000000002\n");
     const id = made.out.trim().replace("secret-of-", "");
-    expect((await bed.cli(["tokens", "list"])).out).to.match(new RegExp(`${id}\\s+ci\\s+owner\\s+valid`));
+    expect((await bed.cli(["tokens", "list"])).out).to.match(
+      new RegExp(`${id}\\s+ci\\s+owner\\s+valid`),
+    );
     expect((await json("tokens", "revoke", id)).data).to.have.nested.property("token.revokeTime");
-    expect((await bed.cli(["tokens", "list"])).out).to.match(new RegExp(`${id}\\s+ci\\s+owner\\s+revoked`));
+    expect((await bed.cli(["tokens", "list"])).out).to.match(
+      new RegExp(`${id}\\s+ci\\s+owner\\s+revoked`),
+    );
     const revoked = await bed.cli(["jobs", "list", "--token", made.out.trim()]);
     expect(revoked.code).to.equal(3);
     expect((await bed.cli(["tokens", "create", "ci"])).code).to.equal(2);
