@@ -2,6 +2,7 @@
 import { AuditService } from "@devmesh/gen/devmesh/api/v1/audit_service_pb";
 import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { TokenService } from "@devmesh/gen/devmesh/api/v1/token_service_pb";
+import { ChatService } from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";
 import type { AuditEntry } from "@devmesh/mesh/interceptors";
 import { silentLogger } from "@devmesh/mesh/log";
 import { TestClock } from "@devmesh/mesh/runtime";
@@ -9,6 +10,8 @@ import { expect } from "chai";
 import { AuditLog } from "../../services/api/audit/audit-log.ts";
 import { MemoryAuditStore } from "../../services/api/audit/audit-store.memory.ts";
 import { Bed, reasonOf, settled, trueSpec } from "./bed.ts";
+
+const chatRequest = { model: "m", messages: [{ role: "user", content: "hi" }] };
 
 describe("audit", () => {
   let bed: Bed;
@@ -55,6 +58,22 @@ describe("audit", () => {
       ["job.retry", "job_0", "NOT_FOUND"],
       ["job.cancel", "job_0", "NOT_FOUND"],
     ]);
+  });
+
+  it("shows each row's hash, and checks the chain, what is still buffered included", async () => {
+    const audit = bed.client(AuditService);
+    await reasonOf(bed.client(JobService).cancelJob({ id: "job_0" }));
+    await reasonOf(bed.client(ChatService).chat(chatRequest));
+    const { intact, rows: checked, headHash } = await audit.verifyAudit({});
+    expect({ intact, checked }).to.deep.equal({ intact: true, checked: 2n });
+    const { events } = await audit.listAuditEvents({});
+    expect(events.map(({ action }) => action)).to.deep.equal(["llm.chat", "job.cancel"]);
+    expect(events[0]?.hash)
+      .to.equal(headHash)
+      .and.match(/^[0-9a-f]{64}$/);
+    const other = await audit.verifyAudit({ expectedHash: "0".repeat(64) });
+    expect(other).to.include({ intact: false, brokenId: 3n });
+    expect(await reasonOf(audit.verifyAudit({ expectedHash: "x" }))).to.equal("INVALID_FIELD");
   });
 
   it("is read page by page, each row once", async () => {
