@@ -13,7 +13,7 @@ import {
   writeSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { DevmeshError } from "@devmesh/mesh/errors";
+import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import { newTokenSecret, type Tokens } from "./tokens.ts";
 
 /** Where the owner's token of a data folder lies. */
@@ -44,11 +44,20 @@ async function ensureKnown(tokens: Tokens, path: string, isNew: boolean): Promis
   }
   // A secret that a store with an owner does not know may have been rotated away long ago.
   if (state === "unknown" && (isNew || !(await tokens.hasOwner()))) {
-    await tokens.createOwner(secret);
+    await createOwner(tokens, secret);
     return secret;
   }
   writeSecret(path, renameSync);
   return ensureKnown(tokens, path, true);
+}
+
+async function createOwner(tokens: Tokens, secret: string): Promise<void> {
+  try {
+    await tokens.createOwner(secret);
+  } catch (error) {
+    // Another backend over the same store has made it known since.
+    if (toDevmeshError(error).reason !== "ALREADY_EXISTS") throw error;
+  }
 }
 
 function readSecret(path: string): string {
