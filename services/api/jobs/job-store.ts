@@ -72,7 +72,7 @@ export interface ListQuery {
   readonly statuses: readonly JobStatus[];
   /** Empty: all. */
   readonly type: string;
-  /** Only this owner's. Absent: everybody's. */
+  /** Only this owner's. Absent: all. */
   readonly owner?: string;
 }
 
