@@ -66,6 +66,17 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   restore: {
     summary: "restore a backup into an empty place",
     load: () => import("./commands/restore.ts"),
+  "tokens rotate": {
+    summary: "give a token a new secret",
+    load: () => import("./commands/tokens-rotate.ts"),
+  },
+  "audit list": {
+    summary: "list who changed what",
+    load: () => import("./commands/audit-list.ts"),
+  },
+  "audit verify": {
+    summary: "check that no audit row was changed",
+    load: () => import("./commands/audit-verify.ts"),
   },
   doctor: {
     summary: "check what works and what does not",

@@ -1,4 +1,5 @@
 /** The backend's composition root: plain `new`, in order. */
+import type { DescService } from "@bufbuild/protobuf";
 import { createClient, type Transport } from "@connectrpc/connect";
 import { AgentService } from "@devmesh/gen/devmesh/api/v1/agent_service_pb";
 import { AuditService } from "@devmesh/gen/devmesh/api/v1/audit_service_pb";
@@ -51,8 +52,11 @@ import { createJobLogHandler, jobLogPaths } from "./streams/job-log.ts";
 import { createJobSocket } from "./streams/job-socket.ts";
 import { SystemServiceImpl } from "./system/system-service.ts";
 import { apiAuthenticator } from "./tokens/api-authenticator.ts";
+import { GuessLimiter } from "./tokens/guess-limiter.ts";
+import { ownershipInterceptor } from "./tokens/ownership.ts";
 import { scopesOf } from "./tokens/scopes.ts";
 import { TokenServiceImpl } from "./tokens/token-service.ts";
+import { TokenWatch } from "./tokens/token-watch.ts";
 import { Tokens } from "./tokens/tokens.ts";
 
 /** What the backend is built from. */
@@ -75,7 +79,7 @@ export interface BuiltApi
 }
 
 /** Every contract at the public door. */
-const contracts = [
+export const contracts: readonly DescService[] = [
   JobService,
   BlobService,
   ContextService,
@@ -107,7 +111,9 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     ids,
     scopes,
     isRunning: async (jobId) => (await stores.jobs.get(jobId))?.status === JobStatus.RUNNING,
+    onEnd: (id) => void tokenWatch.look(id),
   });
+  const tokenWatch = new TokenWatch({ tokens, clock, logger });
   const agents = new Agents({ store: stores.agents, clock, leaseTtlMs });
   const jobs = new Jobs({ store: stores.jobs, blobs: stores.blobs, agents, ids });
   const signals = new JobSignals(stores.jobs, clock);
@@ -126,7 +132,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
   });
   const { snapshot, blobs } = stores;
   const backups = new Backups({ snapshot, blobs, clock, version });
-  const audit = new AuditLog({ store: stores.audit, logger });
+  const audit = new AuditLog({ store: stores.audit, logger, clock });
   const plane = createClient(ContextPlane, mcp);
   const chat = createClient(ChatService, inference);
   const models = createClient(ModelService, inference);
@@ -155,9 +161,9 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     serve(ContextService, new ContextServiceImpl({ plane })),
     serve(InferService, new InferServiceImpl({ chat, models })),
     serve(ChatService, new ChatServiceImpl({ chat })),
-    serve(TokenService, new TokenServiceImpl({ tokens })),
+    serve(TokenService, new TokenServiceImpl({ tokens, guesses: new GuessLimiter({ clock }) })),
     serve(AgentService, new AgentServiceImpl({ agents })),
-    serve(AuditService, new AuditServiceImpl({ store: stores.audit })),
+    serve(AuditService, new AuditServiceImpl({ store: stores.audit, log: audit })),
     serve(BackupService, new BackupServiceImpl({ backups })),
     serve(
       SystemService,
@@ -171,13 +177,28 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     ),
     serve(RunnerService, new RunnerServiceImpl({ runners, store: stores.jobs })),
   ];
-  const interceptors = serverInterceptors({
+  const ownership = ownershipInterceptor([
+    {
+      service: JobService,
+      resource: "job",
+      ownerOf: async (id) => (await stores.jobs.get(id))?.owner,
+      isOfJob: (id, jobId) => id === jobId,
+    },
+    {
+      service: TokenService,
+      resource: "token",
+      ownerOf: (id) => tokens.ownerOf(id),
+      isOfJob: () => false,
+    },
+  ]);
+  const chain = serverInterceptors({
     logger,
     clock,
     ids,
     audit: (entry) => audit.record(entry),
     authenticator: apiAuthenticator({
       tokens,
+      watch: tokenWatch,
       serviceToken:
         config.serviceToken === undefined
           ? undefined
@@ -187,6 +208,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     }),
     requestTimeoutMs: config.requestTimeoutMs,
   });
+  const interceptors = [...chain, ownership];
   const methods = bindMethods(services, interceptors);
   const openApi = openApiDocument(methods, { title: "devmesh", version }, jobLogPaths);
   runners.start();
@@ -197,8 +219,9 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     readiness: [storageCheck(stores)],
     async close() {
       await runners.close();
+      await tokenWatch.close();
       signals.close();
-      await audit.flush();
+      await audit.close();
       await stores.close();
     },
   };

@@ -2,12 +2,16 @@
 import { AuditService } from "@devmesh/gen/devmesh/api/v1/audit_service_pb";
 import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { TokenService } from "@devmesh/gen/devmesh/api/v1/token_service_pb";
+import { ChatService } from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";
 import type { AuditEntry } from "@devmesh/mesh/interceptors";
 import { silentLogger } from "@devmesh/mesh/log";
+import { TestClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import { AuditLog } from "../../services/api/audit/audit-log.ts";
 import { MemoryAuditStore } from "../../services/api/audit/audit-store.memory.ts";
-import { Bed, reasonOf, trueSpec } from "./bed.ts";
+import { Bed, reasonOf, settled, trueSpec } from "./bed.ts";
+
+const chatRequest = { model: "m", messages: [{ role: "user", content: "hi" }] };
 
 describe("audit", () => {
   let bed: Bed;
@@ -56,6 +60,22 @@ describe("audit", () => {
     ]);
   });
 
+  it("shows each row's hash, and checks the chain, what is still buffered included", async () => {
+    const audit = bed.client(AuditService);
+    await reasonOf(bed.client(JobService).cancelJob({ id: "job_0" }));
+    await reasonOf(bed.client(ChatService).chat(chatRequest));
+    const { intact, rows: checked, headHash } = await audit.verifyAudit({});
+    expect({ intact, checked }).to.deep.equal({ intact: true, checked: 2n });
+    const { events } = await audit.listAuditEvents({});
+    expect(events.map(({ action }) => action)).to.deep.equal(["llm.chat", "job.cancel"]);
+    expect(events[0]?.hash)
+      .to.equal(headHash)
+      .and.match(/^[0-9a-f]{64}$/);
+    const other = await audit.verifyAudit({ expectedHash: "0".repeat(64) });
+    expect(other).to.include({ intact: false, brokenId: 3n });
+    expect(await reasonOf(audit.verifyAudit({ expectedHash: "x" }))).to.equal("INVALID_FIELD");
+  });
+
   it("is read page by page, each row once", async () => {
     const jobs = bed.client(JobService);
     for (let i = 0; i < 5; i++) await reasonOf(jobs.cancelJob({ id: `job_${i}` }));
@@ -93,14 +113,14 @@ describe("audit log", () => {
 
   it("stores a change before it is answered", async () => {
     const store = new SlowStore();
-    const log = new AuditLog({ store, logger: silentLogger() });
+    const log = new AuditLog({ store, logger: silentLogger(), clock: new TestClock() });
     await log.record(entry("job.create"));
     expect(await store.list(10)).to.have.length(1);
   });
 
   it("has stored all model calls once it is flushed, also those of a write that is on its way", async () => {
     const store = new SlowStore();
-    const log = new AuditLog({ store, logger: silentLogger() });
+    const log = new AuditLog({ store, logger: silentLogger(), clock: new TestClock() });
     const gate = Promise.withResolvers<void>();
     store.gate = gate.promise;
     for (let i = 0; i < 1_200; i++) log.record(entry("llm.chat", String(i)));
@@ -117,7 +137,7 @@ describe("audit log", () => {
 
   it("goes on after a write that failed", async () => {
     const store = new SlowStore();
-    const log = new AuditLog({ store, logger: silentLogger() });
+    const log = new AuditLog({ store, logger: silentLogger(), clock: new TestClock() });
     store.gate = Promise.reject(new Error("away"));
     log.record(entry("llm.chat", "lost"));
     await log.flush();
@@ -125,5 +145,68 @@ describe("audit log", () => {
     log.record(entry("llm.chat", "kept"));
     await log.flush();
     expect((await store.list(10)).map(({ resource }) => resource)).to.deep.equal(["kept"]);
+  });
+
+  it("writes many changes that come at once in few transactions, in their order", async () => {
+    const store = new SlowStore();
+    const log = new AuditLog({ store, logger: silentLogger(), clock: new TestClock() });
+    const names = Array.from({ length: 300 }, (_, i) => String(i));
+    await Promise.all(names.map((name) => log.record(entry("job.create", name))));
+    const rows = await store.listFrom(1_000, 0);
+    expect(rows.map(({ resource }) => resource)).to.deep.equal(names);
+    expect(store.batches).to.be.below(5);
+  });
+
+  it("tells each change of a write that failed, and stores the next", async () => {
+    const store = new SlowStore();
+    const log = new AuditLog({ store, logger: silentLogger(), clock: new TestClock() });
+    store.gate = Promise.reject(new Error("away"));
+    const failed = ["a", "b"].map((name) => log.record(entry("job.create", name)));
+    const ended = await Promise.allSettled(failed);
+    expect(ended.map(({ status }) => status)).to.deep.equal(["rejected", "rejected"]);
+    store.gate = Promise.resolve();
+    await log.record(entry("job.create", "c"));
+    expect((await store.list(10)).map(({ resource }) => resource)).to.deep.equal(["c"]);
+  });
+
+  it("keeps strangers from filling it: a few rows of each kind, then one that counts", async () => {
+    const store = new MemoryAuditStore();
+    const clock = new TestClock();
+    const log = new AuditLog({ store, logger: silentLogger(), clock });
+    const refused = (action: string, outcome: string): AuditEntry => {
+      return { ...entry(action), actor: "anonymous", outcome };
+    };
+    for (let i = 0; i < 5_000; i++) void log.record(refused("job.create", "UNAUTHENTICATED"));
+    for (let i = 0; i < 3; i++) void log.record(refused("token.create", "UNAUTHENTICATED"));
+    await log.record({ ...entry("job.create", "job_1"), outcome: "SCOPE_MISSING" });
+    clock.advance(60_000);
+    await settled();
+    await log.flush();
+    const rows = await store.list(10_000);
+    const kinds = Map.groupBy(rows, ({ action, outcome }) => `${action} ${outcome}`);
+    expect(kinds.get("job.create UNAUTHENTICATED")).to.have.length(11);
+    expect(kinds.get("token.create UNAUTHENTICATED")).to.have.length(3);
+    expect(kinds.get("job.create SCOPE_MISSING")).to.have.length(1);
+    expect(rows[0]).to.include({ actor: "anonymous", resource: "4990 more in this minute" });
+    await log.record(refused("job.create", "UNAUTHENTICATED"));
+    expect((await store.list(1))[0]).to.include({ resource: "" });
+    await log.close();
+  });
+
+  it("has written what it counted when it is closed", async () => {
+    const store = new MemoryAuditStore();
+    const log = new AuditLog({ store, logger: silentLogger(), clock: new TestClock() });
+    const refused = { ...entry("job.create"), actor: "anonymous", outcome: "UNAUTHENTICATED" };
+    for (let i = 0; i < 15; i++) void log.record(refused);
+    await log.close();
+    expect((await store.list(1))[0]).to.include({ resource: "5 more in this minute" });
+  });
+
+  it("counts successes of strangers as nothing: each has its row", async () => {
+    const store = new MemoryAuditStore();
+    const log = new AuditLog({ store, logger: silentLogger(), clock: new TestClock() });
+    const redeemed = { ...entry("console_link.redeem"), actor: "anonymous" };
+    await Promise.all(Array.from({ length: 30 }, () => log.record(redeemed)));
+    expect(await store.list(100)).to.have.length(30);
   });
 });

@@ -10,28 +10,34 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Peer } from "@devmesh/mesh/context";
+import type { Peer, Principal } from "@devmesh/mesh/context";
+import { toDevmeshError } from "@devmesh/mesh/errors";
 import { serviceTokenAuthenticator } from "@devmesh/mesh/interceptors";
+import { silentLogger } from "@devmesh/mesh/log";
 import { CountedIds, TestClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import { apiAuthenticator } from "../../services/api/tokens/api-authenticator.ts";
 import { ensureOwnerToken } from "../../services/api/tokens/owner-token.ts";
 import { MemoryTokenStore } from "../../services/api/tokens/token-store.memory.ts";
+import { TokenWatch } from "../../services/api/tokens/token-watch.ts";
 import { Tokens } from "../../services/api/tokens/tokens.ts";
 import { reasonOf } from "./bed.ts";
 
-const scopes = ["read:jobs", "write:jobs", "write:tokens", "llm:invoke"];
+const scopes = ["admin:owners", "read:jobs", "write:jobs", "write:tokens", "llm:invoke"];
 
 class TestTokens extends Tokens {
   readonly clock: TestClock;
+  readonly memory: MemoryTokenStore;
   readonly running: Set<string>;
 
   constructor() {
     const clock = new TestClock();
     const running = new Set<string>();
     const isRunning = async (jobId: string) => running.has(jobId);
-    super({ store: new MemoryTokenStore(), clock, ids: new CountedIds(), scopes, isRunning });
+    const store = new MemoryTokenStore();
+    super({ store, clock, ids: new CountedIds(), scopes, isRunning });
     this.clock = clock;
+    this.memory = store;
     this.running = running;
   }
 }
@@ -41,7 +47,10 @@ describe("tokens", () => {
   beforeEach(() => {
     tokens = new TestTokens();
   });
-  const holder = (...held: string[]) => ({ id: "tok_0", scopes: new Set(held), jobId: "" });
+  const holder = (...held: string[]) => {
+    return { id: "tok_0", owner: "ann", scopes: new Set(held), jobId: "" };
+  };
+  const job = { id: "job_1", owner: "ann" };
 
   it("let their holder in with their scopes, until they are revoked", async () => {
     const asked = { name: "ci", scopes: ["read:jobs"], ttlMs: undefined };
@@ -69,8 +78,119 @@ describe("tokens", () => {
     expect(await create("read:jobs")).to.equal("ok");
   });
 
+  it("belong to their maker's owner; another's takes admin:owners", async () => {
+    const asked = { name: "ci", scopes: ["read:jobs"], ttlMs: undefined };
+    const { token } = await tokens.create(holder("read:jobs"), asked);
+    expect(token.owner).to.equal("ann");
+    const own = await tokens.create(holder("read:jobs"), { ...asked, owner: "ann" });
+    expect(own.token.owner).to.equal("ann");
+    const other = { ...asked, owner: "bob" };
+    expect(await reasonOf(tokens.create(holder("read:jobs"), other))).to.equal("SCOPE_MISSING");
+    const admin = holder("read:jobs", "admin:owners");
+    const { secret } = await tokens.create(admin, other);
+    expect((await tokens.authenticate(secret)).owner).to.equal("bob");
+  });
+
+  for (const [what, name] of [
+    ["a control character", "ci\u0007"],
+    ["a line break", "ci\nroot"],
+    ["a direction mark", "ci\u202eroot"],
+    ["a joiner", "c\u200di"],
+    ["a zero-width space", "ci\u200b"],
+    ["a byte order mark", "\ufeffci"],
+    ["half a character", "ci\ud800"],
+    ["a paragraph separator", "ci\u2029"],
+    ["NUL", "ci\0"],
+    ["only space", " \u00a0 "],
+    ["nothing", ""],
+  ]) {
+    it(`have no name with ${what}`, async () => {
+      const asked = { name: name ?? "", scopes: ["read:jobs"], ttlMs: undefined };
+      const error = await tokens.create(holder("read:jobs"), asked).catch(toDevmeshError);
+      expect(error).to.include({ reason: "INVALID_FIELD" });
+      expect(error).to.have.nested.property("metadata.field", "name");
+    });
+  }
+
+  it("have names in any script", async () => {
+    for (const name of ["Überwachung", "監視", "נטור", "CI 🚀", "o'neil"]) {
+      const asked = { name, scopes: ["read:jobs"], ttlMs: undefined };
+      expect((await tokens.create(holder("read:jobs"), asked)).token.name).to.equal(name);
+    }
+  });
+
+  it("are rotated: the old secret works until its grace is over, and not a millisecond on", async () => {
+    const asked = { name: "ci", scopes: ["read:jobs"], ttlMs: undefined };
+    const first = await tokens.create(holder("read:jobs"), asked);
+    const second = await tokens.rotate(first.token.id, 1_000);
+    expect(second.token.id).to.equal(first.token.id);
+    expect((await tokens.authenticate(second.secret)).id).to.equal(first.token.id);
+    tokens.clock.advance(999);
+    expect(await reasonOf(tokens.authenticate(first.secret))).to.equal("ok");
+    tokens.clock.advance(1);
+    expect(await reasonOf(tokens.authenticate(first.secret))).to.equal("UNAUTHENTICATED");
+    expect(await reasonOf(tokens.authenticate(second.secret))).to.equal("ok");
+  });
+
+  it("rotated without grace, or revoked within it, do not work by the old secret", async () => {
+    const asked = { name: "ci", scopes: ["read:jobs"], ttlMs: undefined };
+    const first = await tokens.create(holder("read:jobs"), asked);
+    const second = await tokens.rotate(first.token.id, 0);
+    expect(await reasonOf(tokens.authenticate(first.secret))).to.equal("UNAUTHENTICATED");
+    const third = await tokens.rotate(first.token.id, 60_000);
+    await tokens.revoke(first.token.id);
+    for (const { secret } of [first, second, third]) {
+      expect(await reasonOf(tokens.authenticate(secret))).to.equal("UNAUTHENTICATED");
+    }
+  });
+
+  it("are not rotated when they have ended, belong to a job, or are not there", async () => {
+    const asked = { name: "ci", scopes: ["read:jobs"], ttlMs: 1_000 };
+    const expired = await tokens.create(holder("read:jobs"), asked);
+    const revoked = await tokens.create(holder("read:jobs"), asked);
+    await tokens.revoke(revoked.token.id);
+    tokens.clock.advance(1_000);
+    const ofJob = await tokens.createForJob(job);
+    const rotate = (id: string) => reasonOf(tokens.rotate(id, 0));
+    expect(await rotate(expired.token.id)).to.equal("WRONG_STATE");
+    expect(await rotate(revoked.token.id)).to.equal("WRONG_STATE");
+    expect(await rotate(ofJob.token.id)).to.equal("NOT_FOUND");
+    expect(await rotate("tok_none")).to.equal("NOT_FOUND");
+  });
+
+  it("of the owner hold scopes that a later version adds", async () => {
+    const { secret } = await tokens.createOwner();
+    const later = new Tokens({
+      ...{ store: tokens.memory, clock: tokens.clock, ids: new CountedIds() },
+      ...{ scopes: [...scopes, "write:moon"], isRunning: async () => false },
+    });
+    const principal = await later.authenticate(secret);
+    expect([...principal.scopes]).to.include.members([...scopes, "write:moon"]);
+    expect(principal.owner).to.equal("owner");
+  });
+
+  it("of consoles may do what the maker of the link may, and no more", async () => {
+    const { secret: owner } = await tokens.createOwner();
+    const rows: [Principal, string[], string][] = [
+      [holder("read:jobs", "write:tokens"), ["read:jobs", "write:tokens"], "ann"],
+      [await tokens.authenticate(owner), ["*"], "owner"],
+    ];
+    for (const [creator, held, whose] of rows) {
+      const link = await tokens.createLink(creator);
+      const { token } = await tokens.redeemLink(link.secret);
+      expect(token.scopes).to.deep.equal(held);
+      expect(token.owner).to.equal(whose);
+    }
+  });
+
+  it("of a job act for the job's owner", async () => {
+    tokens.running.add("job_1");
+    const { secret } = await tokens.createForJob(job);
+    expect((await tokens.authenticate(secret)).owner).to.equal("ann");
+  });
+
   it("of a job work while it runs, and not while it waits or after", async () => {
-    const { secret } = await tokens.createForJob("job_1");
+    const { secret } = await tokens.createForJob(job);
     expect(await reasonOf(tokens.authenticate(secret))).to.equal("UNAUTHENTICATED");
     tokens.running.add("job_1");
     expect((await tokens.authenticate(secret)).jobId).to.equal("job_1");
@@ -80,8 +200,8 @@ describe("tokens", () => {
 
   it("of a job end with the next lease", async () => {
     tokens.running.add("job_1");
-    const first = await tokens.createForJob("job_1");
-    const second = await tokens.createForJob("job_1");
+    const first = await tokens.createForJob(job);
+    const second = await tokens.createForJob(job);
     expect(await reasonOf(tokens.authenticate(first.secret))).to.equal("UNAUTHENTICATED");
     expect(await reasonOf(tokens.authenticate(second.secret))).to.equal("ok");
   });
@@ -89,7 +209,7 @@ describe("tokens", () => {
   it("come from a console link once, within its time", async () => {
     const first = await tokens.createLink();
     const { secret } = await tokens.redeemLink(first.secret);
-    expect([...(await tokens.authenticate(secret)).scopes]).to.deep.equal(scopes);
+    expect([...(await tokens.authenticate(secret)).scopes]).to.include.members(scopes);
     expect(await reasonOf(tokens.redeemLink(first.secret))).to.equal("UNAUTHENTICATED");
     const second = await tokens.createLink();
     tokens.clock.advance(5 * 60 * 1000);
@@ -153,6 +273,27 @@ describe("owner token", () => {
     expect(await reasonOf(tokens.authenticate(fresh))).to.equal("ok");
   });
 
+  it("is replaced when it was rotated away, however long ago", async () => {
+    const secret = await ensureOwnerToken(tokens, path);
+    const [owner] = await tokens.list();
+    for (const graceMs of [0, 0]) await tokens.rotate(owner?.id ?? "", graceMs);
+    expect(await tokens.stateOf(secret)).to.equal("unknown");
+    const fresh = await ensureOwnerToken(tokens, path);
+    expect(fresh).to.not.equal(secret);
+    expect(await reasonOf(tokens.authenticate(secret))).to.equal("UNAUTHENTICATED");
+    expect(await reasonOf(tokens.authenticate(fresh))).to.equal("ok");
+  });
+
+  it("of an older version gets every scope at the next start", async () => {
+    const secret = await ensureOwnerToken(tokens, path);
+    const [owner] = await tokens.list();
+    await tokens.memory.grant(owner?.id ?? "", { owner: "tok_old", scopes: ["read:jobs"] });
+    expect(await ensureOwnerToken(tokens, path)).to.equal(secret);
+    const principal = await tokens.authenticate(secret);
+    expect(principal.owner).to.equal("owner");
+    expect([...principal.scopes]).to.include.members(scopes);
+  });
+
   it("closes a file that was open to others", async () => {
     await ensureOwnerToken(tokens, path);
     chmodSync(path, 0o644);
@@ -184,6 +325,7 @@ describe("authenticator", () => {
     const { bearer, devBypass = false, serviceToken = true } = options;
     const authenticator = apiAuthenticator({
       tokens,
+      watch: new TokenWatch({ tokens, clock: tokens.clock, logger: silentLogger() }),
       serviceToken: serviceToken ? serviceTokenAuthenticator(secret) : undefined,
       devBypass,
       corsOrigins: ["http://localhost:3000", "*"],

@@ -158,15 +158,47 @@ describe("devmesh commands", function () {
     const made = await bed.cli(["tokens", "create", "ci", "--scope", "read:jobs,write:jobs"]);
     expect(made.out).to.equal("secret-of-tok_00000000000000000000000002\n");
     const id = made.out.trim().replace("secret-of-", "");
-    expect((await bed.cli(["tokens", "list"])).out).to.match(new RegExp(`${id}\\s+ci\\s+valid`));
+    expect((await bed.cli(["tokens", "list"])).out).to.match(
+      new RegExp(`${id}\\s+ci\\s+owner\\s+valid`),
+    );
     expect((await json("tokens", "revoke", id)).data).to.have.nested.property("token.revokeTime");
-    expect((await bed.cli(["tokens", "list"])).out).to.match(new RegExp(`${id}\\s+ci\\s+revoked`));
+    expect((await bed.cli(["tokens", "list"])).out).to.match(
+      new RegExp(`${id}\\s+ci\\s+owner\\s+revoked`),
+    );
     const revoked = await bed.cli(["jobs", "list", "--token", made.out.trim()]);
     expect(revoked.code).to.equal(3);
     expect((await bed.cli(["tokens", "create", "ci"])).code).to.equal(2);
     expect((await bed.cli(["tokens", "revoke", "nope"])).code).to.equal(4);
     const limited = await json("tokens", "create", "x", "--scope", "read:jobs", "--expires", "30d");
     expect(limited.data).to.have.nested.property("token.expireTime");
+  });
+
+  it("tokens: another owner, and a new secret alone on stdout", async () => {
+    const made = await json("tokens", "create", "ci", "--scope", "read:jobs", "--owner", "ann");
+    expect(made.data).to.have.nested.property("token.owner", "ann");
+    expect((await bed.cli(["tokens", "list"])).out).to.match(/ci\s+ann\s+valid/);
+    const id = (made.data.token as { id: string }).id;
+    const rotated = await bed.cli(["tokens", "rotate", id, "--grace", "1h"]);
+    expect(rotated.out).to.equal(`secret-of-${id}-again\n`);
+    expect(rotated.err).to.include("ends in 1h");
+    expect((await bed.cli(["tokens", "rotate", id])).err).to.include("has ended");
+    expect((await bed.cli(["tokens", "rotate", id, "--grace", "soon"])).code).to.equal(2);
+    expect((await bed.cli(["tokens", "rotate", "nope"])).code).to.equal(4);
+    expect((await json("tokens", "rotate", id)).data).to.have.property("secret");
+  });
+
+  it("audit: a table, JSON, and a check whose status tells", async () => {
+    expect((await bed.cli(["audit", "list"])).out).to.match(/1\s+\S+Z\s+dev\s+job\.create\s+ok/);
+    expect((await json("audit", "list")).data).to.have.nested.property("events[0].actor", "dev");
+    const intact = await json("audit", "verify");
+    expect(intact.code).to.equal(0);
+    expect(intact.data).to.include({ intact: true, rows: 1, brokenId: 0 });
+    const broken = await json("audit", "verify", "--expect", "b".repeat(64));
+    expect(broken.code).to.equal(1);
+    expect(broken.data).to.include({ intact: false, brokenId: 2, detail: "row 2 does not fit" });
+    const { out } = await bed.cli(["audit", "verify", "--expect", "b".repeat(64)]);
+    expect(out).to.equal("broken at row 2: row 2 does not fit\n");
+    expect((await bed.cli(["audit", "verify"])).out).to.match(/^intact: 1 rows, head a{64}\n$/);
   });
 
   it("console: a link that opens once", async () => {

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { expect } from "chai";
 import { type TempFolder, tempFolder } from "../sdk/temp-folder.ts";
 import { type CliOptions, jsonLines, runCli } from "./run-cli.ts";
@@ -141,5 +142,23 @@ describe("devmesh against its platform", function () {
     expect(err).to.include("reconnecting");
     const whole = Array.from({ length: 40 }, (_, i) => `line ${i + 1}\n`).join("");
     expect(out.endsWith(whole), out).to.equal(true);
+  });
+
+  it("finds an audit row that was altered behind its back, and says which", async () => {
+    const well = await cli(["audit", "verify", "--json"]);
+    expect(well.code).to.equal(0);
+    const [verdict] = jsonLines(well.out);
+    expect(verdict).to.include({ intact: true, brokenId: 0 });
+    const database = new DatabaseSync(join(data.path, "api.sqlite"));
+    const row = database.prepare("SELECT id FROM audit ORDER BY id LIMIT 1 OFFSET 2").get();
+    database.exec("DROP TRIGGER audit_is_never_changed");
+    database.prepare("UPDATE audit SET actor = 'nobody' WHERE id = ?").run(Number(row?.id));
+    database.close();
+    const broken = await cli(["audit", "verify", "--json"]);
+    expect(broken.code).to.equal(1);
+    expect(jsonLines(broken.out)[0]).to.include({ intact: false, brokenId: Number(row?.id) });
+    const kept = String(verdict?.headHash);
+    expect((await cli(["audit", "verify", "--expect", kept])).code).to.equal(1);
+    expect((await cli(["audit", "list", "--limit", "3"])).out).to.match(/^ID\s+TIME\s+ACTOR/);
   });
 });

@@ -9,6 +9,9 @@ for (const [name, open] of Object.entries(storePlaces)) {
       place = await open(this);
     });
     after(() => place?.end());
-    auditStoreSuite({ fresh: async () => (await place.fresh()).audit });
+    auditStoreSuite({
+      fresh: async () => (await place.fresh()).audit,
+      again: async () => (await place.again()).audit,
+    });
   });
 }

@@ -31,7 +31,8 @@ export const tokens: Authenticator = {
     if (shown === null) return anonymous;
     const scopes = { "Bearer runner": "run:jobs", "Bearer reader": "read:agents" }[shown];
     if (scopes === undefined) throw new DevmeshError("UNAUTHENTICATED", "the token is unknown");
-    return { id: shown.slice(7), scopes: new Set([scopes]), jobId: "" };
+    const id = shown.slice(7);
+    return { id, owner: id, scopes: new Set([scopes]), jobId: "" };
   },
 };
 

@@ -81,7 +81,8 @@ describe("a call through the whole chain", () => {
   it("does not take a principal from its caller", async () => {
     const { sandboxes } = callBed();
     const scopes = new Set(["run:jobs"]);
-    const contextValues = createContextValues().set(kPrincipal, { id: "x", scopes, jobId: "" });
+    const trusted = { id: "x", owner: "x", scopes, jobId: "" };
+    const contextValues = createContextValues().set(kPrincipal, trusted);
     const error = await refusal(sandboxes.deleteSandbox({ id: "sbx_1" }, { contextValues }));
     expect(error.reason).to.equal("UNAUTHENTICATED");
   });

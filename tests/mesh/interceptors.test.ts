@@ -160,7 +160,7 @@ describe("accessInterceptor", () => {
     return (async () => run(req))();
   };
   const holding = (...scopes: string[]): Authenticator => ({
-    authenticate: () => ({ id: "tok_1", scopes: new Set(scopes), jobId: "" }),
+    authenticate: () => ({ id: "tok_1", owner: "ann", scopes: new Set(scopes), jobId: "" }),
   });
 
   it("lets in who holds the scope, and tells who does not why", async () => {

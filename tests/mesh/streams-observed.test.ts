@@ -26,7 +26,7 @@ async function watch(
     ids: new CountedIds(),
     audit: (entry) => void audited.push(entry),
     authenticator: {
-      authenticate: () => (scoped ? { id: "reader", scopes, jobId: "" } : anonymous),
+      authenticate: () => (scoped ? { id: "reader", owner: "ann", scopes, jobId: "" } : anonymous),
     },
     requestTimeoutMs: 60_000,
   });

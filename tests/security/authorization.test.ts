@@ -1,163 +1,198 @@
-/** Who may call what: every public method with every kind of token, out of the contracts themselves. */
-import type { DescMethod } from "@bufbuild/protobuf";
-import { AgentService } from "@devmesh/gen/devmesh/api/v1/agent_service_pb";
-import { AuditService } from "@devmesh/gen/devmesh/api/v1/audit_service_pb";
-import { BlobService } from "@devmesh/gen/devmesh/api/v1/blob_service_pb";
-import { ContextService } from "@devmesh/gen/devmesh/api/v1/context_service_pb";
-import { InferService } from "@devmesh/gen/devmesh/api/v1/infer_service_pb";
+/**
+ * Who may call what: every public method with every kind of caller, by Connect
+ * and by gRPC. What is expected is derived from the contracts' own options, so a
+ * new method is tested the moment it is served, and fails without options.
+ */
+import { create, type DescMethod, type Message } from "@bufbuild/protobuf";
+import type { Interceptor, Transport } from "@connectrpc/connect";
+import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
-import { RunnerService } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
-import { SystemService } from "@devmesh/gen/devmesh/api/v1/system_service_pb";
 import { TokenService } from "@devmesh/gen/devmesh/api/v1/token_service_pb";
-import { ChatService } from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";
+import { toDevmeshError } from "@devmesh/mesh/errors";
 import { accessOf } from "@devmesh/mesh/interceptors";
 import { expect } from "chai";
-import { startUp, type Up } from "../e2e/up.ts";
-import { type TempFolder, tempFolder } from "../sdk/temp-folder.ts";
+import { contracts } from "../../services/api/app.ts";
+import { scopesOf } from "../../services/api/tokens/scopes.ts";
+import { Bed, trueSpec } from "../api/bed.ts";
+import { type Caller, Callers } from "./callers.ts";
 
-const services = [
-  AgentService,
-  AuditService,
-  BlobService,
-  ChatService,
-  ContextService,
-  InferService,
-  JobService,
-  RunnerService,
-  SystemService,
-  TokenService,
-];
+const methods = contracts.flatMap((contract) => contract.methods);
+const scopes = scopesOf(contracts.map((desc) => ({ desc })));
 
-const methods = services.flatMap(({ methods }) => methods);
-const scopes = [...new Set(methods.map((method) => accessOf(method)?.scope ?? ""))]
-  .filter((scope) => scope !== "")
-  .sort();
+/** What a call ended with. */
+interface Answer {
+  readonly reason: string;
+  readonly text: string;
+}
 
-/** Codes that say that something broke. */
-const broken = ["internal", "unknown", "data_loss", "unavailable", "unimplemented"];
+/** What the options of a method demand for a caller. */
+type Expected = "UNAUTHENTICATED" | "SCOPE_MISSING" | "NOT_FOUND" | "let in";
+
+function expected(method: DescMethod, caller: Caller, ownerOfResource: string): Expected {
+  const rule = accessOf(method);
+  if (rule === undefined) throw new Error(`${method.name} declares no access`);
+  if (caller.is === "refused") return "UNAUTHENTICATED";
+  if (rule.public) return "let in";
+  if (caller.is === "nobody") return "UNAUTHENTICATED";
+  if (!caller.holds(rule.scope)) return "SCOPE_MISSING";
+  if (!rule.owned || caller.holds("admin:owners")) return "let in";
+  return caller.owner === ownerOfResource ? "let in" : "NOT_FOUND";
+}
 
 describe("the authorisation matrix", function () {
-  this.timeout(60_000);
-  let folder: TempFolder | undefined;
-  let up: Up;
-  /** A token that holds just this scope. */
-  const only = new Map<string, string>();
-  /** A token that holds all scopes but this. */
-  const without = new Map<string, string>();
-  let revoked: string;
+  this.timeout(120_000);
+  let bed: Bed;
+  let bypass: Bed;
+  let callers: Callers;
 
   before(async () => {
-    folder = tempFolder();
-    up = await startUp({ dataDir: folder.path });
-    const { tokens } = up.devmesh;
-    for (const scope of scopes) {
-      only.set(scope, (await tokens.create({ name: scope, scopes: [scope] })).secret);
-      const others = scopes.filter((other) => other !== scope);
-      without.set(scope, (await tokens.create({ name: `no ${scope}`, scopes: others })).secret);
-    }
-    const all = await tokens.create({ name: "revoked", scopes });
-    await tokens.revoke(all.token.id);
-    revoked = all.secret;
+    // Longer than the matrix lets time go by: the job's token lives with its lease.
+    bed = await Bed.open({ config: { leaseTtlMs: 600_000 } });
+    bypass = await Bed.open({ config: { devBypass: true } });
+    callers = await Callers.open(bed, scopes);
   });
   after(async () => {
-    await up?.stop();
-    folder?.[Symbol.dispose]();
+    await bed?.close();
+    await bypass?.close();
   });
 
-  it("knows every service that is served", async () => {
-    const res = await fetch(`${up.url}/openapi.json`);
-    const { paths } = (await res.json()) as { paths: object };
-    expect(Object.keys(paths).length).to.be.greaterThan(10);
-    expect(scopes).to.include.members(["read:jobs", "write:jobs", "llm:invoke", "context:read"]);
+  it("covers every method that is served, and each declares who may call it", () => {
+    expect(bed.api.methods.map(({ desc }) => desc)).to.deep.equal(methods);
     for (const method of methods) {
       const rule = accessOf(method);
-      expect(rule?.public === true || rule?.scope !== "", method.name).to.equal(true);
+      expect(rule, method.name).to.not.equal(undefined);
+      expect(rule?.public === (rule?.scope === ""), `${method.name}: public or a scope`).to.equal(
+        true,
+      );
+      if (rule?.scope) expect(rule.scope, method.name).to.match(/^[a-z]+:[a-z]+$/);
     }
+  });
+
+  it("holds whatever names a job or a token of somebody to its owner", () => {
+    for (const method of [...JobService.methods, ...TokenService.methods]) {
+      const namesOne = method.input.fields.some(({ name }) => name === "id");
+      expect(accessOf(method)?.owned, method.name).to.equal(namesOne);
+    }
+  });
+
+  it("has the scopes that people are told of", () => {
+    expect(scopes).to.include.members(["read:jobs", "write:jobs", "llm:invoke", "context:read"]);
+    expect(scopes).to.include("admin:owners");
   });
 
   for (const method of methods) {
     const rule = accessOf(method);
-    const scope = rule?.scope ?? "";
-    it(`${method.parent.name}.${method.name}: ${rule?.public ? "anybody" : scope}`, async () => {
-      const call = (secret?: string) => callEmpty(up.url, method, secret);
-      expect(await call(revoked)).to.equal("unauthenticated");
-      expect(await call("dm_unknown")).to.equal("unauthenticated");
-      const open = await call();
-      if (rule?.public) {
-        expect(open).to.not.be.oneOf(broken);
-        return;
+    const who = rule?.public ? "anybody" : `${rule?.scope}${rule?.owned ? ", its owner" : ""}`;
+    it(`${method.parent.name}.${method.name}: ${who}`, async () => {
+      for (const [kind, caller] of Object.entries(await callers.all(rule?.scope ?? ""))) {
+        for (const [protocol, transportOf] of Object.entries(transports)) {
+          const place = caller.bypass ? bypass : bed;
+          const transport = transportOf(await place.url(), caller.authorization);
+          const owner = "ann";
+          const id = rule?.owned ? await resource(place, method, owner) : "";
+          const answer = await call(transport, method, id);
+          const wanted = expected(method, caller, owner);
+          const what = `${kind} by ${protocol}: ${answer.reason} ${answer.text}`;
+          if (wanted === "let in") {
+            const refusals = ["UNAUTHENTICATED", "SCOPE_MISSING", "INTERNAL", "CANCELLED"];
+            if (rule?.owned) refusals.push("NOT_FOUND");
+            expect(answer.reason, what).to.not.be.oneOf(refusals);
+          } else expect(answer.reason, what).to.equal(wanted);
+          if (wanted === "NOT_FOUND") {
+            const missing = await call(transport, method, missingId);
+            expect(missing.text.replaceAll(missingId, id), what).to.equal(answer.text);
+          }
+        }
       }
-      expect(open).to.equal("unauthenticated");
-      expect(await call(without.get(scope))).to.equal("permission_denied");
-      const allowed = await call(only.get(scope));
-      expect(allowed).to.not.be.oneOf([...broken, "unauthenticated", "permission_denied"]);
     });
   }
 
-  it("holds the other ways in to the same rules", async () => {
-    const rows: [string, RequestInit, string][] = [
-      ["/v1/jobs", {}, "read:jobs"],
-      ["/v1/jobs", { method: "POST", body: '{"command":{"argv":["true"]}}' }, "write:jobs"],
-      ["/v1/jobs/x/events", { headers: { accept: "text/event-stream" } }, "read:jobs"],
-      ["/v1/context/search?q=x", {}, "context:read"],
-      ["/v1/models", {}, "llm:invoke"],
-      ["/v1/chat/completions", { method: "POST", body: chat(false) }, "llm:invoke"],
-      ["/v1/chat/completions", { method: "POST", body: chat(true) }, "llm:invoke"],
-      ["/v1/tokens", {}, "read:tokens"],
-      ["/v1/audit", {}, "read:audit"],
-      ["/v1/agents", {}, "read:agents"],
-      ["/v1/system", {}, "read:system"],
-    ];
-    for (const [path, init, scope] of rows) {
-      const status = async (secret?: string) => {
-        const headers = {
-          ...(init.headers as Record<string, string>),
-          ...(secret !== undefined && { authorization: `Bearer ${secret}` }),
-        };
-        return (await fetch(`${up.url}${path}`, { ...init, headers })).status;
-      };
-      expect(await status(), path).to.equal(401);
-      expect(await status(revoked), path).to.equal(401);
-      expect(await status(without.get(scope)), path).to.equal(403);
-    }
+  it("shows in lists what is the caller's own, and everything to admin:owners", async () => {
+    const kinds = await callers.all("read:jobs");
+    const jobOf = {
+      ann: await resource(bed, JobService.method.getJob, "ann"),
+      bob: await resource(bed, JobService.method.getJob, "bob"),
+    };
+    const seen = async (kind: string) => {
+      const secret = kinds[kind]?.authorization.replace("Bearer ", "");
+      const { jobs } = await bed.client(JobService, secret).listJobs({ pageSize: 500 });
+      return Object.entries(jobOf).flatMap(([owner, id]) =>
+        jobs.some((job) => job.id === id) ? [owner] : [],
+      );
+    };
+    expect(await seen("the owner with that scope only")).to.deep.equal(["ann"]);
+    expect(await seen("another owner with that scope")).to.deep.equal(["bob"]);
+    expect(await seen("admin:owners and that scope")).to.deep.equal(["ann", "bob"]);
+    expect(await seen("the owner's token")).to.deep.equal(["ann", "bob"]);
   });
 
-  it("keeps the private ports closed to everybody's tokens", async () => {
-    for (const [name, path] of [
-      ["mcp", "devmesh.mcp.v1.ContextService/Search"],
-      ["inference", "devmesh.inference.v1.ChatService/Chat"],
-      ["vm", "devmesh.vm.v1.SandboxService/ListSandboxes"],
-    ] as const) {
-      for (const authorization of [undefined, `Bearer ${up.token}`, "Bearer x"]) {
-        const res = await fetch(`http://127.0.0.1:${up.ports[name]}/${path}`, {
-          method: "POST",
-          headers: { "content-type": "application/json", ...(authorization && { authorization }) },
-          body: "{}",
-        });
-        expect(res.status, `${name}: ${await res.text()}`).to.be.oneOf([401, 404]);
-      }
-    }
+  it("lists the caller's own tokens, and all to admin:owners", async () => {
+    const kinds = await callers.all("read:tokens");
+    const owners = async (kind: string) => {
+      const secret = kinds[kind]?.authorization.replace("Bearer ", "");
+      const { tokens } = await bed.client(TokenService, secret).listTokens({});
+      return [...new Set(tokens.map(({ owner }) => owner))].sort();
+    };
+    expect(await owners("the owner with that scope only")).to.deep.equal(["ann"]);
+    expect(await owners("another owner with that scope")).to.deep.equal(["bob"]);
+    expect(await owners("admin:owners and that scope")).to.include.members(["ann", "bob", "owner"]);
   });
 });
 
-function chat(stream: boolean): string {
-  return JSON.stringify({ model: "m", messages: [{ role: "user", content: "x" }], stream });
+const missingId = "job_00000000000000000000000000";
+
+/** Makes what an owned method may be asked for; answers its id. */
+async function resource(bed: Bed, method: DescMethod, owner: string): Promise<string> {
+  const tokens = bed.client(TokenService);
+  const scopes = ["write:jobs"];
+  const { token, secret } = await tokens.createToken({ name: "maker", owner, scopes });
+  if (method.parent === TokenService) return token?.id ?? "";
+  const { jobId } = await bed.client(JobService, secret).createJob({ spec: trueSpec });
+  return jobId;
 }
 
-/** Calls a method with an empty message by Connect; answers the code, `ok` for success. */
-async function callEmpty(url: string, method: DescMethod, secret?: string): Promise<string> {
-  const streams = method.methodKind !== "unary";
-  const envelope = Buffer.concat([Buffer.from([0, 0, 0, 0, 2]), Buffer.from("{}")]);
-  const res = await fetch(`${url}/${method.parent.typeName}/${method.name}`, {
-    method: "POST",
-    headers: {
-      "content-type": streams ? "application/connect+json" : "application/json",
-      "connect-timeout-ms": "5000",
-      ...(secret !== undefined && { authorization: `Bearer ${secret}` }),
+const transports = {
+  Connect: (baseUrl: string, authorization: string) =>
+    createConnectTransport({ baseUrl, httpVersion: "1.1", interceptors: shows(authorization) }),
+  gRPC: (baseUrl: string, authorization: string) =>
+    createGrpcTransport({ baseUrl, interceptors: shows(authorization) }),
+};
+
+function shows(authorization: string): Interceptor[] {
+  return [
+    (next) => (req) => {
+      if (authorization !== "") req.header.set("authorization", encodable(authorization));
+      return next(req);
     },
-    body: streams ? envelope : "{}",
-  });
-  const text = await res.text();
-  const code = /"code":"([a-z_]+)"/.exec(text)?.[1];
-  return code ?? (res.ok ? "ok" : `http ${res.status}`);
+  ];
+}
+
+/** Header values are bytes: what is more than that is sent as UTF-8. */
+function encodable(text: string): string {
+  return Buffer.from(text).toString("latin1");
+}
+
+/** Calls a method with the least there is to say; of a stream, up to its first message. */
+async function call(transport: Transport, method: DescMethod, id: string): Promise<Answer> {
+  const message: Message = create(method.input, id === "" ? {} : { id });
+  const abort = new AbortController();
+  try {
+    if (method.methodKind === "unary") {
+      await transport.unary(method as never, abort.signal, 20_000, undefined, message as never);
+    } else {
+      const input = (async function* () {
+        yield message;
+      })();
+      const res = await transport.stream(
+        ...([method as never, abort.signal, 20_000, undefined, input as never] as const),
+      );
+      await res.message[Symbol.asyncIterator]().next();
+    }
+    return { reason: "ok", text: "" };
+  } catch (error) {
+    const { reason, message: text } = toDevmeshError(error);
+    return { reason, text };
+  } finally {
+    abort.abort();
+  }
 }

@@ -63,6 +63,7 @@ export interface Bed {
 
 const trusted: Principal = {
   id: "tester",
+  owner: "tester",
   scopes: new Set(["read:agents", "run:jobs", "read:jobs", "write:jobs", "llm:invoke"]),
   jobId: "",
 };
@@ -71,7 +72,7 @@ const trusted: Principal = {
 function authenticate(header: Headers): Principal {
   const shown = header.get("authorization");
   if (shown === null) return trusted;
-  if (shown === "Bearer weak") return { id: "weak", scopes: new Set(), jobId: "" };
+  if (shown === "Bearer weak") return { id: "weak", owner: "weak", scopes: new Set(), jobId: "" };
   if (shown === "Bearer nobody") return anonymous;
   throw new DevmeshError("UNAUTHENTICATED", "the token is unknown, expired or revoked");
 }

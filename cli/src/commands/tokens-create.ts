@@ -15,6 +15,7 @@ export const command: Command = {
       multiple: true,
       help: "what it may do, as read:jobs; may be repeated",
     },
+    owner: { value: "NAME", help: "whose it shall be (default: yours; needs admin:owners)" },
     expires: { value: "TIME", help: "how long it lives, for example 30d (default: for ever)" },
   },
   run: async ({ args, output, interrupts, devmesh }) => {
@@ -28,8 +29,10 @@ export const command: Command = {
     }
     const expires = args.text("expires");
     const ttl = expires === undefined ? {} : { ttlMs: parseDuration("--expires", expires) };
+    const owner = args.text("owner");
+    const input = { name, scopes, ...ttl, ...(owner !== undefined && { owner }) };
     const options = { signal: interrupts.signal };
-    const { token, secret } = await devmesh().tokens.create({ name, scopes, ...ttl }, options);
+    const { token, secret } = await devmesh().tokens.create(input, options);
     if (output.json) await output.document({ token: toJson(TokenSchema, token), secret });
     else {
       await output.data(`${secret}\n`);

@@ -24,12 +24,13 @@ export const command: Command = {
       return [
         token.id,
         inline(token.name),
+        inline(token.owner),
         state,
         showTime(token.expireTime),
         token.scopes.join(" "),
       ];
     });
-    await output.data(formatTable(["ID", "NAME", "STATE", "EXPIRES", "SCOPES"], rows));
+    await output.data(formatTable(["ID", "NAME", "OWNER", "STATE", "EXPIRES", "SCOPES"], rows));
     return 0;
   },
 };

@@ -12,7 +12,7 @@ export {
   type Reason,
 } from "./errors.ts";
 export { type Agent, AgentStatus, type Capability } from "./gen/devmesh/api/v1/agent_pb.js";
-export type { AuditEvent } from "./gen/devmesh/api/v1/audit_service_pb.js";
+export type { AuditEvent, VerifyAuditResponse } from "./gen/devmesh/api/v1/audit_service_pb.js";
 export type { SearchContextResponse } from "./gen/devmesh/api/v1/context_service_pb.js";
 export type { InferResponse, ListModelsResponse } from "./gen/devmesh/api/v1/infer_service_pb.js";
 export {

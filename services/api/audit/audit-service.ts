@@ -1,19 +1,30 @@
 /** The handlers of `devmesh.api.v1.AuditService`. */
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import type { ServiceImpl } from "@connectrpc/connect";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type {
   AuditService,
   ListAuditEventsRequest,
+  VerifyAuditRequest,
 } from "@devmesh/gen/devmesh/api/v1/audit_service_pb";
 import { DevmeshError } from "@devmesh/mesh/errors";
+import type { AuditLog } from "./audit-log.ts";
 import type { AuditStore } from "./audit-store.ts";
+import { verifyAudit } from "./audit-verifier.ts";
+
+/** What the handlers need. */
+export interface AuditServiceOptions {
+  readonly store: AuditStore;
+  readonly log: AuditLog;
+}
 
 /** Who changed what, and how it went. */
 export class AuditServiceImpl implements ServiceImpl<typeof AuditService> {
   readonly #store: AuditStore;
+  readonly #log: AuditLog;
 
-  constructor({ store }: { readonly store: AuditStore }) {
+  constructor({ store, log }: AuditServiceOptions) {
     this.#store = store;
+    this.#log = log;
   }
 
   async listAuditEvents({ pageSize, pageToken }: ListAuditEventsRequest) {
@@ -25,14 +36,18 @@ export class AuditServiceImpl implements ServiceImpl<typeof AuditService> {
       events: page.map((row) => ({
         ...row,
         id: BigInt(row.id),
-        time: timestampFromMs(row.timeMs),
+        // Of a row that was tampered with there may be no time that makes sense.
+        time: timestampFromMs(Number.isFinite(row.timeMs) ? Math.floor(row.timeMs) : 0),
       })),
       nextPageToken: rows.length > limit && last !== undefined ? String(last.id) : "",
     };
   }
 
-  async verifyAudit(): Promise<never> {
-    throw new DevmeshError("UNIMPLEMENTED", "not served yet");
+  async verifyAudit({ expectedHash }: VerifyAuditRequest, { signal }: HandlerContext) {
+    // What this process still holds back belongs to the chain.
+    await this.#log.flush();
+    const verdict = await verifyAudit(this.#store, expectedHash, signal);
+    return { ...verdict, rows: BigInt(verdict.rows), brokenId: BigInt(verdict.brokenId) };
   }
 }
 

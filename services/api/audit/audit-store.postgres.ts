@@ -1,30 +1,56 @@
-/** The audit on Postgres. */
+/** The audit on Postgres: one chain, however many replicas write. */
+import { withTransaction } from "@devmesh/mesh/database";
 import type { Pool } from "pg";
 import { PostgresQueries } from "../postgres-query.ts";
-import type { AuditRecord, AuditStore } from "./audit-store.ts";
+import { chainRows } from "./audit-chain.ts";
+import type { AuditInput, AuditRecord, AuditStore } from "./audit-store.ts";
 
 interface AuditRow {
   readonly id: string;
-  readonly ts: Date;
+  /** Milliseconds since the Unix epoch, with what Postgres knows beyond them. */
+  readonly time_ms: string;
   readonly actor: string;
   readonly action: string;
   readonly resource: string;
   readonly outcome: string;
   readonly correlation_id: string;
+  readonly hash: string;
 }
 
+const columns = `
+  id, extract(epoch FROM ts) * 1000 AS time_ms, actor, action, resource, outcome,
+  correlation_id, hash`;
+
 const queries = new PostgresQueries("audit", {
+  /**
+   * Held until the transaction ends. The key is "audt" and the table's own: chains
+   * of other schemas of the database do not wait for this one.
+   */
+  lock: `
+    SELECT pg_advisory_xact_lock(
+      x'61756474'::int, ('audit'::regclass::oid::bigint % 2147483647)::int
+    )`,
+  /** A statement of its own, behind the lock: only so it sees the row that was waited for. */
+  head: `
+    SELECT nextval(pg_get_serial_sequence('audit', 'id')) AS id,
+      (SELECT hash FROM audit ORDER BY id DESC LIMIT 1) AS hash
+    FROM generate_series(1, $1::int)`,
   append: `
-    INSERT INTO audit (ts, actor, action, resource, outcome, correlation_id)
-    SELECT ts, actor, action, resource, outcome, correlation_id
-    FROM unnest(
-      $1::timestamptz[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[]
-    ) WITH ORDINALITY AS row (ts, actor, action, resource, outcome, correlation_id, place)
-    ORDER BY place`,
+    INSERT INTO audit (id, ts, actor, action, resource, outcome, correlation_id, hash)
+    OVERRIDING SYSTEM VALUE
+    SELECT * FROM unnest(
+      $1::bigint[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[],
+      $7::text[], $8::text[]
+    )`,
   list: `
-    SELECT id, ts, actor, action, resource, outcome, correlation_id FROM audit
+    SELECT ${columns} FROM audit
     WHERE id < $1
     ORDER BY id DESC
+    LIMIT $2`,
+  listFrom: `
+    SELECT ${columns} FROM audit
+    WHERE id > $1
+    ORDER BY id
     LIMIT $2`,
 });
 
@@ -37,24 +63,37 @@ export class PostgresAuditStore implements AuditStore {
     this.#pool = pool;
   }
 
-  async append(rows: readonly Omit<AuditRecord, "id">[]): Promise<void> {
-    await queries.rows(this.#pool, "append", [
-      rows.map(({ timeMs }) => new Date(timeMs).toISOString()),
-      rows.map(({ actor }) => actor),
-      rows.map(({ action }) => action),
-      rows.map(({ resource }) => resource),
-      rows.map(({ outcome }) => outcome),
-      rows.map(({ correlationId }) => correlationId),
-    ]);
+  async append(rows: readonly AuditInput[]): Promise<void> {
+    if (rows.length === 0) return;
+    await withTransaction(this.#pool, async (client) => {
+      await queries.rows(client, "lock");
+      const given = await queries.rows<{ id: string; hash: string | null }>(client, "head", [
+        rows.length,
+      ]);
+      const ids = given.map(({ id }) => Number(id));
+      const chained = chainRows({ hash: given[0]?.hash ?? "" }, rows, ids);
+      await queries.rows(client, "append", [
+        chained.map(({ id }) => id),
+        chained.map(({ timeMs }) => new Date(timeMs).toISOString()),
+        chained.map(({ actor }) => actor),
+        chained.map(({ action }) => action),
+        chained.map(({ resource }) => resource),
+        chained.map(({ outcome }) => outcome),
+        chained.map(({ correlationId }) => correlationId),
+        chained.map(({ hash }) => hash),
+      ]);
+    });
   }
 
   async list(limit: number, beforeId = Number.MAX_SAFE_INTEGER): Promise<AuditRecord[]> {
-    const rows = await queries.rows<AuditRow>(this.#pool, "list", [beforeId, limit]);
-    return rows.map(({ id, ts, correlation_id, ...same }) => ({
-      ...same,
-      id: Number(id),
-      timeMs: ts.getTime(),
-      correlationId: correlation_id,
-    }));
+    return (await queries.rows<AuditRow>(this.#pool, "list", [beforeId, limit])).map(toRecord);
   }
+
+  async listFrom(limit: number, afterId: number): Promise<AuditRecord[]> {
+    return (await queries.rows<AuditRow>(this.#pool, "listFrom", [afterId, limit])).map(toRecord);
+  }
+}
+
+function toRecord({ id, time_ms, correlation_id, ...same }: AuditRow): AuditRecord {
+  return { ...same, id: Number(id), timeMs: Number(time_ms), correlationId: correlation_id };
 }

@@ -1,49 +1,74 @@
 /** The audit on SQLite. */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { inTransaction } from "@devmesh/mesh/database";
-import type { AuditRecord, AuditStore } from "./audit-store.ts";
+import { chainRows } from "./audit-chain.ts";
+import type { AuditInput, AuditRecord, AuditStore } from "./audit-store.ts";
 
-const insert = `
-  INSERT INTO audit (ts, actor, action, resource, outcome, correlation_id)
-  VALUES (?1, ?2, ?3, ?4, ?5, ?6)`;
+const columns = "id, ts, actor, action, resource, outcome, correlation_id, hash";
 
-const list = `
-  SELECT id, ts, actor, action, resource, outcome, correlation_id FROM audit
-  WHERE id < ?1
-  ORDER BY id DESC
-  LIMIT ?2`;
+const auditSql = {
+  /** Ids that were given once are in `sqlite_sequence`, though their rows be gone. */
+  lastId: "SELECT seq FROM sqlite_sequence WHERE name = 'audit'",
+  head: "SELECT hash FROM audit ORDER BY id DESC LIMIT 1",
+  insert: `
+    INSERT INTO audit (${columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)`,
+  list: `
+    SELECT ${columns} FROM audit
+    WHERE id < ?1
+    ORDER BY id DESC
+    LIMIT ?2`,
+  listFrom: `
+    SELECT ${columns} FROM audit
+    WHERE id > ?1
+    ORDER BY id
+    LIMIT ?2`,
+};
 
 /** Audit rows in a SQLite file. */
 export class SqliteAuditStore implements AuditStore {
   readonly #db: DatabaseSync;
-  readonly #insert: StatementSync;
-  readonly #list: StatementSync;
+  readonly #sql: Record<keyof typeof auditSql, StatementSync>;
 
   /** `db` was opened with the migrations of `migrations/sqlite`; who opened it closes it. */
   constructor({ db }: { readonly db: DatabaseSync }) {
     this.#db = db;
-    this.#insert = db.prepare(insert);
-    this.#list = db.prepare(list);
+    this.#sql = Object.fromEntries(
+      Object.entries(auditSql).map(([name, text]) => [name, db.prepare(text)]),
+    ) as Record<keyof typeof auditSql, StatementSync>;
   }
 
-  async append(rows: readonly Omit<AuditRecord, "id">[]): Promise<void> {
+  async append(rows: readonly AuditInput[]): Promise<void> {
+    if (rows.length === 0) return;
     inTransaction(this.#db, () => {
-      for (const { timeMs, actor, action, resource, outcome, correlationId } of rows) {
+      const lastId = Number(this.#sql.lastId.get()?.seq ?? 0);
+      const head = { hash: String(this.#sql.head.get()?.hash ?? "") };
+      const ids = rows.map((_, index) => lastId + 1 + index);
+      for (const row of chainRows(head, rows, ids)) {
+        const { id, timeMs, actor, action, resource, outcome, correlationId, hash } = row;
         const ts = new Date(timeMs).toISOString();
-        this.#insert.run(ts, actor, action, resource, outcome, correlationId);
+        this.#sql.insert.run(id, ts, actor, action, resource, outcome, correlationId, hash);
       }
     });
   }
 
   async list(limit: number, beforeId = Number.MAX_SAFE_INTEGER): Promise<AuditRecord[]> {
-    return this.#list.all(beforeId, limit).map((row) => ({
-      id: Number(row.id),
-      timeMs: Date.parse(String(row.ts)),
-      actor: String(row.actor),
-      action: String(row.action),
-      resource: String(row.resource),
-      outcome: String(row.outcome),
-      correlationId: String(row.correlation_id),
-    }));
+    return this.#sql.list.all(beforeId, limit).map(toRecord);
   }
+
+  async listFrom(limit: number, afterId: number): Promise<AuditRecord[]> {
+    return this.#sql.listFrom.all(afterId, limit).map(toRecord);
+  }
+}
+
+function toRecord(row: Record<string, unknown>): AuditRecord {
+  return {
+    id: Number(row.id),
+    timeMs: Date.parse(String(row.ts)),
+    actor: String(row.actor),
+    action: String(row.action),
+    resource: String(row.resource),
+    outcome: String(row.outcome),
+    correlationId: String(row.correlation_id),
+    hash: String(row.hash),
+  };
 }

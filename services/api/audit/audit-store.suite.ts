@@ -1,8 +1,10 @@
 /** What every audit store holds to. */
 import { expect } from "chai";
-import type { AuditRecord, AuditStore } from "./audit-store.ts";
+import { hashOfRow } from "./audit-chain.ts";
+import type { AuditInput, AuditStore } from "./audit-store.ts";
+import { verifyAudit } from "./audit-verifier.ts";
 
-function row(more: Partial<AuditRecord> = {}): Omit<AuditRecord, "id"> {
+function row(more: Partial<AuditInput> = {}): AuditInput {
   return {
     ...{ timeMs: 1_700_000_000_123, actor: "tok_1", action: "job.create", resource: "job_1" },
     ...{ outcome: "ok", correlationId: "req_1" },
@@ -10,8 +12,16 @@ function row(more: Partial<AuditRecord> = {}): Omit<AuditRecord, "id"> {
   };
 }
 
+/** What the suite needs. */
+export interface AuditStoreBed {
+  /** An empty store. */
+  fresh(): Promise<AuditStore>;
+  /** The same store opened once more, as another process has it where there can be one. */
+  again(): Promise<AuditStore>;
+}
+
 /** Declares the tests. Each starts with the empty store that `fresh` gives. */
-export function auditStoreSuite({ fresh }: { fresh(): Promise<AuditStore> }): void {
+export function auditStoreSuite({ fresh, again }: AuditStoreBed): void {
   let store: AuditStore;
   beforeEach(async () => {
     store = await fresh();
@@ -22,7 +32,9 @@ export function auditStoreSuite({ fresh }: { fresh(): Promise<AuditStore> }): vo
     await store.append(rows.slice(0, 2));
     await store.append(rows.slice(2));
     const listed = await store.list(10);
-    expect(listed.map(({ id: _, ...rest }) => rest)).to.deep.equal(rows.toReversed());
+    expect(listed.map(({ id: _id, hash: _hash, ...rest }) => rest)).to.deep.equal(
+      rows.toReversed(),
+    );
     const ids = listed.map(({ id }) => id);
     expect(ids).to.deep.equal([...new Set(ids)].sort((a, b) => b - a));
   });
@@ -53,5 +65,44 @@ export function auditStoreSuite({ fresh }: { fresh(): Promise<AuditStore> }): vo
     const listed = await store.list(100);
     expect(new Set(listed.map(({ resource }) => resource)).size).to.equal(40);
     expect(new Set(listed.map(({ id }) => id)).size).to.equal(40);
+  });
+
+  it("lists rows from the oldest on", async () => {
+    await store.append(Array.from({ length: 25 }, (_, i) => row({ resource: `job_${i}` })));
+    const seen: string[] = [];
+    let page = await store.listFrom(10, 0);
+    while (page.length > 0) {
+      seen.push(...page.map(({ resource }) => resource));
+      page = await store.listFrom(10, page.at(-1)?.id ?? 0);
+    }
+    expect(seen).to.deep.equal(Array.from({ length: 25 }, (_, i) => `job_${i}`));
+  });
+
+  it("chains each row to the one before, over all appends", async () => {
+    await store.append([row(), row({ resource: "job_2" })]);
+    await store.append([row({ outcome: "NOT_FOUND" })]);
+    let before = "";
+    for (const { hash, ...rest } of await store.listFrom(10, 0)) {
+      expect(hash).to.equal(hashOfRow(before, rest));
+      before = hash;
+    }
+    expect((await store.list(1))[0]?.hash).to.equal(before);
+  });
+
+  it("makes one chain of what many write at once, also through another process", async () => {
+    const stores = [store, await again()];
+    const calls = Array.from({ length: 40 }, (_, i) =>
+      stores[i % 2]?.append([row({ resource: `a${i}` }), row({ resource: `b${i}` })]),
+    );
+    await Promise.all(calls);
+    const verdict = await verifyAudit(store, "", new AbortController().signal);
+    expect(verdict).to.include({ intact: true, rows: 80, brokenId: 0, detail: "" });
+  });
+
+  it("gives back what was hashed, whatever the text", async () => {
+    const odd = ["nul \0", "half \ud800", "é\u0301", "\r\n\t", "🚀", "'; DROP TABLE audit; --"];
+    await store.append(odd.map((text) => row({ actor: text, resource: text })));
+    const verdict = await verifyAudit(store, "", new AbortController().signal);
+    expect(verdict).to.include({ intact: true, rows: odd.length });
   });
 }

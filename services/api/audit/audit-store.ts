@@ -1,8 +1,8 @@
-/** The port behind which the audit lives: rows are added, never changed. */
+/** The port behind which the audit lives: rows are added, never changed, and chained. */
 
 /** Who changed what, and how it went. */
 export interface AuditRecord {
-  /** Rising; given by the store. */
+  /** Rising; given by the store, and never to another row. */
   readonly id: number;
   readonly timeMs: number;
   readonly actor: string;
@@ -11,12 +11,19 @@ export interface AuditRecord {
   /** `ok`, or the reason of the refusal. */
   readonly outcome: string;
   readonly correlationId: string;
+  /** As `audit-chain.ts` says. Empty: a row from before there was a chain. */
+  readonly hash: string;
 }
+
+/** A row to be added. */
+export type AuditInput = Omit<AuditRecord, "id" | "hash">;
 
 /** Audit rows. */
 export interface AuditStore {
-  /** Adds rows in order. */
-  append(rows: readonly Omit<AuditRecord, "id">[]): Promise<void>;
+  /** Adds rows in order, chained to the last one: all, or none. Replicas make one chain. */
+  append(rows: readonly AuditInput[]): Promise<void>;
   /** Rows, newest first, older than `beforeId` where given. */
   list(limit: number, beforeId?: number): Promise<AuditRecord[]>;
+  /** Rows, oldest first, newer than `afterId`. */
+  listFrom(limit: number, afterId: number): Promise<AuditRecord[]>;
 }

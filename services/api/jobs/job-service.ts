@@ -14,6 +14,7 @@ import type {
 } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { kPrincipal, kSubject } from "@devmesh/mesh/context";
 import { DevmeshError, invalidField } from "@devmesh/mesh/errors";
+import { visibleOwner } from "../tokens/scopes.ts";
 import { decodePageToken, encodePageToken, idempotencyKeyOf } from "./job-convert.ts";
 import type { JobStore } from "./job-store.ts";
 import type { JobWatch } from "./job-watch.ts";
@@ -41,7 +42,7 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
   async createJob(req: CreateJobRequest, context: HandlerContext) {
     if (req.spec === undefined) throw invalidField("spec", "is missing");
     const { job, replayed } = await this.#jobs.create({
-      owner: context.values.get(kPrincipal).id,
+      owner: context.values.get(kPrincipal).owner,
       spec: req.spec,
       idempotencyKey: idempotencyKeyOf(context, req.idempotencyKey),
     });
@@ -53,13 +54,18 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
     return { job: await this.#jobs.get(id) };
   }
 
-  async listJobs({ pageSize, pageToken, statuses, type }: ListJobsRequest) {
+  async listJobs(
+    { pageSize, pageToken, statuses, type }: ListJobsRequest,
+    context: HandlerContext,
+  ) {
     const limit = pageSize === 0 ? 50 : pageSize;
     const beforeId = decodePageToken(pageToken);
+    const owner = visibleOwner(context.values.get(kPrincipal));
     const jobs = await this.#jobs.list({
       limit: limit + 1,
       statuses,
       type,
+      ...(owner !== undefined && { owner }),
       ...(beforeId !== undefined && { beforeId }),
     });
     const page = jobs.slice(0, limit);
@@ -74,7 +80,7 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
   }
 
   async retryJob(req: RetryJobRequest, context: HandlerContext) {
-    const owner = context.values.get(kPrincipal).id;
+    const { owner } = context.values.get(kPrincipal);
     // Of a refusal; a success names the new job.
     context.values.get(kSubject).resource = req.id;
     const key = idempotencyKeyOf(context, req.idempotencyKey);

@@ -72,6 +72,8 @@ export interface ListQuery {
   readonly statuses: readonly JobStatus[];
   /** Empty: all. */
   readonly type: string;
+  /** Only this owner's. Absent: all. */
+  readonly owner?: string;
 }
 
 /** What a sweep did with a job whose lease ran out. */

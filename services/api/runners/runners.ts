@@ -132,7 +132,7 @@ export class Runners {
     try {
       const leases: GrantedLease[] = [];
       for (const lease of claimed) {
-        const { secret } = await this.#tokens.createForJob(lease.job.id);
+        const { secret } = await this.#tokens.createForJob(lease.job);
         leases.push({ ...lease, jobToken: secret });
       }
       signal.throwIfAborted();

@@ -2,11 +2,15 @@
 import { anonymous, type Peer, type Principal } from "@devmesh/mesh/context";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type { Authenticator } from "@devmesh/mesh/interceptors";
+import { allScopes } from "./scopes.ts";
+import type { TokenWatch } from "./token-watch.ts";
 import { type Tokens, unauthenticated } from "./tokens.ts";
 
 /** What the authenticator needs. */
 export interface ApiAuthenticatorOptions {
   readonly tokens: Tokens;
+  /** Ends the streams of tokens that end. */
+  readonly watch: TokenWatch;
   /** Checks the secret that the services of one deployment share. Absent: there is none. */
   readonly serviceToken: Authenticator | undefined;
   /** True: calls from this machine need no token. */
@@ -20,8 +24,9 @@ export const tokenPattern = /^dmj?_[A-Za-z0-9_-]+$/;
 
 /** Makes the authenticator. */
 export function apiAuthenticator(options: ApiAuthenticatorOptions): Authenticator {
-  const { tokens, serviceToken, devBypass, corsOrigins } = options;
-  const dev: Principal = { id: "dev", scopes: new Set(tokens.scopes), jobId: "" };
+  const { tokens, watch, serviceToken, devBypass, corsOrigins } = options;
+  const scopes = new Set([allScopes, ...tokens.scopes]);
+  const dev: Principal = { id: "dev", owner: "owner", scopes, jobId: "" };
   return {
     authenticate(header, peer) {
       const shown = header.get("authorization");
@@ -33,6 +38,7 @@ export function apiAuthenticator(options: ApiAuthenticatorOptions): Authenticato
       }
       throw unauthenticated();
     },
+    watch: (principal) => watch.watch(principal),
   };
 }
 

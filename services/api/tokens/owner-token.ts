@@ -23,24 +23,32 @@ export function ownerTokenPath(dataDir: string): string {
 
 /**
  * Makes the secret at the first start and keeps it in `path`, mode 0600; every
- * start makes sure that the store knows it. One that was revoked is replaced.
+ * start makes sure that the store knows it. One that was revoked, or rotated
+ * away, is replaced.
  * Answers the secret. Throws CONFIG_INVALID for a file with something else in it.
  */
 export async function ensureOwnerToken(tokens: Tokens, path: string): Promise<string> {
   // The file comes first: a start that is cut off between the two is made good by the next.
-  if (!existsSync(path)) writeSecret(path, linkSync);
+  const isNew = !existsSync(path);
+  if (isNew) writeSecret(path, linkSync);
   chmodSync(path, 0o600);
+  return ensureKnown(tokens, path, isNew);
+}
+
+async function ensureKnown(tokens: Tokens, path: string, isNew: boolean): Promise<string> {
   const secret = readSecret(path);
-  switch (await tokens.stateOf(secret)) {
-    case "works":
-      return secret;
-    case "unknown":
-      await createOwner(tokens, secret);
-      return secret;
-    case "ended":
-      writeSecret(path, renameSync);
-      return ensureOwnerToken(tokens, path);
+  const state = await tokens.stateOf(secret);
+  if (state === "works") {
+    await tokens.promoteOwner(secret);
+    return secret;
   }
+  // A secret that a store with an owner does not know may have been rotated away long ago.
+  if (state === "unknown" && (isNew || !(await tokens.hasOwner()))) {
+    await createOwner(tokens, secret);
+    return secret;
+  }
+  writeSecret(path, renameSync);
+  return ensureKnown(tokens, path, true);
 }
 
 async function createOwner(tokens: Tokens, secret: string): Promise<void> {

@@ -9,6 +9,7 @@ function token(more: Partial<TokenRecord> = {}): TokenRecord {
   return {
     ...{ id: "tok_1", name: "laptop", secretHash: "hash_1", scopes: ["read:jobs", "write:jobs"] },
     ...{ createdAtMs: startMs, expiresAtMs: undefined, revokedAtMs: undefined, jobId: "" },
+    ...{ owner: "ann", oldSecretHash: undefined, oldSecretEndsAtMs: undefined },
     ...more,
   };
 }
@@ -31,6 +32,10 @@ export function tokenStoreSuite({ fresh }: { fresh(): Promise<TokenStore> }): vo
         expiresAtMs: startMs + 1,
       }),
       token({ id: "tok_3", secretHash: "hash_3", revokedAtMs: startMs + 2, jobId: "job_1" }),
+      token({
+        ...{ id: "tok_4", secretHash: "hash_4", owner: "bob", scopes: ["*"] },
+        ...{ oldSecretHash: "hash_0", oldSecretEndsAtMs: startMs + 3 },
+      }),
     ];
     for (const row of rows) await store.insert(row);
     for (const row of rows) {
@@ -63,6 +68,78 @@ export function tokenStoreSuite({ fresh }: { fresh(): Promise<TokenStore> }): vo
     expect((await store.list()).map(({ id }) => id)).to.deep.equal(["b", "a", "c"]);
   });
 
+  it("lists one owner's tokens", async () => {
+    await store.insert(token({ id: "a", secretHash: "1", owner: "ann" }));
+    await store.insert(token({ id: "b", secretHash: "2", owner: "bob" }));
+    await store.insert(token({ id: "c", secretHash: "3", owner: "ann", jobId: "job_1" }));
+    const ids = async (owner?: string) => (await store.list(owner)).map(({ id }) => id);
+    expect(await ids("ann")).to.deep.equal(["a"]);
+    expect(await ids("bob")).to.deep.equal(["b"]);
+    expect(await ids("")).to.deep.equal([]);
+    expect(await ids()).to.deep.equal(["b", "a"]);
+  });
+
+  it("finds many at once, each once, and no other", async () => {
+    const rows = ["a", "b", "c"].map((id) => token({ id, secretHash: id, jobId: id }));
+    for (const row of rows) await store.insert(row);
+    const found = await store.getMany(["c", "a", "a", "x", '"', "nul \0"]);
+    const sorted = found.toSorted((x, y) => (x.id < y.id ? -1 : 1));
+    expect(sorted).to.deep.equal([rows[0], rows[2]]);
+    expect(await store.getMany([])).to.deep.equal([]);
+  });
+
+  const rotation = { secretHash: "new", oldSecretEndsAtMs: startMs + 60, atMs: startMs };
+
+  it("finds a rotated token by both its secrets", async () => {
+    await store.insert(token());
+    const rotated = token({
+      ...{ secretHash: "new", oldSecretHash: "hash_1", oldSecretEndsAtMs: startMs + 60 },
+    });
+    expect(await store.rotate("tok_1", rotation)).to.deep.equal(rotated);
+    expect(await store.get("tok_1")).to.deep.equal(rotated);
+    expect(await store.findByHash("new")).to.deep.equal(rotated);
+    expect(await store.findByHash("hash_1")).to.deep.equal(rotated);
+  });
+
+  it("forgets the secret before the old one when it is rotated again", async () => {
+    await store.insert(token());
+    await store.rotate("tok_1", rotation);
+    const again = { ...rotation, secretHash: "newer" };
+    expect(await store.rotate("tok_1", again)).to.include({ oldSecretHash: "new" });
+    expect(await store.findByHash("hash_1")).to.equal(undefined);
+    expect(await store.findByHash("new")).to.include({ id: "tok_1" });
+  });
+
+  it("rotates no token that has ended, belongs to a job, or is not there", async () => {
+    const rows = [
+      token({ id: "gone", secretHash: "1", revokedAtMs: startMs - 1 }),
+      token({ id: "late", secretHash: "2", expiresAtMs: startMs }),
+      token({ id: "job", secretHash: "3", jobId: "job_1" }),
+      token({ id: "soon", secretHash: "4", expiresAtMs: startMs + 1 }),
+    ];
+    for (const row of rows) await store.insert(row);
+    for (const id of ["gone", "late", "job", "none"]) {
+      expect(await store.rotate(id, rotation), id).to.equal(undefined);
+    }
+    expect(await store.rotate("soon", rotation)).to.include({ secretHash: "new" });
+  });
+
+  it("refuses a new secret that is taken", async () => {
+    await store.insert(token());
+    await store.insert(token({ id: "tok_2", secretHash: "hash_2" }));
+    const taken = store.rotate("tok_1", { ...rotation, secretHash: "hash_2" });
+    expect(await reasonOf(taken)).to.equal("ALREADY_EXISTS");
+    expect(await store.get("tok_1")).to.deep.equal(token());
+  });
+
+  it("changes whose a token is and what it may do", async () => {
+    await store.insert(token());
+    await store.insert(token({ id: "tok_2", secretHash: "hash_2" }));
+    await store.grant("tok_1", { owner: "owner", scopes: ["*"] });
+    expect(await store.get("tok_1")).to.deep.equal(token({ owner: "owner", scopes: ["*"] }));
+    expect(await store.get("tok_2")).to.include({ owner: "ann" });
+  });
+
   it("revokes once", async () => {
     await store.insert(token());
     const revoked = token({ revokedAtMs: startMs + 5 });
@@ -83,19 +160,22 @@ export function tokenStoreSuite({ fresh }: { fresh(): Promise<TokenStore> }): vo
     expect(await store.get("tok_3")).not.to.equal(undefined);
   });
 
+  const grant = { owner: "ann", scopes: ["read:jobs", "*"] };
+
   it("lets a console link be used once", async () => {
-    await store.insertLink("link_1", startMs + 10);
-    await store.insertLink("link_2", startMs + 10);
+    await store.insertLink("link_1", startMs + 10, grant);
+    await store.insertLink("link_2", startMs + 10, { owner: "bob", scopes: [] });
     const uses = Array.from({ length: 10 }, () => store.useLink("link_1", startMs));
-    expect((await Promise.all(uses)).filter(Boolean)).to.have.length(1);
-    expect(await store.useLink("link_1", startMs)).to.equal(false);
-    expect(await store.useLink("link_2", startMs + 9)).to.equal(true);
+    const worth = (await Promise.all(uses)).filter((found) => found !== undefined);
+    expect(worth).to.deep.equal([grant]);
+    expect(await store.useLink("link_1", startMs)).to.equal(undefined);
+    expect(await store.useLink("link_2", startMs + 9)).to.deep.equal({ owner: "bob", scopes: [] });
   });
 
   it("refuses a console link that is past its end or unknown", async () => {
-    await store.insertLink("link_1", startMs + 10);
-    expect(await store.useLink("link_2", startMs)).to.equal(false);
-    expect(await store.useLink("link_1", startMs + 11)).to.equal(false);
-    expect(await store.useLink("link_1", startMs)).to.equal(false);
+    await store.insertLink("link_1", startMs + 10, grant);
+    expect(await store.useLink("link_2", startMs)).to.equal(undefined);
+    expect(await store.useLink("link_1", startMs + 11)).to.equal(undefined);
+    expect(await store.useLink("link_1", startMs)).to.equal(undefined);
   });
 }

@@ -6,6 +6,8 @@ import type { Logger } from "../log/index.ts";
 export interface Principal {
   /** The token's id, `dev`, `service`, or `anonymous`. */
   readonly id: string;
+  /** Whose the caller is: what it makes belongs to this owner. Empty: nobody's. */
+  readonly owner: string;
   readonly scopes: ReadonlySet<string>;
   /** The job that the token is bound to. Empty: none. */
   readonly jobId: string;
@@ -24,7 +26,7 @@ export interface Peer {
 }
 
 /** The caller that sent no credentials. */
-export const anonymous: Principal = { id: "anonymous", scopes: new Set(), jobId: "" };
+export const anonymous: Principal = { id: "anonymous", owner: "", scopes: new Set(), jobId: "" };
 
 /** The peer of calls within the process. */
 export const inProcessPeer: Peer = { address: "in-process", host: "", origin: "", proxied: false };

@@ -1,9 +1,15 @@
 /** Authenticates the caller and holds it to the scope that the method declares. */
 import { type DescMethod, getOption, hasOption } from "@bufbuild/protobuf";
-import type { Interceptor } from "@connectrpc/connect";
+import type {
+  Interceptor,
+  StreamRequest,
+  StreamResponse,
+  UnaryResponse,
+} from "@connectrpc/connect";
 import { type Access, access } from "@devmesh/gen/devmesh/options/v1/access_pb";
 import { kPeer, kPrincipal, type Peer, type Principal } from "../context/index.ts";
 import { DevmeshError } from "../errors/index.ts";
+import { tapStream, untilAborted } from "../runtime/index.ts";
 
 /** Tells who calls. */
 export interface Authenticator {
@@ -13,6 +19,18 @@ export interface Authenticator {
    * Host or Origin that may not be answered.
    */
   authenticate(header: Headers, peer: Peer): Promise<Principal> | Principal;
+
+  /**
+   * Watches the credentials of a caller whose stream is open. Absent, or
+   * undefined: they cannot end.
+   */
+  watch?(principal: Principal): CredentialWatch | undefined;
+}
+
+/** Credentials under watch, until it is disposed of. */
+export interface CredentialWatch extends Disposable {
+  /** Aborts when the credentials end; its reason is what the caller is told. */
+  readonly signal: AbortSignal;
 }
 
 /**
@@ -31,7 +49,10 @@ export function accessOf(method: DescMethod): Access | undefined {
 
 const rules = new WeakMap<DescMethod, Access | null>();
 
-/** Sets `kPrincipal`; refuses callers without the method's scope. */
+/**
+ * Sets `kPrincipal`; refuses callers without the method's scope. A stream ends
+ * when the credentials of its caller do.
+ */
 export function accessInterceptor(authenticator: Authenticator): Interceptor {
   return (next) => async (req) => {
     const rule = accessOf(req.method);
@@ -40,8 +61,33 @@ export function accessInterceptor(authenticator: Authenticator): Interceptor {
     const principal = found instanceof Promise ? await found : found;
     req.contextValues.set(kPrincipal, principal);
     if (!rule.public) requireScope(principal, rule.scope);
-    return next(req);
+    const watch = req.stream ? authenticator.watch?.(principal) : undefined;
+    return req.stream && watch !== undefined ? watched(req, next, watch) : next(req);
   };
+}
+
+/** Cuts both directions off when the watch says so. */
+async function watched(
+  req: StreamRequest,
+  next: (req: StreamRequest) => Promise<UnaryResponse | StreamResponse>,
+  watch: CredentialWatch,
+): Promise<UnaryResponse | StreamResponse> {
+  const over = () => {
+    req.signal.removeEventListener("abort", over);
+    watch[Symbol.dispose]();
+  };
+  // A caller that leaves before the answer is read ends the watch as well.
+  req.signal.addEventListener("abort", over, { once: true });
+  try {
+    const signal = AbortSignal.any([req.signal, watch.signal]);
+    const res = await next({ ...req, signal, message: untilAborted(req.message, watch.signal) });
+    if (!res.stream) return res;
+    const messages = untilAborted(res.message, watch.signal);
+    return { ...res, message: tapStream(messages, { end: over }) };
+  } catch (error) {
+    over();
+    throw error;
+  }
 }
 
 /** Throws UNAUTHENTICATED or SCOPE_MISSING unless the caller holds the scope. */

@@ -1,4 +1,10 @@
-export { type Authenticator, accessInterceptor, accessOf, requireScope } from "./access.ts";
+export {
+  type Authenticator,
+  accessInterceptor,
+  accessOf,
+  type CredentialWatch,
+  requireScope,
+} from "./access.ts";
 export { deadlineInterceptor } from "./deadline.ts";
 export {
   type AuditEntry,

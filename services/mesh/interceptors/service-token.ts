@@ -12,7 +12,12 @@ class AllScopes extends Set<string> {
   }
 }
 
-const service: Principal = { id: "service", scopes: new AllScopes(), jobId: "" };
+const service: Principal = {
+  id: "service",
+  owner: "service",
+  scopes: new AllScopes(),
+  jobId: "",
+};
 
 /** Accepts the one secret; an absent one is anonymous, a wrong one UNAUTHENTICATED. */
 export function serviceTokenAuthenticator(secret: string): Authenticator {

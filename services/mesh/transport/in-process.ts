@@ -5,6 +5,7 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { createContextValues, type Interceptor, type Transport } from "@connectrpc/connect";
 import { DevmeshError } from "../errors/index.ts";
+import { untilAborted } from "../runtime/index.ts";
 import type { BoundMethod, CallInit } from "../server/methods.ts";
 import { CallRunner, type OutgoingStream, type OutgoingUnary, pathOf } from "./call-request.ts";
 
@@ -27,6 +28,7 @@ export function createInProcessTransport(options: InProcessOptions): Transport {
     unary: async (req) => find(req.method).unary(req.message, initOf(req)),
     stream: async (req) => {
       const res = await find(req.method).stream(req.message, initOf(req));
+      // A call over a network ends with its signal whatever the handler does: so does one in here.
       return { ...res, message: untilAborted(res.message, req.signal) };
     },
   });
@@ -35,35 +37,6 @@ export function createInProcessTransport(options: InProcessOptions): Transport {
       calls.unary(method, input, { signal, timeoutMs, header, contextValues }),
     stream: (method, signal, timeoutMs, header, input, contextValues) =>
       calls.stream(method, input, { signal, timeoutMs, header, contextValues }),
-  };
-}
-
-/** A call over a network ends with its signal whatever the handler does: so does one in here. */
-function untilAborted<T>(messages: AsyncIterable<T>, signal: AbortSignal): AsyncIterable<T> {
-  return {
-    [Symbol.asyncIterator]() {
-      const source = messages[Symbol.asyncIterator]();
-      let interrupt: ((reason: unknown) => void) | undefined;
-      const onAbort = () => {
-        interrupt?.(signal.reason);
-        // Runs the handler's `finally`, as soon as it lets go.
-        source.return?.().catch(() => {});
-      };
-      signal.addEventListener("abort", onAbort, { once: true });
-      return {
-        next: () =>
-          new Promise((resolve, reject) => {
-            if (signal.aborted) return reject(signal.reason);
-            interrupt = reject;
-            source.next().then(resolve, reject);
-          }),
-        return: async () => {
-          signal.removeEventListener("abort", onAbort);
-          await source.return?.();
-          return { done: true, value: undefined };
-        },
-      };
-    },
   };
 }
 

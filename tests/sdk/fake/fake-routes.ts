@@ -178,12 +178,13 @@ function registerRest(router: ConnectRouter, fake: FakeDevmesh): void {
     }),
   });
   router.service(TokenService, {
-    createToken: ({ name, scopes, ttl }) => {
+    createToken: ({ name, scopes, ttl, owner }) => {
       const expiry = ttl && timestampFromMs(Date.now() + Number(ttl.seconds) * 1000);
-      return tokens.make(name, scopes, expiry);
+      return tokens.make(name, scopes, expiry, owner || "owner");
     },
     listTokens: () => ({ tokens: tokens.all() }),
     revokeToken: ({ id }) => ({ token: tokens.revoke(id) }),
+    rotateToken: ({ id }) => tokens.rotate(id),
     createConsoleLink: () => ({ secret: tokens.makeLink(), expireTime: timestampNow() }),
     redeemConsoleLink: ({ secret }) => tokens.redeem(secret),
     whoAmI: (_, context) => ({ token: context.values.get(callerKey) }),
@@ -193,6 +194,10 @@ function registerRest(router: ConnectRouter, fake: FakeDevmesh): void {
     listAuditEvents: () => ({
       events: [{ id: 1n, time: timestampNow(), actor: "dev", action: "job.create", outcome: "ok" }],
     }),
+    verifyAudit: ({ expectedHash }) =>
+      expectedHash === ""
+        ? { intact: true, rows: 1n, headHash: "a".repeat(64) }
+        : { intact: false, rows: 1n, brokenId: 2n, detail: "row 2 does not fit" },
   });
   router.service(SystemService, {
     getSystem: () => ({

@@ -9,11 +9,12 @@ export class FakeTokens {
   readonly #bySecret = new Map<string, Token>();
   readonly #links = new Set<string>();
 
-  make(name: string, scopes: readonly string[], expireTime?: Timestamp) {
+  make(name: string, scopes: readonly string[], expireTime?: Timestamp, owner = "owner") {
     const id = `tok_${String(this.#bySecret.size + 1).padStart(26, "0")}`;
     const token = create(TokenSchema, {
       id,
       name,
+      owner,
       scopes: [...scopes],
       createTime: timestampNow(),
       ...(expireTime && { expireTime }),
@@ -48,6 +49,16 @@ export class FakeTokens {
     if (token === undefined) throw notFound("token", id);
     token.revokeTime ??= timestampNow();
     return token;
+  }
+
+  rotate(id: string) {
+    const found = [...this.#bySecret].find(([, token]) => token.id === id);
+    if (found === undefined) throw notFound("token", id);
+    const [old, token] = found;
+    const secret = `${old}-again`;
+    this.#bySecret.delete(old);
+    this.#bySecret.set(secret, token);
+    return { token, secret };
   }
 
   makeLink(): string {

@@ -3,7 +3,11 @@ import type { Client } from "@connectrpc/connect";
 import { type Caller, present } from "../caller.ts";
 import type { Agent } from "../gen/devmesh/api/v1/agent_pb.js";
 import type { AgentService } from "../gen/devmesh/api/v1/agent_service_pb.js";
-import type { AuditEvent, AuditService } from "../gen/devmesh/api/v1/audit_service_pb.js";
+import type {
+  AuditEvent,
+  AuditService,
+  VerifyAuditResponse,
+} from "../gen/devmesh/api/v1/audit_service_pb.js";
 import type { GetSystemResponse, SystemService } from "../gen/devmesh/api/v1/system_service_pb.js";
 import type { CallOptions } from "../options.ts";
 import { Pager } from "../pager.ts";
@@ -22,6 +26,14 @@ export interface Agents {
 export interface Audit {
   /** Rows, newest first. */
   list(query?: { readonly pageSize?: number }, options?: CallOptions): Pager<AuditEvent>;
+  /**
+   * Checks the chain of hashes over all rows. With `expectedHash`, a `headHash`
+   * that was kept from an earlier check, it also finds a tail that was cut off.
+   */
+  verify(
+    query?: { readonly expectedHash?: string },
+    options?: CallOptions,
+  ): Promise<VerifyAuditResponse>;
 }
 
 /** What runs here and how it does. */
@@ -54,6 +66,10 @@ export function createAudit(client: Client<typeof AuditService>, caller: Caller)
         const page = await caller.unary((o) => client.listAuditEvents(request, o), options);
         return { items: page.events, nextPageToken: page.nextPageToken };
       }),
+    verify: (query = {}, options) => {
+      const request = { expectedHash: query.expectedHash ?? "" };
+      return caller.unary((o) => client.verifyAudit(request, o), options);
+    },
   };
 }
 

@@ -15,6 +15,8 @@ export interface TokenInput {
   readonly name: string;
   /** What it may do, for example `read:jobs`. */
   readonly scopes: readonly string[];
+  /** Whose it shall be. Default: the caller's owner; another needs `admin:owners`. */
+  readonly owner?: string;
   /** How long it lives, in milliseconds. Default: for ever. */
   readonly ttlMs?: number;
 }
@@ -38,9 +40,10 @@ export class Tokens {
 
   /** Makes a token. Throws INVALID_FIELD, SCOPE_MISSING. */
   async create(input: TokenInput, options?: CallOptions): Promise<SecretToken> {
-    const { name, scopes, ttlMs } = input;
+    const { name, scopes, owner = "", ttlMs } = input;
     const request = {
       name,
+      owner,
       scopes: [...scopes],
       ...(ttlMs !== undefined && { ttl: durationFromMs(ttlMs) }),
     };
@@ -48,7 +51,7 @@ export class Tokens {
     return { token: present(answer.token, "token"), secret: answer.secret };
   }
 
-  /** All tokens, newest first, without their secrets. */
+  /** The caller's tokens (with `admin:owners` all), newest first, without their secrets. */
   async list(options?: CallOptions): Promise<Token[]> {
     return (await this.#caller.unary((o) => this.#client.listTokens({}, o), options)).tokens;
   }
@@ -57,6 +60,21 @@ export class Tokens {
   async revoke(id: string, options?: CallOptions): Promise<Token> {
     const answer = await this.#caller.unary((o) => this.#client.revokeToken({ id }, o), options);
     return present(answer.token, "token");
+  }
+
+  /**
+   * Gives a token a new secret; the old one works on for `graceMs` (default:
+   * not at all). Throws NOT_FOUND, WRONG_STATE.
+   */
+  async rotate(
+    id: string,
+    rotation: { readonly graceMs?: number } = {},
+    options?: CallOptions,
+  ): Promise<SecretToken> {
+    const { graceMs } = rotation;
+    const request = { id, ...(graceMs !== undefined && { grace: durationFromMs(graceMs) }) };
+    const answer = await this.#caller.unary((o) => this.#client.rotateToken(request, o), options);
+    return { token: present(answer.token, "token"), secret: answer.secret };
   }
 
   /** Who the caller is. */

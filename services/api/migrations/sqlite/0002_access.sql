@@ -8,6 +8,11 @@ ALTER TABLE tokens ADD COLUMN old_secret_hash TEXT;
 ALTER TABLE tokens ADD COLUMN old_secret_expires_at TEXT;
 CREATE UNIQUE INDEX tokens_old_secret ON tokens (old_secret_hash) WHERE old_secret_hash IS NOT NULL;
 
+-- What the token made from a link is to be. Links live for minutes: those that wait are dropped.
+DELETE FROM console_links;
+ALTER TABLE console_links ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+ALTER TABLE console_links ADD COLUMN scopes TEXT NOT NULL DEFAULT '[]';
+
 -- Over the row before's hash and the row; '' for rows from before the chain.
 ALTER TABLE audit ADD COLUMN hash TEXT NOT NULL DEFAULT '';
 

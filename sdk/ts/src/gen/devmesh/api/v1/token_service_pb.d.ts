@@ -80,7 +80,7 @@ export declare const TokenSchema: GenMessage<Token>;
  */
 export declare type CreateTokenRequest = Message<"devmesh.api.v1.CreateTokenRequest"> & {
   /**
-   * What it is for.
+   * What it is for. Characters that cannot be seen are refused.
    *
    * @generated from field: string name = 1;
    */
@@ -412,7 +412,8 @@ export declare const TokenService: GenService<{
     output: typeof CreateTokenResponseSchema;
   },
   /**
-   * Lists the tokens, newest first, without their secrets.
+   * Lists the tokens of the caller's owner, newest first, without their
+   * secrets; with `admin:owners` everybody's.
    *
    * @generated from rpc devmesh.api.v1.TokenService.ListTokens
    */
@@ -433,8 +434,8 @@ export declare const TokenService: GenService<{
   },
   /**
    * Makes a new secret for a token; the old one works on for a while, so that
-   * callers can be moved over. Fails with NOT_FOUND, WRONG_STATE (revoked or
-   * expired).
+   * callers can be moved over. The one before the old one ends. Fails with
+   * NOT_FOUND, WRONG_STATE (revoked or expired).
    *
    * @generated from rpc devmesh.api.v1.TokenService.RotateToken
    */
@@ -444,7 +445,8 @@ export declare const TokenService: GenService<{
     output: typeof RotateTokenResponseSchema;
   },
   /**
-   * Makes a link secret that opens the console once, within five minutes.
+   * Makes a link secret that opens the console once, within five minutes. The
+   * console's token has the caller's owner and scopes, no more.
    *
    * @generated from rpc devmesh.api.v1.TokenService.CreateConsoleLink
    */
@@ -455,7 +457,8 @@ export declare const TokenService: GenService<{
   },
   /**
    * Turns a console link's secret into a token, once. Fails with
-   * UNAUTHENTICATED (unknown, used or too old).
+   * UNAUTHENTICATED (unknown, used or too old), RATE_LIMITED (too many wrong
+   * ones from one address).
    *
    * @generated from rpc devmesh.api.v1.TokenService.RedeemConsoleLink
    */

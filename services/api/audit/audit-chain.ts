@@ -1,0 +1,71 @@
+/**
+ * The chain over the audit: each row's hash covers the row before. This file
+ * owns the formula; stores keep the hashes, `audit-verifier.ts` checks them.
+ *
+ * `hash` = SHA-256, in lower-case hex, over nine values written one after the
+ * other as netstrings (`<length in bytes, decimal>:<UTF-8 bytes>,`):
+ *
+ *   the tag `devmesh-audit-1`, the hash of the row before (empty for the first
+ *   row of the chain), id (decimal), time (milliseconds since the Unix epoch,
+ *   decimal), actor, action, resource, outcome, correlation id.
+ *
+ * A length before each value leaves one way to read them: no text can be moved
+ * from one field to the next without another hash.
+ */
+import { hash } from "node:crypto";
+import type { AuditInput, AuditRecord } from "./audit-store.ts";
+
+/** Names the formula, so that another one can never be taken for it. */
+const tag = "devmesh-audit-1";
+
+/** The end of a chain: the last row's id and hash. */
+export interface AuditHead {
+  /** 0: there is no row. */
+  readonly id: number;
+  /** Empty: the chain has not begun. */
+  readonly hash: string;
+}
+
+/** The hash of a row behind one with the hash `before`. */
+export function hashOfRow(before: string, row: Omit<AuditRecord, "hash">): string {
+  const { id, timeMs, actor, action, resource, outcome, correlationId } = row;
+  const values = [tag, before, String(id), String(timeMs), actor, action, resource, outcome];
+  const text = [...values, correlationId].map(netstring).join("");
+  return hash("sha256", text, "hex");
+}
+
+/**
+ * The rows as they are stored behind `head`: with the ids given and their
+ * hashes. Text is what every database gives back as it was: NUL becomes the
+ * sign for it, half a surrogate pair U+FFFD.
+ */
+export function chainRows(
+  head: Pick<AuditHead, "hash">,
+  rows: readonly AuditInput[],
+  ids: readonly number[],
+): AuditRecord[] {
+  let before = head.hash;
+  return rows.map((row, index) => {
+    const id = ids[index];
+    if (id === undefined) throw new Error("every audit row needs an id");
+    const linked = {
+      id,
+      timeMs: row.timeMs,
+      actor: storable(row.actor),
+      action: storable(row.action),
+      resource: storable(row.resource),
+      outcome: storable(row.outcome),
+      correlationId: storable(row.correlationId),
+    };
+    before = hashOfRow(before, linked);
+    return { ...linked, hash: before };
+  });
+}
+
+function netstring(value: string): string {
+  return `${Buffer.byteLength(value)}:${value},`;
+}
+
+function storable(text: string): string {
+  return text.replaceAll("\0", "\u2400").toWellFormed();
+}

@@ -1,0 +1,71 @@
+/** Checks the audit's chain, page by page, and names the first row that does not fit. */
+import { setImmediate } from "node:timers/promises";
+import { type AuditHead, hashOfRow } from "./audit-chain.ts";
+import type { AuditRecord, AuditStore } from "./audit-store.ts";
+
+/** Rows that are held at once. */
+const pageRows = 1_000;
+
+/** What a check found. */
+export interface AuditVerdict {
+  readonly intact: boolean;
+  /** Rows checked; those behind a broken one are not. */
+  readonly rows: number;
+  /** The hash of the last row that fits: kept elsewhere, it shows later that no tail was cut off. */
+  readonly headHash: string;
+  /** The first row that does not fit. 0 if intact. */
+  readonly brokenId: number;
+  /** What is wrong with it. Empty if intact. */
+  readonly detail: string;
+}
+
+/**
+ * Walks over all rows that are there when it begins. Rows from before the
+ * chain are taken at its start and nowhere else. With `expectedHash` the chain
+ * must contain it: what came after that hash was kept may have been added, but
+ * nothing up to it is gone. Throws the signal's reason when it aborts.
+ */
+export async function verifyAudit(
+  store: AuditStore,
+  expectedHash: string,
+  signal: AbortSignal,
+): Promise<AuditVerdict> {
+  const [newest] = await store.list(1);
+  let head: AuditHead = { id: 0, hash: "" };
+  let rows = 0;
+  let isExpectedMet = expectedHash === "";
+  for (;;) {
+    signal.throwIfAborted();
+    const page = await store.listFrom(pageRows, head.id);
+    for (const row of page) {
+      rows += 1;
+      const detail = faultOf(row, head);
+      if (detail !== "") {
+        return { intact: false, rows, headHash: head.hash, brokenId: row.id, detail };
+      }
+      isExpectedMet ||= row.hash === expectedHash;
+      head = row;
+    }
+    if (page.length < pageRows || head.id >= (newest?.id ?? 0)) break;
+    // Other calls have their turn.
+    await setImmediate();
+  }
+  const found = { rows, headHash: head.hash };
+  if (isExpectedMet) return { ...found, intact: true, brokenId: 0, detail: "" };
+  const detail = `the chain ends with row ${head.id} and has no hash ${expectedHash}: rows were cut off its end, or it was written anew`;
+  return { ...found, intact: false, brokenId: head.id + 1, detail };
+}
+
+/** What is wrong with a row behind `before`; empty if nothing is. */
+function faultOf(row: AuditRecord, before: AuditHead): string {
+  if (row.hash === "") {
+    if (before.hash === "") return "";
+    return `row ${row.id} has no hash, though the chain began before it: it was put in, or its hash was taken away`;
+  }
+  if (hashOfRow(before.hash, row) === row.hash) return "";
+  const isNext = row.id === before.id + 1;
+  if (isNext) {
+    return `row ${row.id} does not fit its hash: it was altered, put in, or moved, or the hash of the row before was changed`;
+  }
+  return `row ${row.id} does not fit behind row ${before.id}: the rows between them are gone, or it was altered`;
+}
