@@ -1,4 +1,5 @@
 /** The backend's composition root: plain `new`, in order. */
+import type { DescService } from "@bufbuild/protobuf";
 import { createClient, type Transport } from "@connectrpc/connect";
 import { AgentService } from "@devmesh/gen/devmesh/api/v1/agent_service_pb";
 import { AuditService } from "@devmesh/gen/devmesh/api/v1/audit_service_pb";
@@ -13,14 +14,20 @@ import { TokenService } from "@devmesh/gen/devmesh/api/v1/token_service_pb";
 import { ChatService } from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";
 import { ModelService } from "@devmesh/gen/devmesh/inference/v1/model_service_pb";
 import { ContextService as ContextPlane } from "@devmesh/gen/devmesh/mcp/v1/context_service_pb";
-import { serviceTokenAuthenticator } from "@devmesh/mesh/interceptors";
+import {
+  featureInterceptor,
+  rateLimitInterceptor,
+  serviceTokenAuthenticator,
+} from "@devmesh/mesh/interceptors";
 import type { Logger } from "@devmesh/mesh/log";
 import { openApiDocument } from "@devmesh/mesh/rest";
 import type { Clock, Ids } from "@devmesh/mesh/runtime";
 import {
   type App,
   bindMethods,
+  createAdmission,
   type HttpHandler,
+  methodNotAllowed,
   type ReadinessCheck,
   type ServerOptions,
   serve,
@@ -41,8 +48,13 @@ import { JobServiceImpl } from "./jobs/job-service.ts";
 import { JobSignals } from "./jobs/job-signals.ts";
 import { JobWatch } from "./jobs/job-watch.ts";
 import { Jobs } from "./jobs/jobs.ts";
+import { limitAddresses } from "./limits/address-limit.ts";
+import { MemoryRateLimiter } from "./limits/rate-limiter.memory.ts";
+import { RateLimits } from "./limits/rate-rules.ts";
 import { RunnerServiceImpl } from "./runners/runner-service.ts";
 import { Runners } from "./runners/runners.ts";
+import { HotSettings } from "./settings/settings.ts";
+import { settingsOf } from "./settings/settings-defaults.ts";
 import { openStores, type Stores } from "./stores.ts";
 import { createJobSocket } from "./streams/job-socket.ts";
 import { SystemServiceImpl } from "./system/system-service.ts";
@@ -62,11 +74,16 @@ export interface ApiOptions {
   readonly mcp: Transport;
   /** The models. */
   readonly inference: Transport;
+  /** Sets the level of the log when the settings change it. Default: of `logger`. */
+  readonly setLogLevel?: (level: string) => void;
 }
 
 /** A built backend: the app, and how the mesh shall serve it. */
 export interface BuiltApi
-  extends Pick<ServerOptions, "app" | "methods" | "interceptors" | "routes" | "upgrade"> {
+  extends Pick<
+    ServerOptions,
+    "app" | "methods" | "interceptors" | "authenticator" | "routes" | "upgrade"
+  > {
   readonly tokens: Tokens;
 }
 
@@ -102,8 +119,23 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     scopes,
     isRunning: async (jobId) => (await stores.jobs.get(jobId))?.status === JobStatus.RUNNING,
   });
+  const settings = await HotSettings.open({
+    store: stores.settings,
+    defaults: settingsOf(config),
+    known: {
+      methods: new Set(contracts.flatMap(methodNames)),
+      features: new Set(Object.keys(config.features)),
+    },
+    clock,
+    logger,
+  });
+  const rates = new RateLimits({ exempt: RunnerService });
+  settings.onChange((now) => rates.set(now));
+  followLogLevel(settings, options);
+  const features = (name: string) => settings.feature(name);
+  const deploymentMode = () => settings.current.providerPolicy ?? "";
   const agents = new Agents({ store: stores.agents, clock, leaseTtlMs });
-  const jobs = new Jobs({ store: stores.jobs, blobs: stores.blobs, agents, ids });
+  const jobs = new Jobs({ store: stores.jobs, blobs: stores.blobs, agents, ids, features });
   const signals = new JobSignals(stores.jobs, clock);
   const keepaliveMs = config.wsPingIntervalMs;
   const watch = new JobWatch({ store: stores.jobs, signals, clock, keepaliveMs });
@@ -145,8 +177,8 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     serve(JobService, new JobServiceImpl({ jobs, store: stores.jobs, watch })),
     serve(BlobService, new BlobServiceImpl({ store: stores.blobs })),
     serve(ContextService, new ContextServiceImpl({ plane })),
-    serve(InferService, new InferServiceImpl({ chat, models })),
-    serve(ChatService, new ChatServiceImpl({ chat })),
+    serve(InferService, new InferServiceImpl({ chat, models, deploymentMode })),
+    serve(ChatService, new ChatServiceImpl({ chat, deploymentMode })),
     serve(TokenService, new TokenServiceImpl({ tokens })),
     serve(AgentService, new AgentServiceImpl({ agents })),
     serve(AuditService, new AuditServiceImpl({ store: stores.audit })),
@@ -155,32 +187,41 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
       new SystemServiceImpl({
         version,
         startedAtMs: clock.now(),
-        features: config.features,
+        settings,
         parts,
         agents,
       }),
     ),
     serve(RunnerService, new RunnerServiceImpl({ runners, store: stores.jobs })),
   ];
+  const { anonymousRateLimit, serviceToken } = config;
+  const callers = apiAuthenticator({
+    tokens,
+    serviceToken: serviceToken === undefined ? undefined : serviceTokenAuthenticator(serviceToken),
+    devBypass: config.devBypass,
+    corsOrigins: config.corsOrigins,
+  });
+  const authenticator =
+    anonymousRateLimit === undefined
+      ? callers
+      : limitAddresses({
+          authenticator: callers,
+          limiter: new MemoryRateLimiter({ clock }),
+          limit: anonymousRateLimit,
+        });
   const interceptors = serverInterceptors({
     logger,
     clock,
     ids,
     audit: (entry) => audit.record(entry),
-    authenticator: apiAuthenticator({
-      tokens,
-      serviceToken:
-        config.serviceToken === undefined
-          ? undefined
-          : serviceTokenAuthenticator(config.serviceToken),
-      devBypass: config.devBypass,
-      corsOrigins: config.corsOrigins,
-    }),
+    authenticator,
+    gates: [featureInterceptor(features), rateLimitInterceptor(stores.limiter, rates.rulesOf)],
     requestTimeoutMs: config.requestTimeoutMs,
   });
   const methods = bindMethods(services, interceptors);
   const openApi = openApiDocument(methods, { title: "devmesh", version });
   runners.start();
+  settings.start();
 
   const app: App = {
     services,
@@ -188,6 +229,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     readiness: [storageCheck(stores)],
     async close() {
       await runners.close();
+      await settings.close();
       signals.close();
       await audit.flush();
       await stores.close();
@@ -197,14 +239,34 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     app,
     methods,
     interceptors,
+    authenticator,
     routes: [
       openApiHandler(openApi),
-      createOpenAiHandler(methods),
+      createOpenAiHandler(methods, createAdmission(authenticator)),
       createConsoleHandler(config.consoleDir),
     ],
     upgrade: createJobSocket({ methods, logger, pingIntervalMs: config.wsPingIntervalMs }),
     tokens,
   };
+}
+
+/** What the log says follows the settings; the level it was made with is the environment's. */
+function followLogLevel(
+  settings: HotSettings,
+  { config, logger, setLogLevel }: Pick<ApiOptions, "config" | "logger" | "setLogLevel">,
+): void {
+  let level = config.logLevel;
+  settings.onChange(({ logLevel = config.logLevel }) => {
+    if (logLevel === level) return;
+    level = logLevel;
+    if (setLogLevel === undefined) logger.level = level;
+    else setLogLevel(level);
+  });
+}
+
+/** `<Service>.<Method>` of every method that can be limited. */
+function methodNames({ name, methods }: DescService): string[] {
+  return methods.map((method) => `${name}.${method.name}`);
 }
 
 function storageCheck(stores: Stores): ReadinessCheck {
@@ -219,7 +281,9 @@ function storageCheck(stores: Stores): ReadinessCheck {
 
 function openApiHandler(document: unknown): HttpHandler {
   return (exchange) => {
-    if (exchange.url.pathname !== "/openapi.json" || exchange.verb !== "GET") return false;
+    const { verb, url } = exchange;
+    if (url.pathname !== "/openapi.json") return false;
+    if (verb !== "GET" && verb !== "HEAD") throw methodNotAllowed(url.pathname, ["GET"]);
     exchange.json(200, document);
     return true;
   };

@@ -5,6 +5,7 @@
 import { join, resolve } from "node:path";
 import { loadMigrations, openPostgres, openSqlite } from "@devmesh/mesh/database";
 import { DevmeshError } from "@devmesh/mesh/errors";
+import type { RateLimiter } from "@devmesh/mesh/interceptors";
 import type { Clock } from "@devmesh/mesh/runtime";
 import { MemoryAgentStore } from "./agents/agent-store.memory.ts";
 import { PostgresAgentStore } from "./agents/agent-store.postgres.ts";
@@ -21,6 +22,12 @@ import { MemoryJobStore } from "./jobs/job-store.memory.ts";
 import { PostgresJobStore } from "./jobs/job-store.postgres.ts";
 import { SqliteJobStore } from "./jobs/job-store.sqlite.ts";
 import type { JobStore } from "./jobs/job-store.ts";
+import { MemoryRateLimiter } from "./limits/rate-limiter.memory.ts";
+import { PostgresRateLimiter } from "./limits/rate-limiter.postgres.ts";
+import { MemorySettingsStore } from "./settings/settings-store.memory.ts";
+import { PostgresSettingsStore } from "./settings/settings-store.postgres.ts";
+import { SqliteSettingsStore } from "./settings/settings-store.sqlite.ts";
+import type { SettingsStore } from "./settings/settings-store.ts";
 import { MemoryTokenStore } from "./tokens/token-store.memory.ts";
 import { PostgresTokenStore } from "./tokens/token-store.postgres.ts";
 import { SqliteTokenStore } from "./tokens/token-store.sqlite.ts";
@@ -48,6 +55,9 @@ export interface Stores {
   readonly audit: AuditStore;
   readonly agents: AgentStore;
   readonly blobs: BlobStore;
+  readonly settings: SettingsStore;
+  /** Counts calls; on Postgres all replicas count together. */
+  readonly limiter: RateLimiter;
   /** Ends connections. */
   close(): Promise<void>;
 }
@@ -92,6 +102,8 @@ function openMemory({ clock }: OpenStoresOptions): Stores {
     audit: new MemoryAuditStore(),
     agents: new MemoryAgentStore({ clock }),
     blobs: new MemoryBlobStore(),
+    settings: new MemorySettingsStore(),
+    limiter: new MemoryRateLimiter({ clock }),
     close: () => jobs.close(),
   };
 }
@@ -109,6 +121,8 @@ async function openFile(options: OpenStoresOptions, path: string): Promise<Store
     audit: new SqliteAuditStore({ db }),
     agents: new SqliteAgentStore({ db, clock }),
     blobs,
+    settings: new SqliteSettingsStore({ db }),
+    limiter: new MemoryRateLimiter({ clock }),
     close: async () => {
       await jobs.close();
       db.close();
@@ -117,7 +131,7 @@ async function openFile(options: OpenStoresOptions, path: string): Promise<Store
 }
 
 async function openServer(options: OpenStoresOptions): Promise<Stores> {
-  const { storageUrl } = options;
+  const { storageUrl, clock } = options;
   const blobs = await openBlobs(options);
   const schema = postgresSchema;
   const pool = await openPostgres({
@@ -132,6 +146,8 @@ async function openServer(options: OpenStoresOptions): Promise<Stores> {
     audit: new PostgresAuditStore({ pool }),
     agents: new PostgresAgentStore({ pool }),
     blobs,
+    settings: new PostgresSettingsStore({ pool }),
+    limiter: new PostgresRateLimiter({ pool, clock }),
     close: async () => {
       await jobs.close();
       await pool.end();

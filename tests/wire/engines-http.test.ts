@@ -23,7 +23,7 @@ for (const engine of engines) {
       bed = await startBed(engine, {
         corsOrigins: ["http://console.test"],
         maxMessageBytes: 100_000,
-        firstBytesTimeoutMs: 50,
+        bounds: { firstBytesTimeoutMs: 50 },
       });
     });
     after(() => bed.close());

@@ -21,7 +21,10 @@ for (const engine of engines) {
   describe(`hostile input, HTTP/2 by ${engine}`, () => {
     let bed: Bed;
     before(async () => {
-      bed = await startBed(engine, { maxMessageBytes: limit, firstBytesTimeoutMs: 200 });
+      bed = await startBed(engine, {
+        maxMessageBytes: limit,
+        bounds: { firstBytesTimeoutMs: 200 },
+      });
     });
     after(() => bed.end());
     afterEach(async () => {

@@ -23,9 +23,7 @@ export const engines: readonly Engine[] = ["grpc-js", "connect"];
 
 /** How a bed differs from the usual. */
 export interface BedOptions
-  extends Partial<
-    Pick<ServerOptions, "port" | "corsOrigins" | "maxMessageBytes" | "firstBytesTimeoutMs">
-  > {
+  extends Partial<Pick<ServerOptions, "port" | "corsOrigins" | "maxMessageBytes" | "bounds">> {
   readonly readiness?: readonly ReadinessCheck[];
   readonly requestTimeoutMs?: number;
 }
@@ -88,6 +86,7 @@ export async function startBed(engine: Engine, options: BedOptions = {}): Promis
     app: { services, readiness, close: async () => {} },
     methods,
     interceptors,
+    authenticator: { authenticate },
     logger,
     host: "127.0.0.1",
     port,

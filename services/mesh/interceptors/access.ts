@@ -2,7 +2,7 @@
 import { type DescMethod, getOption, hasOption } from "@bufbuild/protobuf";
 import type { Interceptor } from "@connectrpc/connect";
 import { type Access, access } from "@devmesh/gen/devmesh/options/v1/access_pb";
-import { kPeer, kPrincipal, type Peer, type Principal } from "../context/index.ts";
+import { kCaller, kPeer, kPrincipal, type Peer, type Principal } from "../context/index.ts";
 import { DevmeshError } from "../errors/index.ts";
 
 /** Tells who calls. */
@@ -36,7 +36,8 @@ export function accessInterceptor(authenticator: Authenticator): Interceptor {
   return (next) => async (req) => {
     const rule = accessOf(req.method);
     if (rule === undefined) return next(req);
-    const found = authenticator.authenticate(req.header, req.contextValues.get(kPeer));
+    const { contextValues: values, header } = req;
+    const found = values.get(kCaller) ?? authenticator.authenticate(header, values.get(kPeer));
     const principal = found instanceof Promise ? await found : found;
     req.contextValues.set(kPrincipal, principal);
     if (!rule.public) requireScope(principal, rule.scope);

@@ -2,6 +2,7 @@
  * Serves contracts by Connect, gRPC and gRPC-Web on Node's own HTTP servers:
  * the engine of the public port, and of HTTP/1.1 everywhere.
  */
+import type { DescMethod } from "@bufbuild/protobuf";
 import {
   type ConnectRouterOptions,
   createConnectRouter,
@@ -16,7 +17,10 @@ import {
 } from "@connectrpc/connect-node";
 import { kPeer } from "../context/index.ts";
 import type { Logger } from "../log/index.ts";
+import type { Admit } from "./admission.ts";
+import { withoutBody } from "./empty-request.ts";
 import { type HttpRequest, type HttpResponse, peerOf, toHeaders } from "./http-exchange.ts";
+import { cutLateBody } from "./late-body.ts";
 import type { ServiceRegistration } from "./service.ts";
 
 /** What the engine serves. */
@@ -24,15 +28,28 @@ export interface ConnectEngineOptions extends Pick<ConnectRouterOptions, "interc
   readonly services: readonly ServiceRegistration[];
   /** The largest message taken, in bytes. */
   readonly maxMessageBytes: number;
+  /** How long a body may take that is not a stream's. */
+  readonly bodyTimeoutMs: number;
+  /** Asked before a body is read. */
+  readonly admit: Admit;
   readonly logger: Logger;
 }
+
+/** A refused caller may finish sending what is on its way; then it is cut off. */
+const refusedBodyTimeoutMs = 5_000;
+
+/** Methods whose bodies are as long as the call. */
+const clientStreaming: ReadonlySet<DescMethod["methodKind"]> = new Set([
+  "client_streaming",
+  "bidi_streaming",
+]);
 
 /** Answers a request if it is a call of one of the services; false if it is not. */
 export type ConnectEngine = (req: HttpRequest, res: HttpResponse) => boolean;
 
 /** Makes the engine; it is told of requests by the HTTP servers. */
 export function createConnectEngine(options: ConnectEngineOptions): ConnectEngine {
-  const { services, maxMessageBytes, logger, interceptors = [] } = options;
+  const { services, maxMessageBytes, bodyTimeoutMs, admit, logger, interceptors = [] } = options;
   const router = createConnectRouter({
     interceptors,
     // A misspelt field or enum word must not silently mean its default.
@@ -48,8 +65,20 @@ export function createConnectEngine(options: ConnectEngineOptions): ConnectEngin
     if (handler === undefined) return false;
     const nodeReq = req as Parameters<typeof universalRequestFromNodeRequest>[0];
     const nodeRes = res as Parameters<typeof universalResponseToNodeResponse>[1];
-    const values = createContextValues().set(kPeer, peerOf(req, toHeaders(req)));
-    handler(universalRequestFromNodeRequest(nodeReq, nodeRes, undefined, values))
+    const header = toHeaders(req);
+    const values = createContextValues().set(kPeer, peerOf(req, header));
+    // Made at once, so that it hears of a caller that leaves; its body is read on demand.
+    const request = universalRequestFromNodeRequest(nodeReq, nodeRes, undefined, values);
+    const { method } = handler;
+    const isClientStreaming = clientStreaming.has(method.methodKind);
+    // Node bounds the bodies of HTTP/1.1.
+    if (req.httpVersionMajor !== 1 && !isClientStreaming) cutLateBody(req, bodyTimeoutMs);
+    const answered = admit(method, header, values).then((admitted) => {
+      if (admitted) return handler(request);
+      cutLateBody(req, refusedBodyTimeoutMs);
+      return handler(withoutBody(request));
+    });
+    answered
       .then((answer) => universalResponseToNodeResponse(untilClosed(answer, res), nodeRes))
       .catch((err: unknown) => {
         // The call's own errors are answers: this is a connection that broke under one.

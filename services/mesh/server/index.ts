@@ -1,5 +1,17 @@
-export { HttpExchange, type HttpHandler, peerOf, toHeaders } from "./http-exchange.ts";
-export { type RunningServer, type ServerOptions, startServer } from "./mesh-server.ts";
+export { type Admit, createAdmission } from "./admission.ts";
+export {
+  HttpExchange,
+  type HttpHandler,
+  methodNotAllowed,
+  peerOf,
+  toHeaders,
+} from "./http-exchange.ts";
+export {
+  type ConnectionBounds,
+  type RunningServer,
+  type ServerOptions,
+  startServer,
+} from "./mesh-server.ts";
 export { type BoundMethod, bindMethods, type CallInit } from "./methods.ts";
 export { type PrivateServiceOptions, type ServedApp, servePrivately } from "./private-service.ts";
 export { exitOnConfigError, untilSignalled } from "./run-main.ts";
