@@ -1,7 +1,12 @@
 /** The backend's configuration: every key, its default, and its bounds. */
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { type Env, EnvReader } from "@devmesh/mesh/config";
+import {
+  type ConnectionBoundsConfig,
+  type Env,
+  EnvReader,
+  readConnectionBounds,
+} from "@devmesh/mesh/config";
 import type { RateLimit } from "@devmesh/mesh/interceptors";
 import { tokenPattern } from "./tokens/api-authenticator.ts";
 
@@ -20,6 +25,7 @@ export interface ApiConfig {
   readonly corsOrigins: readonly string[];
   /** The longest a unary call may take. Default: 120,000 ms. */
   readonly requestTimeoutMs: number;
+  readonly bounds: ConnectionBoundsConfig;
   /** How often a stream shows that it lives. Default: 15,000 ms. */
   readonly wsPingIntervalMs: number;
   /** `sqlite:<path>`, `postgres://…` or `memory:`. Default: SQLite in the data folder. */
@@ -65,6 +71,7 @@ export function readApiConfig(env: Env): ApiConfig {
     devBypass: reader.boolean("DEV_BYPASS", false),
     corsOrigins: reader.list("CORS_ALLOWED_ORIGINS", ["http://localhost:3000"]),
     requestTimeoutMs: reader.integer("REQUEST_TIMEOUT_MS", 120_000, { min: 1, max: 3_600_000 }),
+    bounds: readConnectionBounds(reader),
     wsPingIntervalMs: reader.integer("WS_PING_INTERVAL_MS", 15_000, { min: 100, max: 600_000 }),
     storageUrl: reader.url(
       "STORAGE_URL",

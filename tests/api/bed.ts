@@ -7,7 +7,7 @@ import { type Client, createClient, type ServiceImpl } from "@connectrpc/connect
 import { ChatService } from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";
 import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import { bearerInterceptor } from "@devmesh/mesh/interceptors";
-import { silentLogger } from "@devmesh/mesh/log";
+import { type Logger, silentLogger } from "@devmesh/mesh/log";
 import { type Clock, SortableIds, TestClock } from "@devmesh/mesh/runtime";
 import { bindMethods, type RunningServer, serve, startServer } from "@devmesh/mesh/server";
 import { createInProcessTransport } from "@devmesh/mesh/transport";
@@ -28,9 +28,18 @@ export class Bed {
   readonly folder: string;
   readonly clock: TestClock;
   readonly ownerSecret: string;
+  /** The backend's own log, which says nothing. */
+  readonly logger: Logger;
   #server: RunningServer | undefined;
 
-  private constructor(api: BuiltApi, folder: string, clock: TestClock, ownerSecret: string) {
+  private constructor(
+    api: BuiltApi,
+    folder: string,
+    clock: TestClock,
+    ownerSecret: string,
+    logger: Logger,
+  ) {
+    this.logger = logger;
     this.api = api;
     this.folder = folder;
     this.clock = clock;
@@ -46,13 +55,14 @@ export class Bed {
     };
     const impl = chat ?? { chat: away };
     const models = bindMethods([serve(ChatService, impl as ServiceImpl<typeof ChatService>)], []);
+    const logger = silentLogger();
     const api = await buildApi({
       config: {
         ...readApiConfig({ STORAGE_URL: "memory:", DEVMESH_DATA_DIR: folder }),
         serviceToken: "the-services-secret",
         ...config,
       },
-      logger: silentLogger(),
+      logger,
       clock: used,
       ids: new SortableIds(used),
       version: "0.0.0",
@@ -60,7 +70,7 @@ export class Bed {
       inference: createInProcessTransport({ methods: models }),
     });
     const { secret } = await api.tokens.createOwner();
-    return new Bed(api, folder, testClock, secret);
+    return new Bed(api, folder, testClock, secret, logger);
   }
 
   /** A client within the process. `secret` absent: the owner's; empty: none. */

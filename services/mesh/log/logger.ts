@@ -47,5 +47,5 @@ function plainErrors(facts: object): object {
 
 /** A logger that says nothing: for unit tests. */
 export function silentLogger(): Logger {
-  return pino({ level: "silent" });
+  return pino({ level: "silent" }, { write: () => {} });
 }
