@@ -32,6 +32,18 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   "tokens create": { summary: "make a token", load: () => import("./commands/tokens-create.ts") },
   "tokens list": { summary: "list tokens", load: () => import("./commands/tokens-list.ts") },
   "tokens revoke": { summary: "end a token", load: () => import("./commands/tokens-revoke.ts") },
+  settings: {
+    summary: "show what changes without a restart",
+    load: () => import("./commands/settings.ts"),
+  },
+  "settings set": {
+    summary: "change settings",
+    load: () => import("./commands/settings-set.ts"),
+  },
+  "settings reset": {
+    summary: "give settings back to the environment",
+    load: () => import("./commands/settings-reset.ts"),
+  },
   doctor: {
     summary: "check what works and what does not",
     load: () => import("./commands/doctor.ts"),

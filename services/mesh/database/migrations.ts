@@ -63,3 +63,9 @@ export function pendingMigrations(
   }
   return known.slice(newest);
 }
+
+/** A migration that the database refuses: a defect of devmesh, or of a schema that somebody changed. */
+export function migrationFailed(store: string, { name }: Migration, cause: unknown): DevmeshError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new DevmeshError("INTERNAL", `${store}: migration ${name} failed: ${why}`);
+}

@@ -3,7 +3,12 @@ import { chmodSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { DevmeshError } from "../errors/index.ts";
-import { type AppliedMigration, type Migration, pendingMigrations } from "./migrations.ts";
+import {
+  type AppliedMigration,
+  type Migration,
+  migrationFailed,
+  pendingMigrations,
+} from "./migrations.ts";
 
 /** Which file, and the schema it shall have. */
 export interface SqliteOptions {
@@ -45,8 +50,12 @@ export function inTransaction<T>(db: DatabaseSync, work: () => T): T {
     db.exec("COMMIT");
     return result;
   } catch (error) {
-    // On some failures (a full disk) SQLite has rolled back by itself.
-    if (db.isTransaction) db.exec("ROLLBACK");
+    try {
+      // On some failures (a full disk) SQLite has rolled back by itself.
+      if (db.isTransaction) db.exec("ROLLBACK");
+    } catch {
+      // Why the work failed says more than why it cannot be undone; SQLite undoes it at the close.
+    }
     throw error;
   }
 }
@@ -66,7 +75,11 @@ function migrate(db: DatabaseSync, path: string, known: readonly Migration[]): v
       "INSERT INTO schema_migrations (version, name, checksum) VALUES (?1, ?2, ?3)",
     );
     for (const migration of pendingMigrations(path, known, applied)) {
-      db.exec(migration.sql);
+      try {
+        db.exec(migration.sql);
+      } catch (cause) {
+        throw migrationFailed(path, migration, cause);
+      }
       insert.run(migration.version, migration.name, migration.checksum);
     }
   });

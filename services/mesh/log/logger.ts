@@ -27,21 +27,11 @@ export function createLogger({ service, level = "info", destination }: LoggerOpt
       timestamp: () => stdTimeFunctions.isoTime().replace('"time"', '"ts"'),
       formatters: {
         level: (label) => ({ level: label }),
-        log: (facts) => redactFields(plainErrors(facts)) as Record<string, unknown>,
+        log: (facts) => redactFields(facts, pino.stdSerializers.err) as Record<string, unknown>,
       },
       hooks: { streamWrite: redactLine },
     },
     destination ?? pino.destination({ fd: 2, sync: true }),
-  );
-}
-
-/** Errors become plain objects first: message, stack and causes are not enumerable. */
-function plainErrors(facts: object): object {
-  return Object.fromEntries(
-    Object.entries(facts).map(([name, value]) => [
-      name,
-      value instanceof Error ? pino.stdSerializers.err(value) : value,
-    ]),
   );
 }
 
