@@ -109,6 +109,7 @@ function frameOf({ seq, time, kind }: JobEvent): object {
       return frame("result", toJson(JobResultSchema, kind.value));
     case "note":
       return frame("note", toJson(JobNoteSchema, kind.value));
+    case "trim":
     case undefined:
       return frame("note", {});
     default:
