@@ -152,6 +152,23 @@ describe("callers without a good token", () => {
     expect(statuses).to.deep.equal([401, 401, 429, 429]);
   });
 
+  it("send small bodies only: nobody knows them", async () => {
+    bed = await Bed.open();
+    const secret = `dml_${"x".repeat(100_000)}`;
+    for (const path of [
+      "/v1/console-links:redeem",
+      "/devmesh.api.v1.TokenService/RedeemConsoleLink",
+    ]) {
+      const res = await fetch(`${await bed.url()}${path}`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ secret }),
+      });
+      expect(res.status, path).to.be.oneOf([413, 429]);
+      expect(await res.text()).to.match(/TOO_LARGE|too_large|65536/);
+    }
+  });
+
   it("may try as often as they like where the limit is switched off", async () => {
     bed = await Bed.open({ config: { anonymousRateLimit: undefined } });
     for (let i = 0; i < 50; i++) expect(await get(`dm_guess${i}`)).to.equal(401);

@@ -31,6 +31,15 @@ export function accessOf(method: DescMethod): Access | undefined {
 
 const rules = new WeakMap<DescMethod, Access | null>();
 
+/** How much of a body is read of callers whom nobody knows, in bytes. */
+const openBodyBytes = 64 * 1024;
+
+/** The largest body taken for a method: anybody may call the open ones, so these take little. */
+export function bodyLimit(method: DescMethod, maxBytes: number): number {
+  const isOpen = accessOf(method)?.public ?? true;
+  return isOpen ? Math.min(openBodyBytes, maxBytes) : maxBytes;
+}
+
 /** Sets `kPrincipal`; refuses callers without the method's scope. */
 export function accessInterceptor(authenticator: Authenticator): Interceptor {
   return (next) => async (req) => {

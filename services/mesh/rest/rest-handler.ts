@@ -3,6 +3,7 @@ import { type Message, toJson } from "@bufbuild/protobuf";
 import { createContextValues } from "@connectrpc/connect";
 import { kPeer } from "../context/index.ts";
 import { DevmeshError } from "../errors/index.ts";
+import { bodyLimit } from "../interceptors/access.ts";
 import { UnreadMessage } from "../interceptors/unread-message.ts";
 import { type HttpExchange, type HttpHandler, methodNotAllowed } from "../server/http-exchange.ts";
 import type { BoundMethod, CallInit } from "../server/methods.ts";
@@ -43,7 +44,8 @@ export function createRestHandler(options: RestOptions): HttpHandler {
     const query = exchange.url.searchParams;
     // The body is read when the caller is known.
     const read = async () => {
-      const body = route.body === "" ? new Uint8Array() : await exchange.body(maxBodyBytes);
+      const limit = bodyLimit(route.method.desc, maxBodyBytes);
+      const body = route.body === "" ? new Uint8Array() : await exchange.body(limit);
       return messageOfRequest(route, { variables, query, body });
     };
     if (route.streams) await answerStream(route, read, exchange, shutdown);

@@ -16,6 +16,7 @@ import {
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
 import { kPeer } from "../context/index.ts";
+import { bodyLimit } from "../interceptors/access.ts";
 import type { Logger } from "../log/index.ts";
 import type { Admit } from "./admission.ts";
 import { withoutBody } from "./empty-request.ts";
@@ -50,16 +51,26 @@ export type ConnectEngine = (req: HttpRequest, res: HttpResponse) => boolean;
 /** Makes the engine; it is told of requests by the HTTP servers. */
 export function createConnectEngine(options: ConnectEngineOptions): ConnectEngine {
   const { services, maxMessageBytes, bodyTimeoutMs, admit, logger, interceptors = [] } = options;
-  const router = createConnectRouter({
-    interceptors,
-    // A misspelt field or enum word must not silently mean its default.
-    jsonOptions: { ignoreUnknownFields: false },
-    acceptCompression: [compressionGzip, compressionBrotli],
-    readMaxBytes: maxMessageBytes,
-    writeMaxBytes: 64 * 1024 * 1024,
-  });
-  for (const service of services) service.register(router);
-  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  const handlersOf = (readMaxBytes: number) => {
+    const router = createConnectRouter({
+      interceptors,
+      // A misspelt field or enum word must not silently mean its default.
+      jsonOptions: { ignoreUnknownFields: false },
+      acceptCompression: [compressionGzip, compressionBrotli],
+      readMaxBytes,
+      writeMaxBytes: 64 * 1024 * 1024,
+    });
+    for (const service of services) service.register(router);
+    return router.handlers.filter(({ method }) => {
+      return bodyLimit(method, maxMessageBytes) === readMaxBytes;
+    });
+  };
+  const limits = services.flatMap(({ desc }) =>
+    desc.methods.map((method) => bodyLimit(method, maxMessageBytes)),
+  );
+  const handlers = new Map(
+    [...new Set(limits)].flatMap(handlersOf).map((handler) => [handler.requestPath, handler]),
+  );
   return (req, res) => {
     const handler = handlers.get(req.url?.split("?", 1)[0] ?? "");
     if (handler === undefined) return false;
