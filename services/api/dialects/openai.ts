@@ -55,7 +55,8 @@ export function createOpenAiHandler(methods: readonly BoundMethod[], admit: Admi
         if (exchange.verb !== "POST") throw methodNotAllowed(pathname, ["POST"]);
         await complete(exchange, { chat, streamChat, admit });
       } else if (pathname === "/v1/models") {
-        if (exchange.verb !== "GET") throw methodNotAllowed(pathname, ["GET"]);
+        if (exchange.verb !== "GET" && exchange.verb !== "HEAD")
+          throw methodNotAllowed(pathname, ["GET"]);
         const res = await listModels.unary(create(ListModelsRequestSchema), initOf(exchange));
         exchange.json(200, toModelList((res.message as ListModelsResponse).models));
       } else return false;
