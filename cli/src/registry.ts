@@ -66,6 +66,7 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   restore: {
     summary: "restore a backup into an empty place",
     load: () => import("./commands/restore.ts"),
+  },
   "tokens rotate": {
     summary: "give a token a new secret",
     load: () => import("./commands/tokens-rotate.ts"),
@@ -77,6 +78,18 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   "audit verify": {
     summary: "check that no audit row was changed",
     load: () => import("./commands/audit-verify.ts"),
+  },
+  settings: {
+    summary: "show what changes without a restart",
+    load: () => import("./commands/settings.ts"),
+  },
+  "settings set": {
+    summary: "change settings",
+    load: () => import("./commands/settings-set.ts"),
+  },
+  "settings reset": {
+    summary: "give settings back to the environment",
+    load: () => import("./commands/settings-reset.ts"),
   },
   doctor: {
     summary: "check what works and what does not",

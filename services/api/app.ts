@@ -15,14 +15,20 @@ import { TokenService } from "@devmesh/gen/devmesh/api/v1/token_service_pb";
 import { ChatService } from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";
 import { ModelService } from "@devmesh/gen/devmesh/inference/v1/model_service_pb";
 import { ContextService as ContextPlane } from "@devmesh/gen/devmesh/mcp/v1/context_service_pb";
-import { serviceTokenAuthenticator } from "@devmesh/mesh/interceptors";
+import {
+  featureInterceptor,
+  rateLimitInterceptor,
+  serviceTokenAuthenticator,
+} from "@devmesh/mesh/interceptors";
 import type { Logger } from "@devmesh/mesh/log";
 import { openApiDocument } from "@devmesh/mesh/rest";
 import type { Clock, Ids } from "@devmesh/mesh/runtime";
 import {
   type App,
   bindMethods,
+  createAdmission,
   type HttpHandler,
+  methodNotAllowed,
   type ReadinessCheck,
   type ServerOptions,
   serve,
@@ -45,8 +51,13 @@ import { JobServiceImpl } from "./jobs/job-service.ts";
 import { JobSignals } from "./jobs/job-signals.ts";
 import { JobWatch } from "./jobs/job-watch.ts";
 import { Jobs } from "./jobs/jobs.ts";
+import { limitAddresses } from "./limits/address-limit.ts";
+import { MemoryRateLimiter } from "./limits/rate-limiter.memory.ts";
+import { RateLimits } from "./limits/rate-rules.ts";
 import { RunnerServiceImpl } from "./runners/runner-service.ts";
 import { Runners } from "./runners/runners.ts";
+import { HotSettings } from "./settings/settings.ts";
+import { settingsOf } from "./settings/settings-defaults.ts";
 import { openStores, type Stores } from "./stores.ts";
 import { createJobLogHandler, jobLogPaths } from "./streams/job-log.ts";
 import { createJobSocket } from "./streams/job-socket.ts";
@@ -70,11 +81,16 @@ export interface ApiOptions {
   readonly mcp: Transport;
   /** The models. */
   readonly inference: Transport;
+  /** Sets the level of the log when the settings change it. Default: of `logger`. */
+  readonly setLogLevel?: (level: string) => void;
 }
 
 /** A built backend: the app, and how the mesh shall serve it. */
 export interface BuiltApi
-  extends Pick<ServerOptions, "app" | "methods" | "interceptors" | "routes" | "upgrade"> {
+  extends Pick<
+    ServerOptions,
+    "app" | "methods" | "interceptors" | "authenticator" | "routes" | "upgrade"
+  > {
   readonly tokens: Tokens;
 }
 
@@ -114,8 +130,23 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     onEnd: (id) => void tokenWatch.look(id),
   });
   const tokenWatch = new TokenWatch({ tokens, clock, logger });
+  const settings = await HotSettings.open({
+    store: stores.settings,
+    defaults: settingsOf(config),
+    known: {
+      methods: new Set(contracts.flatMap(methodNames)),
+      features: new Set(Object.keys(config.features)),
+    },
+    clock,
+    logger,
+  });
+  const rates = new RateLimits({ exempt: RunnerService });
+  settings.onChange((now) => rates.set(now));
+  followLogLevel(settings, options);
+  const features = (name: string) => settings.feature(name);
+  const deploymentMode = () => settings.current.providerPolicy ?? "";
   const agents = new Agents({ store: stores.agents, clock, leaseTtlMs });
-  const jobs = new Jobs({ store: stores.jobs, blobs: stores.blobs, agents, ids });
+  const jobs = new Jobs({ store: stores.jobs, blobs: stores.blobs, agents, ids, features });
   const signals = new JobSignals(stores.jobs, clock);
   const { wsPingIntervalMs: keepaliveMs, slowReaderMs } = config;
   const watch = new JobWatch({ store: stores.jobs, signals, clock, keepaliveMs, slowReaderMs });
@@ -159,8 +190,8 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     serve(JobService, new JobServiceImpl({ jobs, store: stores.jobs, watch })),
     serve(BlobService, new BlobServiceImpl({ store: stores.blobs })),
     serve(ContextService, new ContextServiceImpl({ plane })),
-    serve(InferService, new InferServiceImpl({ chat, models })),
-    serve(ChatService, new ChatServiceImpl({ chat })),
+    serve(InferService, new InferServiceImpl({ chat, models, deploymentMode })),
+    serve(ChatService, new ChatServiceImpl({ chat, deploymentMode })),
     serve(TokenService, new TokenServiceImpl({ tokens, guesses: new GuessLimiter({ clock }) })),
     serve(AgentService, new AgentServiceImpl({ agents })),
     serve(AuditService, new AuditServiceImpl({ store: stores.audit, log: audit })),
@@ -170,7 +201,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
       new SystemServiceImpl({
         version,
         startedAtMs: clock.now(),
-        features: config.features,
+        settings,
         parts,
         agents,
       }),
@@ -191,27 +222,36 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
       isOfJob: () => false,
     },
   ]);
+  const { anonymousRateLimit, serviceToken } = config;
+  const callers = apiAuthenticator({
+    tokens,
+    watch: tokenWatch,
+    serviceToken: serviceToken === undefined ? undefined : serviceTokenAuthenticator(serviceToken),
+    devBypass: config.devBypass,
+    corsOrigins: config.corsOrigins,
+  });
+  const authenticator =
+    anonymousRateLimit === undefined
+      ? callers
+      : limitAddresses({
+          authenticator: callers,
+          limiter: new MemoryRateLimiter({ clock }),
+          limit: anonymousRateLimit,
+        });
   const chain = serverInterceptors({
     logger,
     clock,
     ids,
     audit: (entry) => audit.record(entry),
-    authenticator: apiAuthenticator({
-      tokens,
-      watch: tokenWatch,
-      serviceToken:
-        config.serviceToken === undefined
-          ? undefined
-          : serviceTokenAuthenticator(config.serviceToken),
-      devBypass: config.devBypass,
-      corsOrigins: config.corsOrigins,
-    }),
+    authenticator,
+    gates: [featureInterceptor(features), rateLimitInterceptor(stores.limiter, rates.rulesOf)],
     requestTimeoutMs: config.requestTimeoutMs,
   });
   const interceptors = [...chain, ownership];
   const methods = bindMethods(services, interceptors);
   const openApi = openApiDocument(methods, { title: "devmesh", version }, jobLogPaths);
   runners.start();
+  settings.start();
 
   const app: App = {
     services,
@@ -220,6 +260,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     async close() {
       await runners.close();
       await tokenWatch.close();
+      await settings.close();
       signals.close();
       await audit.close();
       await stores.close();
@@ -229,15 +270,35 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     app,
     methods,
     interceptors,
+    authenticator,
     routes: [
       openApiHandler(openApi),
-      createOpenAiHandler(methods),
+      createOpenAiHandler(methods, createAdmission(authenticator)),
       createJobLogHandler(methods),
       createConsoleHandler(config.consoleDir),
     ],
     upgrade: createJobSocket({ methods, logger, pingIntervalMs: keepaliveMs, slowReaderMs }),
     tokens,
   };
+}
+
+/** What the log says follows the settings; the level it was made with is the environment's. */
+function followLogLevel(
+  settings: HotSettings,
+  { config, logger, setLogLevel }: Pick<ApiOptions, "config" | "logger" | "setLogLevel">,
+): void {
+  let level = config.logLevel;
+  settings.onChange(({ logLevel = config.logLevel }) => {
+    if (logLevel === level) return;
+    level = logLevel;
+    if (setLogLevel === undefined) logger.level = level;
+    else setLogLevel(level);
+  });
+}
+
+/** `<Service>.<Method>` of every method that can be limited. */
+function methodNames({ name, methods }: DescService): string[] {
+  return methods.map((method) => `${name}.${method.name}`);
 }
 
 function storageCheck(stores: Stores): ReadinessCheck {
@@ -252,7 +313,9 @@ function storageCheck(stores: Stores): ReadinessCheck {
 
 function openApiHandler(document: unknown): HttpHandler {
   return (exchange) => {
-    if (exchange.url.pathname !== "/openapi.json" || exchange.verb !== "GET") return false;
+    const { verb, url } = exchange;
+    if (url.pathname !== "/openapi.json") return false;
+    if (verb !== "GET" && verb !== "HEAD") throw methodNotAllowed(url.pathname, ["GET"]);
     exchange.json(200, document);
     return true;
   };

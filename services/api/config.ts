@@ -1,7 +1,13 @@
 /** The backend's configuration: every key, its default, and its bounds. */
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { type Env, EnvReader } from "@devmesh/mesh/config";
+import {
+  type ConnectionBoundsConfig,
+  type Env,
+  EnvReader,
+  readConnectionBounds,
+} from "@devmesh/mesh/config";
+import type { RateLimit } from "@devmesh/mesh/interceptors";
 import { tokenPattern } from "./tokens/api-authenticator.ts";
 
 /** What the backend is started with. */
@@ -19,6 +25,7 @@ export interface ApiConfig {
   readonly corsOrigins: readonly string[];
   /** The longest a unary call may take. Default: 120,000 ms. */
   readonly requestTimeoutMs: number;
+  readonly bounds: ConnectionBoundsConfig;
   /** How often a stream shows that it lives. Default: 15,000 ms. */
   readonly wsPingIntervalMs: number;
   /** How long a watcher may take for one event until it is shed. Default: 30,000 ms. */
@@ -39,8 +46,18 @@ export interface ApiConfig {
   readonly maxBlobBytes: number;
   /** Folder of the built console. Absent: none is served. */
   readonly consoleDir: string | undefined;
-  /** Flags that the console reads. */
+  /** Feature flags at the start: those that the console reads, and the modules. */
   readonly features: Readonly<Record<string, boolean>>;
+  /** `PROVIDER_POLICY` at the start. Empty: as the models' own service is configured. */
+  readonly providerPolicy: string;
+  /** `RATE_LIMIT` of each token at the start. Absent: none. */
+  readonly rateLimit: RateLimit | undefined;
+  /** `ANONYMOUS_RATE_LIMIT` of each address without a good token. Absent: none. Default: `100:1000`. */
+  readonly anonymousRateLimit: RateLimit | undefined;
+  /** `MAX_QUEUED_JOBS` at the start. Default: 1,000,000. */
+  readonly maxQueuedJobs: number;
+  /** `LOG_RETENTION_DAYS` at the start. 0, the default: for ever. */
+  readonly logRetentionDays: number;
 }
 
 /** Reads the configuration. Throws CONFIG_INVALID with every mistake in it. */
@@ -56,6 +73,7 @@ export function readApiConfig(env: Env): ApiConfig {
     devBypass: reader.boolean("DEV_BYPASS", false),
     corsOrigins: reader.list("CORS_ALLOWED_ORIGINS", ["http://localhost:3000"]),
     requestTimeoutMs: reader.integer("REQUEST_TIMEOUT_MS", 120_000, { min: 1, max: 3_600_000 }),
+    bounds: readConnectionBounds(reader),
     wsPingIntervalMs: reader.integer("WS_PING_INTERVAL_MS", 15_000, { min: 100, max: 600_000 }),
     slowReaderMs: reader.integer("SLOW_READER_MS", 30_000, { min: 100, max: 600_000 }),
     storageUrl: reader.url(
@@ -70,7 +88,13 @@ export function readApiConfig(env: Env): ApiConfig {
     leaseTtlMs: reader.integer("LEASE_TTL_MS", 12_000, { min: 500, max: 600_000 }),
     maxBlobBytes: reader.integer("MAX_BLOB_BYTES", 1024 ** 3, { min: 1024, max: 1024 ** 4 }),
     consoleDir: reader.optional("CONSOLE_DIR"),
+    providerPolicy: reader.oneOf("PROVIDER_POLICY", policies, ""),
+    rateLimit: readRate(reader, "RATE_LIMIT", undefined),
+    anonymousRateLimit: readRate(reader, "ANONYMOUS_RATE_LIMIT", { perSecond: 100, burst: 1000 }),
+    maxQueuedJobs: reader.integer("MAX_QUEUED_JOBS", 1_000_000, { min: 1, max: 10_000_000 }),
+    logRetentionDays: reader.integer("LOG_RETENTION_DAYS", 0, { min: 0, max: 36_500 }),
     features: {
+      ...readModules(reader),
       localLLMPreferred: reader.boolean("LOCAL_LLM_PREFERRED", true),
       enableCloudFallback: reader.boolean("ENABLE_CLOUD_FALLBACK", true),
     },
@@ -79,6 +103,44 @@ export function readApiConfig(env: Env): ApiConfig {
   if (environment === "production") refuseInProduction(config, reader);
   reader.finish();
   return config;
+}
+
+const policies = ["", "local-only", "local-first", "cloud-first"];
+
+/** The modules that can be switched off. */
+const modules = ["context", "infer", "agents", "vms"];
+
+/** `DISABLED_FEATURES` names those that start switched off. */
+function readModules(reader: EnvReader): Record<string, boolean> {
+  const off = reader.list("DISABLED_FEATURES", []);
+  for (const name of off) {
+    if (modules.includes(name)) continue;
+    reader.mistake(`DISABLED_FEATURES: ${name} is none of ${modules.join(", ")}`);
+  }
+  return Object.fromEntries(modules.map((name) => [name, !off.includes(name)]));
+}
+
+/** `<per second>:<burst>`; `0`: no limit. Without a burst: as many as in one second. */
+function readRate(
+  reader: EnvReader,
+  name: string,
+  fallback: RateLimit | undefined,
+): RateLimit | undefined {
+  const text = reader.optional(name);
+  if (text === undefined) return fallback;
+  const [, rate, burst] = /^(\d+(?:\.\d+)?)(?::([1-9]\d*))?$/.exec(text) ?? [];
+  const perSecond = Number(rate);
+  if (rate === undefined || perSecond > 1e6 || Number(burst ?? 1) > 1e6) {
+    reader.mistake(
+      `${name}: wants calls a second and a burst, as 100:200 (at most 1000000 each), got ${JSON.stringify(text)}`,
+    );
+    return fallback;
+  }
+  if (perSecond === 0) return undefined;
+  return {
+    perSecond,
+    burst: burst === undefined ? Math.max(1, Math.floor(perSecond)) : Number(burst),
+  };
 }
 
 const logLevels = ["trace", "debug", "info", "warn", "error", "silent"];

@@ -11,6 +11,7 @@ import {
 } from "@devmesh/mesh/backup";
 import { loadMigrations, openPostgres, openSqlite } from "@devmesh/mesh/database";
 import { DevmeshError } from "@devmesh/mesh/errors";
+import type { RateLimiter } from "@devmesh/mesh/interceptors";
 import type { Clock } from "@devmesh/mesh/runtime";
 import { version } from "@devmesh/mesh/version";
 import { MemoryAgentStore } from "./agents/agent-store.memory.ts";
@@ -29,6 +30,12 @@ import { MemoryJobStore } from "./jobs/job-store.memory.ts";
 import { PostgresJobStore } from "./jobs/job-store.postgres.ts";
 import { SqliteJobStore } from "./jobs/job-store.sqlite.ts";
 import type { JobStore } from "./jobs/job-store.ts";
+import { MemoryRateLimiter } from "./limits/rate-limiter.memory.ts";
+import { PostgresRateLimiter } from "./limits/rate-limiter.postgres.ts";
+import { MemorySettingsStore } from "./settings/settings-store.memory.ts";
+import { PostgresSettingsStore } from "./settings/settings-store.postgres.ts";
+import { SqliteSettingsStore } from "./settings/settings-store.sqlite.ts";
+import type { SettingsStore } from "./settings/settings-store.ts";
 import { MemoryTokenStore } from "./tokens/token-store.memory.ts";
 import { PostgresTokenStore } from "./tokens/token-store.postgres.ts";
 import { SqliteTokenStore } from "./tokens/token-store.sqlite.ts";
@@ -63,6 +70,9 @@ export interface Stores {
    * UNIMPLEMENTED for stores in memory.
    */
   snapshot(): Promise<Snapshot>;
+  readonly settings: SettingsStore;
+  /** Counts calls; on Postgres all replicas count together. */
+  readonly limiter: RateLimiter;
   /** Ends connections. */
   close(): Promise<void>;
 }
@@ -110,6 +120,8 @@ function openMemory({ clock }: OpenStoresOptions): Stores {
     snapshot: async () => {
       throw new DevmeshError("UNIMPLEMENTED", "a store in memory has no backups");
     },
+    settings: new MemorySettingsStore(),
+    limiter: new MemoryRateLimiter({ clock }),
     close: () => jobs.close(),
   };
 }
@@ -128,6 +140,8 @@ async function openFile(options: OpenStoresOptions, path: string): Promise<Store
     agents: new SqliteAgentStore({ db, clock }),
     blobs,
     snapshot: async () => openSqliteSnapshot(path),
+    settings: new SqliteSettingsStore({ db }),
+    limiter: new MemoryRateLimiter({ clock }),
     close: async () => {
       await jobs.close();
       db.close();
@@ -136,7 +150,7 @@ async function openFile(options: OpenStoresOptions, path: string): Promise<Store
 }
 
 async function openServer(options: OpenStoresOptions): Promise<Stores> {
-  const { storageUrl, dataDir, warn = () => {} } = options;
+  const { storageUrl, dataDir, clock, warn = () => {} } = options;
   const blobs = await openBlobs(options);
   const schema = postgresSchema;
   const pool = await openPostgres({
@@ -159,6 +173,8 @@ async function openServer(options: OpenStoresOptions): Promise<Stores> {
     agents: new PostgresAgentStore({ pool }),
     blobs,
     snapshot: () => openPostgresSnapshot(pool),
+    settings: new PostgresSettingsStore({ pool }),
+    limiter: new PostgresRateLimiter({ pool, clock }),
     close: async () => {
       await jobs.close();
       await pool.end();

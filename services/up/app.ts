@@ -54,7 +54,12 @@ export async function startPlatform(env: Env): Promise<Platform> {
   const { serviceToken } = held;
   const clock = new SystemClock();
   const common = { clock, ids: new SortableIds(clock), serviceToken };
-  const loggerOf = (service: string) => createLogger({ service, level: apiConfig.logLevel });
+  const loggers: Logger[] = [];
+  const loggerOf = (service: string) => {
+    const logger = createLogger({ service, level: apiConfig.logLevel });
+    loggers.push(logger);
+    return logger;
+  };
 
   const startPrivate = async (name: string, port: number, app: App) => {
     undo.defer(() => app.close());
@@ -93,6 +98,9 @@ export async function startPlatform(env: Env): Promise<Platform> {
     version,
     mcp: mcp.transport,
     inference: inference.transport,
+    setLogLevel: (level) => {
+      for (const logger of loggers) logger.level = level;
+    },
   });
   undo.defer(() => api.app.close());
   await ensureOwnerToken(api.tokens, ownerTokenPath(apiConfig.dataDir));

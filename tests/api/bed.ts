@@ -30,16 +30,30 @@ export class Bed {
   readonly folder: string;
   readonly clock: TestClock;
   readonly ownerSecret: string;
+  /** The backend's own log. */
+  readonly logger: Logger;
   #server: RunningServer | undefined;
 
-  private constructor(api: BuiltApi, folder: string, clock: TestClock, ownerSecret: string) {
+  private constructor(
+    api: BuiltApi,
+    folder: string,
+    clock: TestClock,
+    ownerSecret: string,
+    logger: Logger,
+  ) {
+    this.logger = logger;
     this.api = api;
     this.folder = folder;
     this.clock = clock;
     this.ownerSecret = ownerSecret;
   }
 
-  static async open({ config = {}, chat, clock, logger }: BedOptions = {}): Promise<Bed> {
+  static async open({
+    config = {},
+    chat,
+    clock,
+    logger = silentLogger(),
+  }: BedOptions = {}): Promise<Bed> {
     const folder = await mkdtemp(join(tmpdir(), "dm-api-"));
     const testClock = new TestClock();
     const used = clock ?? testClock;
@@ -54,7 +68,7 @@ export class Bed {
         serviceToken: "the-services-secret",
         ...config,
       },
-      logger: logger ?? silentLogger(),
+      logger,
       clock: used,
       ids: new SortableIds(used),
       version: "0.0.0",
@@ -62,7 +76,7 @@ export class Bed {
       inference: createInProcessTransport({ methods: models }),
     });
     const { secret } = await api.tokens.createOwner();
-    return new Bed(api, folder, testClock, secret);
+    return new Bed(api, folder, testClock, secret, logger);
   }
 
   /** A client within the process. `secret` absent: the owner's; empty: none. */

@@ -45,6 +45,27 @@ describe("openai dialect on the wire", () => {
     expect(await res.json()).to.deep.include({ model: "local/small", object: "chat.completion" });
   });
 
+  it("asks who calls before it reads what is said, and leaves the refusal in the log", async () => {
+    const headers = { authorization: "Bearer dm_nobody" };
+    const refused = await post({}, {}, { method: "POST", headers, body: "{ no JSON" });
+    expect(refused.status).to.equal(401);
+    expect(refused.headers.get("x-request-id")).to.match(/^req_/);
+    expect(await refused.json()).to.have.nested.property("error.code", "unauthenticated");
+  });
+
+  it("tells which methods its paths take", async () => {
+    bed = await Bed.open();
+    for (const [path, method, allow] of [
+      ["/v1/chat/completions", "GET", "POST"],
+      ["/v1/models", "POST", "GET, HEAD"],
+      ["/openapi.json", "DELETE", "GET, HEAD"],
+    ] as const) {
+      const res = await fetch(`${await bed.url()}${path}`, { method });
+      await res.text();
+      expect([res.status, res.headers.get("allow")], path).to.deep.equal([405, allow]);
+    }
+  });
+
   it("streams chunks, and ends with [DONE]", async () => {
     const chat: Chat = {
       async *streamChat() {

@@ -2,6 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import { AgentSchema } from "@devmesh/gen/devmesh/api/v1/agent_pb";
 import { RunnerService } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
+import { SettingsSchema } from "@devmesh/gen/devmesh/api/v1/settings_pb";
 import { SystemService } from "@devmesh/gen/devmesh/api/v1/system_service_pb";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { TestClock } from "@devmesh/mesh/runtime";
@@ -10,6 +11,9 @@ import { MemoryAgentStore } from "../../services/api/agents/agent-store.memory.t
 import { Agents } from "../../services/api/agents/agents.ts";
 import { SystemServiceImpl } from "../../services/api/system/system-service.ts";
 import { Bed } from "./bed.ts";
+
+/** Settings that nobody changes. */
+const settings = { current: create(SettingsSchema), version: 0, update: async () => {} };
 
 describe("system", () => {
   it("tells which parts are away, and still answers", async () => {
@@ -45,7 +49,7 @@ describe("system", () => {
     };
     const agents = new Agents({ store, clock, leaseTtlMs: 12_000 });
     const parts = [{ name: "storage", check: async () => "fine" }];
-    const options = { version: "0", startedAtMs: 0, features: {}, parts, agents };
+    const options = { version: "0", startedAtMs: 0, settings, parts, agents };
     const answer = await new SystemServiceImpl(options).getSystem();
     expect(answer.parts).to.deep.equal([
       { name: "storage", ok: true, detail: "fine" },
@@ -57,7 +61,7 @@ describe("system", () => {
     const clock = new TestClock();
     const agents = new Agents({ store: new MemoryAgentStore({ clock }), clock, leaseTtlMs: 1 });
     const parts = [{ name: "stuck", check: () => new Promise<string>(() => {}) }];
-    const options = { version: "0", startedAtMs: 0, features: {}, parts, agents };
+    const options = { version: "0", startedAtMs: 0, settings, parts, agents };
     const answer = await new SystemServiceImpl(options).getSystem();
     expect(answer.parts[0]).to.deep.include({ name: "stuck", ok: false });
   });

@@ -101,6 +101,8 @@ async function postgresPlace(context: Mocha.Context): Promise<StorePlace> {
       for (const other of others.splice(0)) await other.close();
       const tables = "jobs, job_events, job_keys, tokens, console_links, audit, agents";
       await client.query(`TRUNCATE ${tables}`);
+      await client.query("TRUNCATE rate_buckets");
+      await client.query("UPDATE settings SET version = 0, value = '{}'");
       return stores;
     },
     again: async () => {

@@ -342,8 +342,8 @@ const otherRows: readonly BadRow[] = [
     verb: "PUT",
     path: "/v1/jobs",
     body: {},
-    status: 404,
-    reason: "NO_SUCH_ROUTE",
+    status: 405,
+    reason: "METHOD_NOT_ALLOWED",
   },
 ];
 

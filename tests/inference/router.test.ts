@@ -13,6 +13,28 @@ describe("router", () => {
     expect(cloud.calls).to.equal(0);
   });
 
+  it("goes by the deployment's mode as it holds now, wider or narrower than at the start", async () => {
+    const answeredBy = async (
+      deploymentMode: "local-only" | "cloud-first",
+      mode: "" | "local-only",
+    ) => {
+      const local = new CountedProvider("ollama", true);
+      const cloud = new CountedProvider("openai", false);
+      const { router } = routed([local, cloud]);
+      const override = { mode, provider: "" };
+      const pieces = await allOf(router.chat({ ...call("chat"), deploymentMode, override }));
+      return receiptIn(pieces).provider;
+    };
+    expect(await answeredBy("cloud-first", "")).to.equal("openai");
+    expect(await answeredBy("cloud-first", "local-only")).to.equal("ollama");
+    expect(await answeredBy("local-only", "")).to.equal("ollama");
+    const cloud = new CountedProvider("openai", false);
+    const { router } = routed([cloud]);
+    const override = { mode: "cloud-first" as const, provider: "" };
+    const widened = { ...call("chat"), deploymentMode: "local-only" as const, override };
+    expect(await reasonOf(() => allOf(router.chat(widened)))).to.equal("POLICY_REFUSED");
+  });
+
   it("falls back before the first token and records the attempt", async () => {
     const local = new CountedProvider("ollama", true, [fault("PROVIDER_UNAVAILABLE")]);
     const cloud = new CountedProvider("openai", false);

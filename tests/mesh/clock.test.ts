@@ -1,3 +1,4 @@
+import { mock } from "node:test";
 import { SortableIds, SystemClock, TestClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 
@@ -15,6 +16,25 @@ describe("SystemClock", () => {
     const sleep = clock.sleep(never, abort.signal).catch((e: unknown) => e);
     abort.abort("enough");
     expect(await sleep).to.equal("enough");
+  });
+
+  it("sleeps longer than one timer of Node can be set for", async () => {
+    mock.timers.enable({ apis: ["setTimeout"] });
+    try {
+      let woken = false;
+      const sleep = clock.sleep(never * 2 + 5).then(() => {
+        woken = true;
+      });
+      for (const ms of [never, never, 4]) {
+        mock.timers.tick(ms);
+        await Promise.resolve();
+        expect(woken).to.equal(false);
+      }
+      mock.timers.tick(1);
+      await sleep;
+    } finally {
+      mock.timers.reset();
+    }
   });
 
   it("leaves the signal alone once it has woken", async () => {

@@ -116,6 +116,26 @@ describe("EnvReader: mistakes", () => {
     );
   });
 
+  it("never show a connection string that is no URL, or a secret in a wrong place", () => {
+    const texts: string[] = [];
+    const hold = (value: string, ask: (reader: EnvReader) => unknown) => {
+      const reader = new EnvReader({ X: value });
+      ask(reader);
+      try {
+        reader.finish();
+      } catch (error) {
+        texts.push(String(error));
+      }
+    };
+    for (const value of ["host=db user=me password=hunter2", "me:hunter2@db", "hunter2"]) {
+      hold(value, (reader) => reader.url("X", ["postgres"], undefined));
+    }
+    hold("sk-ant-hunter2hunter2", (reader) => reader.port("X", 1));
+    hold("password=hunter2", (reader) => reader.boolean("X", true));
+    expect(texts).to.have.length(5);
+    for (const text of texts) expect(text).to.include("X: wants").and.to.not.include("hunter2");
+  });
+
   it("never show any part of a password of a URL, whatever stands in it", () => {
     const piece = fc.constantFrom("hunter", "secret", "?", "@", ":", "#", "%", "&", "=", "p@ss");
     const password = fc.array(piece, { minLength: 1, maxLength: 6 }).map((list) => list.join(""));

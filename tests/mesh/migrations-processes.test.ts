@@ -94,7 +94,8 @@ await (await openPostgres({ url: target, schema: "twice", migrations })).end();`
     const failed = await openPostgres({ url, schema: "broken", migrations }).catch(
       (e: unknown) => e,
     );
-    expect(failed).to.be.instanceOf(DevmeshError).and.include({ reason: "UNAVAILABLE" });
+    expect(failed).to.be.instanceOf(DevmeshError).and.include({ reason: "INTERNAL" });
+    expect(String(failed)).to.include("0003_broken.sql");
     expect(String(failed)).to.include("nope").and.not.include(new URL(url).password);
     const pool = await openPostgres({ url, schema: "other", migrations: [] });
     try {

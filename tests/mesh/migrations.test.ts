@@ -55,6 +55,20 @@ function conformance(store: () => Store): void {
     expect(await reasonOf(store().columns(older))).to.equal("STORE_TOO_NEW");
   });
 
+  it("are named where the database refuses them: trying again would change nothing", async () => {
+    const broken = write({
+      "0001_notes.sql": first,
+      "0002_broken.sql": "ALTER TABLE nobody ADD x int;",
+    });
+    const error = await store()
+      .columns(broken)
+      .catch((e: unknown) => e);
+    expect(error).to.be.instanceOf(DevmeshError);
+    const { reason, message } = error as DevmeshError;
+    expect(reason).to.equal("INTERNAL");
+    expect(message).to.include("0002_broken.sql").and.to.include("nobody");
+  });
+
   it("leave nothing of a migration that fails", async () => {
     const broken = write({ "0001_notes.sql": first, "0002_broken.sql": "CREATE TABLE" });
     await store()

@@ -1,4 +1,4 @@
-import { createLogger, type Logger, silentLogger } from "@devmesh/mesh/log";
+import { createLogger, type Logger, redact, silentLogger } from "@devmesh/mesh/log";
 import { expect } from "chai";
 import fc from "fast-check";
 
@@ -70,6 +70,77 @@ describe("what is logged", () => {
       const line = logged((logger) => logger.info(text));
       expect(line).to.not.include("hunter2").and.not.include("owner");
       expect(line).to.include("@db:5432/x, or mail a@b");
+    }
+  });
+
+  it("has no key of another issuer, no private key and no credentials of a header", () => {
+    const body = fc.stringMatching(/^[A-Za-z0-9]{40}$/);
+    const upper = fc.stringMatching(/^[A-Z0-9]{16}$/);
+    const planted = fc.oneof(
+      body.map((text) => ({ text: `github_pat_11${text}`, core: text })),
+      body.map((text) => ({ text: `glpat-${text}`, core: text })),
+      body.map((text) => ({ text: `xoxb-${text}`, core: text })),
+      body.map((text) => ({ text: `npm_${text}`, core: text })),
+      body.map((text) => ({ text: `eyJhbGciOi${text}.eyJ${text}.${text}`, core: text })),
+      upper.map((text) => ({ text: `AKIA${text}`, core: text })),
+      body.map((text) => ({ text: `Authorization: Token ${text}`, core: text })),
+      body.map((text) => ({ text: `authorization=${text}`, core: text })),
+      body.map((text) => ({ text: `host=db user=me password=${text} port=5432`, core: text })),
+      body.map((text) => ({ text: `PGPASSWORD='${text} ${text}'`, core: text })),
+      body.map((text) => ({ text: `https://h/x?a=1&access_token=${text}&b=2`, core: text })),
+      body.map((text) => ({ text: `postgres://me:${text}/${text}@db/x`, core: text })),
+      fc.constantFrom("RSA ", "EC ", "OPENSSH ", "").chain((kind) =>
+        body.map((text) => ({
+          text: `-----BEGIN ${kind}PRIVATE KEY-----\n${text}\n${text}\n-----END ${kind}PRIVATE KEY-----`,
+          core: text,
+        })),
+      ),
+      body.map((text) => ({ text: `-----BEGIN PRIVATE KEY-----\n${text}`, core: text })),
+    );
+    fc.assert(
+      fc.property(planted, before, ({ text, core }, left) => {
+        const lines = logged((logger) => {
+          logger.info(`x${left} ${text}`);
+          logger.warn({ detail: text, nested: [{ err: new Error(text) }] });
+          logger.error({ err: new Error("outer", { cause: new Error(text) }) }, "failed");
+        });
+        expect(lines).to.not.include(core);
+        expect(redact(text)).to.not.include(core);
+      }),
+    );
+  });
+
+  it("has nothing that stands under the name of a key", () => {
+    const names = [
+      "PRIVATE_KEY",
+      "sshKey",
+      "CLOUD_API_KEYS",
+      "aws_secret_access_key",
+      "passphrase",
+    ];
+    for (const name of names) {
+      const lines = logged((logger) => logger.info({ env: [{ [name]: "hunter2" }] }));
+      expect(lines, name).to.include("[redacted]");
+      expect(lines, name).to.not.include("hunter2");
+    }
+  });
+
+  it("says what an error is that stands deep in what is logged", () => {
+    const deep = new TypeError("the disk is full");
+    const line = logged((logger) => logger.warn({ attempts: [{ why: { error: deep } }] }));
+    expect(line).to.include("the disk is full").and.to.include("TypeError");
+  });
+
+  it("keeps what a reader needs", () => {
+    for (const text of [
+      "tokens=12 of 4096",
+      "no token: send `Authorization: Bearer …` with a token",
+      "http://127.0.0.1:8080/v1/jobs?from=3",
+      "the key of the job",
+      "password: must be set",
+      "monkey=banana",
+    ]) {
+      expect(redact(text)).to.equal(text);
     }
   });
 

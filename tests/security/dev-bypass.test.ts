@@ -81,7 +81,15 @@ describe("the dev bypass", function () {
     expect((await ask1(jobs(), headers)).status).to.equal(403);
   });
 
-  for (const header of ["x-forwarded-for", "forwarded", "via"]) {
+  for (const header of [
+    "x-forwarded-for",
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "X-Forwarded-Host",
+    "x-forwarded-anything",
+    "true-client-ip",
+  ]) {
     it(`asks whoever comes through a proxy (${header}) for a token`, async () => {
       for (const value of ["127.0.0.1", "for=127.0.0.1"]) {
         expect((await ask1(jobs(), { [header]: value })).status).to.equal(401);

@@ -22,7 +22,7 @@ describe("a reader that takes nothing more", function () {
   this.timeout(60_000);
   let bed: Bed;
   beforeEach(async () => {
-    bed = await startBed("connect", { stallTimeoutMs: 200 });
+    bed = await startBed("connect", { bounds: { stallTimeoutMs: 200 } });
   });
   afterEach(() => bed.end());
 
@@ -100,7 +100,7 @@ describe("an HTTP/2 peer that is gone without a word", function () {
   this.timeout(60_000);
 
   it("is noticed: its streams end", async () => {
-    const bed = await startBed("connect", { pingIntervalMs: 50 });
+    const bed = await startBed("connect", { bounds: { pingIntervalMs: 50 } });
     const proxy = await TcpProxy.open({ upstreamPort: bed.port });
     const session = connectHttp2(`http://127.0.0.1:${proxy.port}`);
     session.on("error", () => {});

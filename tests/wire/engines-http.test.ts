@@ -23,7 +23,7 @@ for (const engine of engines) {
       bed = await startBed(engine, {
         corsOrigins: ["http://console.test"],
         maxMessageBytes: 100_000,
-        firstBytesTimeoutMs: 50,
+        bounds: { firstBytesTimeoutMs: 50 },
       });
     });
     after(() => bed.close());
@@ -75,7 +75,7 @@ for (const engine of engines) {
       expect(nothing.status).to.equal(404);
       expect(await nothing.json()).to.include({ reason: "NO_SUCH_ROUTE" });
       const wrong = await fetch(`${bed.url}/v1/host`, { method: "POST" });
-      expect(await wrong.json()).to.have.property("detail", "/v1/host takes GET");
+      expect(await wrong.json()).to.have.property("detail", "/v1/host takes GET, HEAD");
     });
 
     it("refuses a body that is too large with 413, sent at once or in chunks", async () => {

@@ -8,7 +8,7 @@ describe("slow clients", function () {
   this.timeout(180_000);
   let bed: Bed;
   before(async () => {
-    bed = await startBed("connect", { firstBytesTimeoutMs: 60_000 });
+    bed = await startBed("connect", { bounds: { firstBytesTimeoutMs: 60_000 } });
   });
   after(() => bed.end());
 

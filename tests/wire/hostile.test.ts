@@ -21,7 +21,10 @@ for (const engine of engines) {
   describe(`hostile input, HTTP/2 by ${engine}`, () => {
     let bed: Bed;
     before(async () => {
-      bed = await startBed(engine, { maxMessageBytes: limit, firstBytesTimeoutMs: 200 });
+      bed = await startBed(engine, {
+        maxMessageBytes: limit,
+        bounds: { firstBytesTimeoutMs: 200 },
+      });
     });
     after(() => bed.end());
     afterEach(async () => {
@@ -159,8 +162,11 @@ for (const engine of engines) {
 
     it("refuses a method that a route does not take, and says which it takes", async () => {
       const res = await fetch(`${bed.url}/v1/host`, { method: "DELETE" });
-      expect(res.status).to.equal(404);
-      expect(((await res.json()) as Problem).detail).to.equal("/v1/host takes GET");
+      expect(res.status).to.equal(405);
+      expect(res.headers.get("allow")).to.equal("GET, HEAD");
+      const { detail, reason } = (await res.json()) as Problem;
+      expect(reason).to.equal("METHOD_NOT_ALLOWED");
+      expect(detail).to.equal("/v1/host takes GET, HEAD");
       expect((await fetch(`${bed.url}${grpcPath}`, { method: "PUT" })).status).to.be.within(
         404,
         405,

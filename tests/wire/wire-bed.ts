@@ -23,17 +23,7 @@ export const engines: readonly Engine[] = ["grpc-js", "connect"];
 
 /** How a bed differs from the usual. */
 export interface BedOptions
-  extends Partial<
-    Pick<
-      ServerOptions,
-      | "port"
-      | "corsOrigins"
-      | "maxMessageBytes"
-      | "firstBytesTimeoutMs"
-      | "stallTimeoutMs"
-      | "pingIntervalMs"
-    >
-  > {
+  extends Partial<Pick<ServerOptions, "port" | "corsOrigins" | "maxMessageBytes" | "bounds">> {
   readonly readiness?: readonly ReadinessCheck[];
   readonly requestTimeoutMs?: number;
 }
@@ -97,6 +87,7 @@ export async function startBed(engine: Engine, options: BedOptions = {}): Promis
     app: { services, readiness, close: async () => {} },
     methods,
     interceptors,
+    authenticator: { authenticate },
     logger,
     host: "127.0.0.1",
     port,

@@ -9,6 +9,7 @@ export * from "./gen/devmesh/api/v1/infer_service_pb.js";
 export * from "./gen/devmesh/api/v1/job_pb.js";
 export * from "./gen/devmesh/api/v1/job_service_pb.js";
 export * from "./gen/devmesh/api/v1/queue_service_pb.js";
+export * from "./gen/devmesh/api/v1/settings_pb.js";
 export * from "./gen/devmesh/api/v1/system_service_pb.js";
 export * from "./gen/devmesh/api/v1/token_service_pb.js";
 export * from "./gen/devmesh/errors/v1/reason_pb.js";

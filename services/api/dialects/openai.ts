@@ -10,6 +10,7 @@ import {
   type ListModelsResponse,
 } from "@devmesh/gen/devmesh/api/v1/infer_service_pb";
 import {
+  ChatRequestSchema,
   type ChatResponse,
   ChatService,
   StreamChatRequestSchema,
@@ -17,7 +18,14 @@ import {
 } from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";
 import { kPeer } from "@devmesh/mesh/context";
 import { type DevmeshError, statusOf, toDevmeshError } from "@devmesh/mesh/errors";
-import type { BoundMethod, CallInit, HttpExchange, HttpHandler } from "@devmesh/mesh/server";
+import {
+  type Admit,
+  type BoundMethod,
+  type CallInit,
+  type HttpExchange,
+  type HttpHandler,
+  methodNotAllowed,
+} from "@devmesh/mesh/server";
 import {
   type ChunkWriter,
   chunkWriter,
@@ -30,7 +38,7 @@ import {
 const maxBodyBytes = 20 * 1024 * 1024;
 
 /** Handles the dialect's two routes; errors have the dialect's own shape. */
-export function createOpenAiHandler(methods: readonly BoundMethod[]): HttpHandler {
+export function createOpenAiHandler(methods: readonly BoundMethod[], admit: Admit): HttpHandler {
   const find = (desc: unknown): BoundMethod => {
     const found = methods.find((method) => method.desc === desc);
     if (found === undefined)
@@ -43,9 +51,12 @@ export function createOpenAiHandler(methods: readonly BoundMethod[]): HttpHandle
   return async (exchange) => {
     const { pathname } = exchange.url;
     try {
-      if (pathname === "/v1/chat/completions" && exchange.verb === "POST") {
-        await complete(exchange, chat, streamChat);
-      } else if (pathname === "/v1/models" && exchange.verb === "GET") {
+      if (pathname === "/v1/chat/completions") {
+        if (exchange.verb !== "POST") throw methodNotAllowed(pathname, ["POST"]);
+        await complete(exchange, { chat, streamChat, admit });
+      } else if (pathname === "/v1/models") {
+        if (exchange.verb !== "GET" && exchange.verb !== "HEAD")
+          throw methodNotAllowed(pathname, ["GET"]);
         const res = await listModels.unary(create(ListModelsRequestSchema), initOf(exchange));
         exchange.json(200, toModelList((res.message as ListModelsResponse).models));
       } else return false;
@@ -56,19 +67,30 @@ export function createOpenAiHandler(methods: readonly BoundMethod[]): HttpHandle
   };
 }
 
+/** What answers a conversation. */
+interface ChatMethods {
+  readonly chat: BoundMethod;
+  readonly streamChat: BoundMethod;
+  readonly admit: Admit;
+}
+
 async function complete(
   exchange: HttpExchange,
-  chat: BoundMethod,
-  streamChat: BoundMethod,
+  { chat, streamChat, admit }: ChatMethods,
 ): Promise<void> {
+  const init = initOf(exchange);
+  if (!(await admit(chat.desc, exchange.headers, init.contextValues))) {
+    // It refuses: the body, which says how to answer, is not read.
+    await chat.unary(create(ChatRequestSchema), init);
+  }
   const { request, stream, includeUsage } = toChatRequest(await exchange.body(maxBodyBytes));
   if (!stream) {
-    const res = await chat.unary(request, initOf(exchange));
+    const res = await chat.unary(request, init);
     exchange.json(200, toCompletion(res.message as ChatResponse, request.model));
     return;
   }
   const message = create(StreamChatRequestSchema, { request });
-  const res = await streamChat.stream(once(message), initOf(exchange));
+  const res = await streamChat.stream(once(message), init);
   const deltas = res.message[Symbol.asyncIterator]() as AsyncIterator<StreamChatResponse>;
   // The first piece comes before the head, so that a refusal has its status.
   const first = await deltas.next();
@@ -107,6 +129,8 @@ function refuse(exchange: HttpExchange, error: unknown): void {
   const failure = toDevmeshError(error);
   const { requestId } = exchange.problem(error);
   if (requestId !== "") exchange.res.setHeader("x-request-id", requestId);
+  const { allow } = failure.metadata;
+  if (allow !== undefined) exchange.res.setHeader("allow", allow);
   if (failure.retryAfterMs !== undefined) {
     exchange.res.setHeader("retry-after", String(Math.ceil(failure.retryAfterMs / 1000)));
   }
@@ -131,7 +155,7 @@ function errorBody({ reason, message, metadata }: DevmeshError): object {
   };
 }
 
-function initOf(exchange: HttpExchange): CallInit {
+function initOf(exchange: HttpExchange) {
   return {
     header: exchange.headers,
     signal: exchange.signal,
@@ -140,7 +164,7 @@ function initOf(exchange: HttpExchange): CallInit {
     requestMethod: exchange.verb,
     url: exchange.url.pathname,
     contextValues: createContextValues().set(kPeer, exchange.peer),
-  };
+  } satisfies CallInit;
 }
 
 async function* once<T>(message: T) {

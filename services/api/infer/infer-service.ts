@@ -15,20 +15,24 @@ import { callOptions } from "../forward.ts";
 export interface InferServiceOptions {
   readonly chat: Client<typeof ChatService>;
   readonly models: Client<typeof ModelService>;
+  /** The deployment's policy as it holds now. Empty: the models' own. */
+  readonly deploymentMode: () => string;
 }
 
 /** Single questions to models, forwarded. */
 export class InferServiceImpl implements ServiceImpl<typeof InferService> {
   readonly #chat: Client<typeof ChatService>;
   readonly #models: Client<typeof ModelService>;
+  readonly #deploymentMode: () => string;
 
-  constructor({ chat, models }: InferServiceOptions) {
+  constructor({ chat, models, deploymentMode }: InferServiceOptions) {
     this.#chat = chat;
     this.#models = models;
+    this.#deploymentMode = deploymentMode;
   }
 
   async infer(req: InferRequest, context: HandlerContext) {
-    const answer = await this.#chat.chat(toChat(req, context), callOptions(context));
+    const answer = await this.#chat.chat(this.#toChat(req, context), callOptions(context));
     const { message, finishReason, usage, route } = answer;
     return {
       text: message?.content ?? "",
@@ -39,7 +43,7 @@ export class InferServiceImpl implements ServiceImpl<typeof InferService> {
   }
 
   async *streamInfer(req: StreamInferRequest, context: HandlerContext) {
-    const request = { request: toChat(req, context) };
+    const request = { request: this.#toChat(req, context) };
     for await (const { delta } of this.#chat.streamChat(request, callOptions(context))) {
       if (delta !== undefined) yield { delta };
     }
@@ -49,15 +53,16 @@ export class InferServiceImpl implements ServiceImpl<typeof InferService> {
     const { models, providers } = await this.#models.listModels({}, callOptions(context));
     return { models, providers };
   }
-}
 
-function toChat(req: InferRequest | StreamInferRequest, context: HandlerContext) {
-  const { model, input, params, policyOverride } = req;
-  return {
-    model,
-    messages: [{ role: "user", content: input }],
-    ...(params && { params }),
-    ...(policyOverride && { policyOverride }),
-    jobId: context.values.get(kPrincipal).jobId,
-  };
+  #toChat(req: InferRequest | StreamInferRequest, context: HandlerContext) {
+    const { model, input, params, policyOverride } = req;
+    return {
+      model,
+      messages: [{ role: "user", content: input }],
+      ...(params && { params }),
+      ...(policyOverride && { policyOverride }),
+      jobId: context.values.get(kPrincipal).jobId,
+      deploymentMode: this.#deploymentMode(),
+    };
+  }
 }

@@ -9,9 +9,11 @@ import {
   JobStatus,
 } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { DevmeshError, notFound } from "@devmesh/mesh/errors";
+import type { Features } from "@devmesh/mesh/interceptors";
 import type { Ids } from "@devmesh/mesh/runtime";
 import type { Agents } from "../agents/agents.ts";
 import type { BlobStore } from "../blobs/blob-store.ts";
+import { requireModules } from "./job-modules.ts";
 import type { JobStore, ListQuery } from "./job-store.ts";
 
 /** How long an idempotency key answers its job: seven days. */
@@ -26,6 +28,8 @@ export interface JobsOptions {
   readonly blobs: BlobStore;
   readonly agents: Agents;
   readonly ids: Ids;
+  /** Which modules are on. Default: all. */
+  readonly features?: Features;
 }
 
 /** A call that makes a job. */
@@ -48,12 +52,14 @@ export class Jobs {
   readonly #blobs: BlobStore;
   readonly #agents: Agents;
   readonly #ids: Ids;
+  readonly #features: Features;
 
-  constructor({ store, blobs, agents, ids }: JobsOptions) {
+  constructor({ store, blobs, agents, ids, features = () => true }: JobsOptions) {
     this.#store = store;
     this.#blobs = blobs;
     this.#agents = agents;
     this.#ids = ids;
+    this.#features = features;
   }
 
   /**
@@ -96,6 +102,7 @@ export class Jobs {
 
   async #accept({ owner, spec, idempotencyKey }: CreateInput, retryOf: string): Promise<Accepted> {
     const complete = withDefaults(spec);
+    requireModules(complete, this.#features);
     await this.#requireWorkspace(complete);
     await this.#agents.requireIsolation(complete.isolation);
     const { maxAttempts } = complete;

@@ -1,11 +1,17 @@
 /** The handlers of `devmesh.api.v1.SystemService`. */
 import { type Timestamp, timestampFromMs } from "@bufbuild/protobuf/wkt";
-import type { ServiceImpl } from "@connectrpc/connect";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { AgentStatus } from "@devmesh/gen/devmesh/api/v1/agent_pb";
-import type { SystemService } from "@devmesh/gen/devmesh/api/v1/system_service_pb";
-import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
+import type {
+  SystemService,
+  UpdateSettingsRequest,
+} from "@devmesh/gen/devmesh/api/v1/system_service_pb";
+import { kSubject } from "@devmesh/mesh/context";
+import { DevmeshError, invalidField, toDevmeshError } from "@devmesh/mesh/errors";
 import type { ReadinessCheck } from "@devmesh/mesh/server";
 import type { Agents } from "../agents/agents.ts";
+import type { HotSettings } from "../settings/settings.ts";
+import { touched } from "../settings/settings-rules.ts";
 
 /** How long one part may take to answer. */
 const tryTimeoutMs = 2_000;
@@ -14,7 +20,7 @@ const tryTimeoutMs = 2_000;
 export interface SystemServiceOptions {
   readonly version: string;
   readonly startedAtMs: number;
-  readonly features: Readonly<Record<string, boolean>>;
+  readonly settings: Pick<HotSettings, "current" | "version" | "update">;
   /** The parts that are tried, each by a real call. */
   readonly parts: readonly ReadinessCheck[];
   readonly agents: Agents;
@@ -24,14 +30,14 @@ export interface SystemServiceOptions {
 export class SystemServiceImpl implements ServiceImpl<typeof SystemService> {
   readonly #version: string;
   readonly #startTime: Timestamp;
-  readonly #features: Readonly<Record<string, boolean>>;
+  readonly #settings: SystemServiceOptions["settings"];
   readonly #parts: readonly ReadinessCheck[];
   readonly #agents: Agents;
 
-  constructor({ version, startedAtMs, features, parts, agents }: SystemServiceOptions) {
+  constructor({ version, startedAtMs, settings, parts, agents }: SystemServiceOptions) {
     this.#version = version;
     this.#startTime = timestampFromMs(startedAtMs);
-    this.#features = features;
+    this.#settings = settings;
     this.#parts = parts;
     this.#agents = agents;
   }
@@ -42,7 +48,7 @@ export class SystemServiceImpl implements ServiceImpl<typeof SystemService> {
       version: this.#version,
       startTime: this.#startTime,
       parts: await Promise.all(checks.map(tryPart)),
-      features: { ...this.#features },
+      features: { ...this.#settings.current.features },
     };
   }
 
@@ -59,12 +65,18 @@ export class SystemServiceImpl implements ServiceImpl<typeof SystemService> {
     return `${alive.length} alive, room for ${room} more jobs`;
   }
 
-  async getSettings(): Promise<never> {
-    throw new DevmeshError("UNIMPLEMENTED", "not served yet");
+  getSettings() {
+    const { current, version } = this.#settings;
+    return { settings: current, version: BigInt(version) };
   }
 
-  async updateSettings(): Promise<never> {
-    throw new DevmeshError("UNIMPLEMENTED", "not served yet");
+  async updateSettings(req: UpdateSettingsRequest, { values }: HandlerContext) {
+    const { settings, reset, expectedVersion } = req;
+    if (settings === undefined) throw invalidField("settings", "is missing");
+    const change = { settings, reset };
+    values.get(kSubject).resource = touched(change).join(",");
+    await this.#settings.update(change, Number(expectedVersion));
+    return this.getSettings();
   }
 }
 

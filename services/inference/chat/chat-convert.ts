@@ -11,7 +11,12 @@ import type {
 import type { ChatRequest } from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";
 import { invalidField } from "@devmesh/mesh/errors";
 import type { ChatInput, ChatMessage, ToolCall, Usage } from "../providers/provider.ts";
-import { noOverride, type PolicyOverride, policyModes } from "../routing/policy.ts";
+import {
+  noOverride,
+  type PolicyMode,
+  type PolicyOverride,
+  policyModes,
+} from "../routing/policy.ts";
 import type { RoutedPiece, RouteReceipt } from "../routing/route.ts";
 
 /** The conversation of a request; `model` is as the caller named it. */
@@ -36,12 +41,16 @@ export function toChatInput(request: ChatRequest): ChatInput {
 /** Where a request may be answered. */
 export function toOverride(override: PolicyOverridePb | undefined): PolicyOverride {
   if (override === undefined) return noOverride;
-  if (override.mode === "") return { mode: "", provider: override.provider };
-  const mode = policyModes.find((known) => known === override.mode);
-  if (mode === undefined) {
-    throw invalidField("policy_override.mode", `wants one of ${policyModes.join(", ")}`);
-  }
+  const mode = toMode("policy_override.mode", override.mode) ?? "";
   return { mode, provider: override.provider };
+}
+
+/** A mode by its word; undefined for none. */
+export function toMode(field: string, word: string): PolicyMode | undefined {
+  if (word === "") return undefined;
+  const mode = policyModes.find((known) => known === word);
+  if (mode === undefined) throw invalidField(field, `wants one of ${policyModes.join(", ")}`);
+  return mode;
 }
 
 /** A piece of the answer as it travels. */

@@ -20,6 +20,7 @@ import {
   fromToolCall,
   fromUsage,
   toChatInput,
+  toMode,
   toOverride,
 } from "./chat-convert.ts";
 
@@ -66,6 +67,7 @@ export class ChatServiceImpl implements ServiceImpl<typeof ChatService> {
     const input = toChatInput(request);
     const override = toOverride(request.policyOverride);
     const caller = callerOf(context.values, this.#logger, request.jobId);
-    return this.#router.chat({ input, override, caller }, context.signal);
+    const deploymentMode = toMode("deployment_mode", request.deploymentMode);
+    return this.#router.chat({ input, override, deploymentMode, caller }, context.signal);
   }
 }

@@ -2,7 +2,7 @@
 import { DevmeshError, type Reason } from "@devmesh/mesh/errors";
 import type { Logger } from "@devmesh/mesh/log";
 import type { ChatInput, ChatPiece, Embeddings, EmbedInput } from "../providers/provider.ts";
-import type { PolicyOverride } from "./policy.ts";
+import type { PolicyMode, PolicyOverride } from "./policy.ts";
 import type { Candidate } from "./registry.ts";
 
 /** On whose behalf a call is made. */
@@ -19,6 +19,8 @@ export interface Caller {
 export interface RoutedChat {
   readonly input: ChatInput;
   readonly override: PolicyOverride;
+  /** The deployment's mode as it holds now. Absent: the one of the start. */
+  readonly deploymentMode?: PolicyMode | undefined;
   readonly caller: Caller;
 }
 

@@ -69,7 +69,8 @@ export class Router {
     const attempts: RouteAttempt[] = [];
     let failure: DevmeshError | undefined;
     try {
-      const effective = narrowed(policy, request.override);
+      const server = { ...policy, mode: request.deploymentMode ?? policy.mode };
+      const effective = narrowed(server, request.override);
       const candidates = await registry.candidates(request.input.model, "chat", effective);
       for (const candidate of candidates) {
         throwIfCancelled(signal);

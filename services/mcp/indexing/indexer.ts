@@ -89,7 +89,6 @@ export class Indexer implements IndexState {
   }
 
   async #run(): Promise<void> {
-    const { logger } = this.#options;
     const { signal } = this.#ending;
     while (!signal.aborted) {
       let waitMs = 0;
@@ -103,11 +102,19 @@ export class Indexer implements IndexState {
         this.#problem = `${reason}: ${message}`;
         waitMs = Math.min(firstRetryMs * 2 ** this.#failures, sweepMs);
         this.#failures += 1;
-        if (this.#failures === 1) logger.warn({ err: error, waitMs }, "cannot embed; trying later");
+        if (this.#failures === 1) this.#tell(error, waitMs);
       }
       if (waitMs > 0 && (await this.#doorbell.rest(waitMs, signal)) === "time") this.#sweep();
     }
     this.#doorbell.end();
+  }
+
+  /** Having no model is the operator's choice: one line says what follows from it. */
+  #tell(error: unknown, waitMs: number): void {
+    const { logger } = this.#options;
+    const { reason } = toDevmeshError(error);
+    if (noModel.has(reason)) logger.warn({ reason }, "no embedding model: searching by keyword");
+    else logger.warn({ err: error, waitMs }, "cannot embed; trying later");
   }
 
   /** Chunks that were passed over, and an index that lost its thread, get another look. */

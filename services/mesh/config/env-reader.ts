@@ -4,6 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { DevmeshError } from "../errors/index.ts";
+import { redact } from "../log/redact.ts";
 
 /** Where the values come from. */
 export type Env = Readonly<Record<string, string | undefined>>;
@@ -125,7 +126,7 @@ export class EnvReader {
     if (this.#mistakes.length === 0) return;
     throw new DevmeshError(
       "CONFIG_INVALID",
-      `the configuration has mistakes:\n  ${this.#mistakes.join("\n  ")}`,
+      `the configuration has mistakes:\n  ${this.#mistakes.map(redact).join("\n  ")}`,
       {
         metadata: { mistakes: String(this.#mistakes.length) },
       },
@@ -163,6 +164,8 @@ export class EnvReader {
 
 /** Shows of a broken URL its scheme and what follows the credentials, without the query. */
 function withoutPassword(url: string): string {
+  // What is no address at all may be anything, a connection string with its password too.
+  if (!/^[a-z][a-z0-9+.-]*:/i.test(url)) return "…";
   const [address = "", ...query] = url.split("?");
   const scheme = /^[a-z][a-z0-9+.-]*:\/\//i.exec(address)?.[0] ?? "";
   // Such a question mark may be one of the password.

@@ -1,2 +1,3 @@
+export { type ConnectionBoundsConfig, readConnectionBounds } from "./connection-bounds.ts";
 export { type Env, EnvReader } from "./env-reader.ts";
 export { readServingConfig, type ServingConfig } from "./serving-config.ts";

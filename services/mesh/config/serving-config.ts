@@ -1,4 +1,5 @@
 /** The configuration that every service behind the public door has alike. */
+import { type ConnectionBoundsConfig, readConnectionBounds } from "./connection-bounds.ts";
 import type { Env } from "./env-reader.ts";
 import { EnvReader } from "./env-reader.ts";
 
@@ -13,6 +14,7 @@ export interface ServingConfig {
   readonly serviceToken: string | undefined;
   /** `REQUEST_TIMEOUT_MS`. Default: 120,000 ms. */
   readonly requestTimeoutMs: number;
+  readonly bounds: ConnectionBoundsConfig;
 }
 
 /** Reads it. Throws CONFIG_INVALID with every mistake in it. */
@@ -25,6 +27,7 @@ export function readServingConfig(env: Env, prefix: string, defaultPort: number)
     logLevel: reader.oneOf("LOG_LEVEL", levels, "info"),
     serviceToken: reader.secret("DEVMESH_SERVICE_TOKEN"),
     requestTimeoutMs: reader.integer("REQUEST_TIMEOUT_MS", 120_000, { min: 1, max: 3_600_000 }),
+    bounds: readConnectionBounds(reader),
   };
   reader.finish();
   return config;

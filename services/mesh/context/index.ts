@@ -1,6 +1,7 @@
 export {
   anonymous,
   inProcessPeer,
+  kCaller,
   kLogger,
   kPeer,
   kPrincipal,
@@ -9,3 +10,4 @@ export {
   type Peer,
   type Principal,
 } from "./keys.ts";
+export { isProxied } from "./proxies.ts";

@@ -36,6 +36,14 @@ export const kPrincipal: ContextKey<Principal> = createContextKey(anonymous, {
   description: "principal",
 });
 
+/**
+ * What came of asking who calls, where a way in has asked before it read the
+ * body. Undefined: nobody has asked yet.
+ */
+export const kCaller: ContextKey<Promise<Principal> | undefined> = createContextKey<
+  Promise<Principal> | undefined
+>(undefined, { description: "caller" });
+
 /** Where this call comes from. */
 export const kPeer: ContextKey<Peer> = createContextKey(inProcessPeer, { description: "peer" });
 

@@ -86,3 +86,9 @@ export function tooNew(store: string, found: number, supported: number): Devmesh
     { metadata: { found: String(found), supported: String(supported) } },
   );
 }
+
+/** A migration that the database refuses: a defect of devmesh, or of a schema that somebody changed. */
+export function migrationFailed(store: string, { name }: Migration, cause: unknown): DevmeshError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new DevmeshError("INTERNAL", `${store}: migration ${name} failed: ${why}`);
+}

@@ -1,7 +1,12 @@
 /** Opens Postgres pools the one way devmesh uses them, and migrates a schema. */
 import { DatabaseError, Pool, type PoolClient } from "pg";
 import { DevmeshError } from "../errors/index.ts";
-import { type AppliedMigration, type Migration, pendingMigrations } from "./migrations.ts";
+import {
+  type AppliedMigration,
+  type Migration,
+  migrationFailed,
+  pendingMigrations,
+} from "./migrations.ts";
 
 /** Which database, and the schema it shall have. */
 export interface PostgresOptions {
@@ -35,7 +40,8 @@ const migrationLock = 0x6d657368;
 
 /**
  * Connects and brings the schema up to date, one process at a time. Throws
- * STORE_TOO_NEW, or UNAVAILABLE if the server cannot be reached.
+ * STORE_TOO_NEW, UNAVAILABLE if the server cannot be reached or lets nobody
+ * in, or INTERNAL that names a migration which it refuses.
  */
 export async function openPostgres(options: PostgresOptions): Promise<Pool> {
   const { schema, migrations, beforeMigration } = options;
@@ -50,7 +56,7 @@ export async function openPostgres(options: PostgresOptions): Promise<Pool> {
     await pool.end();
     if (cause instanceof DevmeshError) throw cause;
     const why = cause instanceof DatabaseError ? ` (it says: ${cause.message})` : "";
-    const text = `cannot reach or migrate the Postgres of STORAGE_URL${why}`;
+    const text = `cannot reach the Postgres of STORAGE_URL${why}`;
     throw new DevmeshError("UNAVAILABLE", text, { cause });
   }
   return pool;
@@ -93,6 +99,12 @@ export async function withTransaction<T>(
   }
 }
 
+/** True if the server read the statement and refused it: trying again changes nothing. */
+function isRefusal(error: unknown): boolean {
+  // 08 connection, 40 rolled back, 53 resources, 57P shut down: these pass.
+  return error instanceof DatabaseError && !/^(08|40|53|57P)/.test(error.code ?? "");
+}
+
 /**
  * Brings a schema up to date in the transaction of a connection, one process
  * at a time. `before` is called ahead of the first migration of a schema that
@@ -124,7 +136,12 @@ export async function migratePostgres(
   // Stores of the first versions have no readers. Not before: it would keep `before` waiting.
   await client.query("ALTER TABLE schema_migrations ADD COLUMN IF NOT EXISTS reader integer");
   for (const migration of pending) {
-    await client.query(migration.sql);
+    try {
+      await client.query(migration.sql);
+    } catch (cause) {
+      if (isRefusal(cause)) throw migrationFailed(`schema ${schema}`, migration, cause);
+      throw cause;
+    }
     await client.query(
       "INSERT INTO schema_migrations (version, name, checksum, reader) VALUES ($1, $2, $3, $4)",
       [migration.version, migration.name, migration.checksum, migration.reader],

@@ -3,7 +3,12 @@ import { chmodSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { DevmeshError } from "../errors/index.ts";
-import { type AppliedMigration, type Migration, pendingMigrations } from "./migrations.ts";
+import {
+  type AppliedMigration,
+  type Migration,
+  migrationFailed,
+  pendingMigrations,
+} from "./migrations.ts";
 import { keepSqliteCopy } from "./sqlite-copy.ts";
 
 /** Which file, and the schema it shall have. */
@@ -53,8 +58,12 @@ export function inTransaction<T>(db: DatabaseSync, work: () => T): T {
     db.exec("COMMIT");
     return result;
   } catch (error) {
-    // On some failures (a full disk) SQLite has rolled back by itself.
-    if (db.isTransaction) db.exec("ROLLBACK");
+    try {
+      // On some failures (a full disk) SQLite has rolled back by itself.
+      if (db.isTransaction) db.exec("ROLLBACK");
+    } catch {
+      // Why the work failed says more than why it cannot be undone; SQLite undoes it at the close.
+    }
     throw error;
   }
 }
@@ -74,7 +83,11 @@ function migrate(db: DatabaseSync, path: string, known: readonly Migration[]): v
       "INSERT INTO schema_migrations (version, name, checksum, reader) VALUES (?1, ?2, ?3, ?4)",
     );
     for (const migration of pendingMigrations(path, known, appliedTo(db))) {
-      db.exec(migration.sql);
+      try {
+        db.exec(migration.sql);
+      } catch (cause) {
+        throw migrationFailed(path, migration, cause);
+      }
       insert.run(migration.version, migration.name, migration.checksum, migration.reader);
     }
   });

@@ -7,6 +7,7 @@ import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { ConnectError } from "@connectrpc/connect";
 import { ViolationsSchema } from "@devmesh/gen/buf/validate/validate_pb";
 import { ErrorInfoSchema, RetryInfoSchema } from "@devmesh/gen/google/rpc/error_details_pb";
+import { redact } from "../log/redact.ts";
 import { DevmeshError } from "./devmesh-error.ts";
 import { codeOf, isReason, reasonOfCode } from "./reasons.ts";
 import { unreadRequest } from "./unread-requests.ts";
@@ -21,13 +22,14 @@ export function toConnectError(error: unknown): ConnectError {
   const details: ConnectError["details"] = [
     {
       desc: ErrorInfoSchema,
-      value: { reason: known.reason, domain: errorDomain, metadata: { ...known.metadata } },
+      value: { reason: known.reason, domain: errorDomain, metadata: redacted(known.metadata) },
     },
   ];
   if (known.retryAfterMs !== undefined) {
     details.push({ desc: RetryInfoSchema, value: { retryDelay: toDuration(known.retryAfterMs) } });
   }
-  const wire = new ConnectError(known.message, codeOf(known.reason), undefined, undefined, error);
+  const text = redact(known.message);
+  const wire = new ConnectError(text, codeOf(known.reason), undefined, undefined, error);
   wire.details = details;
   return wire;
 }
@@ -87,6 +89,11 @@ function fromConnectError(error: ConnectError): DevmeshError {
   // Connect wraps whatever was thrown, text and all.
   if (error.cause !== undefined && reason === "INTERNAL") return internal(error);
   return new DevmeshError(reason, error.rawMessage, { cause: error });
+}
+
+/** A caller may have put a secret where an id belongs: nobody is told it again. */
+function redacted(metadata: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(metadata).map(([key, value]) => [key, redact(value)]));
 }
 
 function toDuration(ms: number) {

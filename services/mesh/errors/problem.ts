@@ -1,4 +1,5 @@
 /** The REST form of an error: an RFC 9457 problem document. */
+import { redact } from "../log/redact.ts";
 import type { DevmeshError } from "./devmesh-error.ts";
 import { isRetryable, statusOf } from "./reasons.ts";
 
@@ -23,7 +24,7 @@ export function toProblem(error: DevmeshError, requestId: string): Problem {
     type: `https://devmesh.dev/errors#${error.reason}`,
     title: error.reason.toLowerCase().replaceAll("_", " "),
     status: statusOf(error.reason),
-    detail: error.message,
+    detail: redact(error.message),
     reason: error.reason,
     metadata: error.metadata,
     requestId,

@@ -36,6 +36,7 @@ const table: Record<Reason, ReasonRow> = {
   ORIGIN_REFUSED: row(Code.PermissionDenied, 403),
   NOT_FOUND: row(Code.NotFound, 404),
   NO_SUCH_ROUTE: row(Code.Unimplemented, 404),
+  METHOD_NOT_ALLOWED: row(Code.Unimplemented, 405),
   ALREADY_EXISTS: row(Code.AlreadyExists, 409),
   KEY_REUSED: row(Code.AlreadyExists, 409),
   WRONG_STATE: row(Code.FailedPrecondition, 409),

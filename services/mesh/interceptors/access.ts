@@ -7,7 +7,7 @@ import type {
   UnaryResponse,
 } from "@connectrpc/connect";
 import { type Access, access } from "@devmesh/gen/devmesh/options/v1/access_pb";
-import { kPeer, kPrincipal, type Peer, type Principal } from "../context/index.ts";
+import { kCaller, kPeer, kPrincipal, type Peer, type Principal } from "../context/index.ts";
 import { DevmeshError } from "../errors/index.ts";
 import { tapStream, untilAborted } from "../runtime/index.ts";
 
@@ -49,6 +49,15 @@ export function accessOf(method: DescMethod): Access | undefined {
 
 const rules = new WeakMap<DescMethod, Access | null>();
 
+/** How much of a body is read of callers whom nobody knows, in bytes. */
+const openBodyBytes = 64 * 1024;
+
+/** The largest body taken for a method: anybody may call the open ones, so these take little. */
+export function bodyLimit(method: DescMethod, maxBytes: number): number {
+  const isOpen = accessOf(method)?.public ?? true;
+  return isOpen ? Math.min(openBodyBytes, maxBytes) : maxBytes;
+}
+
 /**
  * Sets `kPrincipal`; refuses callers without the method's scope. A stream ends
  * when the credentials of its caller do.
@@ -57,7 +66,8 @@ export function accessInterceptor(authenticator: Authenticator): Interceptor {
   return (next) => async (req) => {
     const rule = accessOf(req.method);
     if (rule === undefined) return next(req);
-    const found = authenticator.authenticate(req.header, req.contextValues.get(kPeer));
+    const { contextValues: values, header } = req;
+    const found = values.get(kCaller) ?? authenticator.authenticate(header, values.get(kPeer));
     const principal = found instanceof Promise ? await found : found;
     req.contextValues.set(kPrincipal, principal);
     if (!rule.public) requireScope(principal, rule.scope);

@@ -5,7 +5,7 @@
 import type { Interceptor } from "@connectrpc/connect";
 import { kLogger, kPrincipal, kRequestId, kSubject } from "../context/index.ts";
 import { DevmeshError, toConnectError, toDevmeshError } from "../errors/index.ts";
-import type { Logger } from "../log/index.ts";
+import { type Logger, redact } from "../log/index.ts";
 import { type Clock, type Ids, tapStream } from "../runtime/index.ts";
 import { accessOf } from "./access.ts";
 
@@ -58,7 +58,7 @@ export function observeInterceptor({ logger, clock, ids, audit }: ObserveOptions
         logCall(logger, failure, resource === "" ? facts : { ...facts, resource });
       }
       if (audit !== undefined && rule !== undefined && rule.audit !== "") {
-        const { resource } = subject;
+        const resource = redact(subject.resource);
         const entry = { actor, action: rule.audit, resource, outcome, correlationId: requestId };
         try {
           await audit({ timeMs: clock.now(), ...entry });

@@ -27,7 +27,7 @@ export function createLogger({ service, level = "info", destination }: LoggerOpt
       timestamp: () => stdTimeFunctions.isoTime().replace('"time"', '"ts"'),
       formatters: {
         level: (label) => ({ level: label }),
-        log: (facts) => redactFields(plainErrors(facts)) as Record<string, unknown>,
+        log: (facts) => redactFields(facts, pino.stdSerializers.err) as Record<string, unknown>,
       },
       hooks: { streamWrite: redactLine },
     },
@@ -35,17 +35,7 @@ export function createLogger({ service, level = "info", destination }: LoggerOpt
   );
 }
 
-/** Errors become plain objects first: message, stack and causes are not enumerable. */
-function plainErrors(facts: object): object {
-  return Object.fromEntries(
-    Object.entries(facts).map(([name, value]) => [
-      name,
-      value instanceof Error ? pino.stdSerializers.err(value) : value,
-    ]),
-  );
-}
-
 /** A logger that says nothing: for unit tests. */
 export function silentLogger(): Logger {
-  return pino({ level: "silent" });
+  return pino({ level: "silent" }, { write: () => {} });
 }

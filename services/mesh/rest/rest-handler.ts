@@ -3,7 +3,9 @@ import { type Message, toJson } from "@bufbuild/protobuf";
 import { createContextValues } from "@connectrpc/connect";
 import { kPeer } from "../context/index.ts";
 import { DevmeshError } from "../errors/index.ts";
-import type { HttpExchange, HttpHandler } from "../server/http-exchange.ts";
+import { bodyLimit } from "../interceptors/access.ts";
+import { UnreadMessage } from "../interceptors/unread-message.ts";
+import { type HttpExchange, type HttpHandler, methodNotAllowed } from "../server/http-exchange.ts";
 import type { BoundMethod, CallInit } from "../server/methods.ts";
 import { messageOfRequest } from "./message-of-request.ts";
 import { type RestRoute, restRoutes } from "./routes.ts";
@@ -30,31 +32,33 @@ export function createRestHandler(options: RestOptions): HttpHandler {
     const verb = exchange.verb === "HEAD" ? "GET" : exchange.verb;
     const matching = here.filter(({ route }) => route.verb === verb);
     if (matching.length === 0) {
-      const allowed = [...new Set(here.map(({ route }) => route.verb))].join(", ");
-      throw new DevmeshError("NO_SUCH_ROUTE", `${exchange.url.pathname} takes ${allowed}`);
+      throw methodNotAllowed(
+        exchange.url.pathname,
+        here.map(({ route }) => route.verb),
+      );
     }
     const wantsStream = exchange.header("accept").includes("text/event-stream");
     const chosen = matching.find(({ route }) => route.streams === wantsStream) ?? matching[0];
     if (chosen === undefined) return false;
     const { route, variables } = chosen;
-    const body = route.body === "" ? new Uint8Array() : await exchange.body(maxBodyBytes);
     const query = exchange.url.searchParams;
-    if (route.streams && exchange.header("last-event-id") !== "") {
-      query.set("from", String(resumeFrom(exchange.header("last-event-id"))));
-    }
-    const message = messageOfRequest(route, { variables, query, body });
-    if (route.streams) await answerStream(route, message, exchange, shutdown);
-    else await answerUnary(route, message, exchange);
+    // The body is read when the caller is known.
+    const read = async () => {
+      const limit = bodyLimit(route.method.desc, maxBodyBytes);
+      const body = route.body === "" ? new Uint8Array() : await exchange.body(limit);
+      return messageOfRequest(route, { variables, query, body });
+    };
+    if (route.streams) await answerStream(route, read, exchange, shutdown);
+    else await answerUnary(route, read, exchange);
     return true;
   };
 }
 
-async function answerUnary(
-  route: RestRoute,
-  message: Message,
-  exchange: HttpExchange,
-): Promise<void> {
-  const res = await route.method.unary(message, initOf(exchange));
+/** Makes the request's message. */
+type Read = () => Promise<Message>;
+
+async function answerUnary(route: RestRoute, read: Read, exchange: HttpExchange): Promise<void> {
+  const res = await route.method.unary(new UnreadMessage(read), initOf(exchange));
   for (const [key, value] of res.header) exchange.res.setHeader(key, value);
   exchange.json(200, toJson(route.method.desc.output, res.message));
 }
@@ -66,13 +70,13 @@ async function answerUnary(
  */
 async function answerStream(
   route: RestRoute,
-  message: Message,
+  read: Read,
   exchange: HttpExchange,
   shutdown: AbortSignal,
 ): Promise<void> {
   const signal = AbortSignal.any([exchange.signal, shutdown]);
   const init = { ...initOf(exchange), signal };
-  const res = await route.method.stream(once(message), init);
+  const res = await route.method.stream(requestOf(exchange, read), init);
   const messages = res.message[Symbol.asyncIterator]();
   // The first message comes before the head, so that a refusal has its status.
   let next = await messages.next();
@@ -109,8 +113,13 @@ function initOf(exchange: HttpExchange): CallInit {
   };
 }
 
-async function* once(message: Message) {
-  yield message;
+/** The one message of a stream's request; a browser that comes back says where it was. */
+async function* requestOf(exchange: HttpExchange, read: Read) {
+  const lastEventId = exchange.header("last-event-id");
+  if (lastEventId !== "") {
+    exchange.url.searchParams.set("from", String(resumeFrom(lastEventId)));
+  }
+  yield await read();
 }
 
 function seqOf(message: Message): number | undefined {

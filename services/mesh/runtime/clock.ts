@@ -8,6 +8,9 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
+/** A timer of Node that is set for longer rings at once. */
+const longestTimerMs = 2 ** 31 - 1;
+
 /** The machine's clock. */
 export class SystemClock implements Clock {
   now(): number {
@@ -17,14 +20,22 @@ export class SystemClock implements Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
+      let timer: NodeJS.Timeout;
       const onAbort = () => {
         clearTimeout(timer);
         reject(signal?.reason);
       };
-      const timer = setTimeout(() => {
-        signal?.removeEventListener("abort", onAbort);
-        resolve();
-      }, ms);
+      const wait = (leftMs: number) => {
+        timer = setTimeout(
+          () => {
+            if (leftMs > longestTimerMs) return wait(leftMs - longestTimerMs);
+            signal?.removeEventListener("abort", onAbort);
+            resolve();
+          },
+          Math.min(leftMs, longestTimerMs),
+        );
+      };
+      wait(ms);
       signal?.addEventListener("abort", onAbort, { once: true });
     });
   }

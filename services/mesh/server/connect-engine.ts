@@ -2,7 +2,9 @@
  * Serves contracts by Connect, gRPC and gRPC-Web on Node's own HTTP servers:
  * the engine of the public port, and of HTTP/1.1 everywhere.
  */
+
 import { constants, type ServerHttp2Stream } from "node:http2";
+import type { DescMethod } from "@bufbuild/protobuf";
 import {
   type ConnectRouterOptions,
   createConnectRouter,
@@ -17,7 +19,10 @@ import {
 } from "@connectrpc/connect-node";
 import { kPeer } from "../context/index.ts";
 import { invalidField } from "../errors/index.ts";
+import { bodyLimit } from "../interceptors/access.ts";
 import type { Logger } from "../log/index.ts";
+import type { Admit } from "./admission.ts";
+import { withoutBody } from "./empty-request.ts";
 import {
   HttpExchange,
   type HttpRequest,
@@ -25,6 +30,7 @@ import {
   peerOf,
   toHeaders,
 } from "./http-exchange.ts";
+import { cutLateBody } from "./late-body.ts";
 import { keepJson, withReason } from "./refused-requests.ts";
 import type { ServiceRegistration } from "./service.ts";
 import { StallTimer } from "./stall-timer.ts";
@@ -36,31 +42,57 @@ export interface ConnectEngineOptions extends Pick<ConnectRouterOptions, "interc
   readonly maxMessageBytes: number;
   /** How long a reader may take nothing of an answer until its call is cut, in milliseconds. */
   readonly stallTimeoutMs: number;
+  /** How long a body may take that is not a stream's. */
+  readonly bodyTimeoutMs: number;
+  /** Asked before a body is read. */
+  readonly admit: Admit;
   readonly logger: Logger;
 }
+
+/** A refused caller may finish sending what is on its way; then it is cut off. */
+const refusedBodyTimeoutMs = 5_000;
+
+/** Methods whose bodies are as long as the call. */
+const clientStreaming: ReadonlySet<DescMethod["methodKind"]> = new Set([
+  "client_streaming",
+  "bidi_streaming",
+]);
 
 /** Answers a request if it is a call of one of the services; false if it is not. */
 export type ConnectEngine = (req: HttpRequest, res: HttpResponse) => boolean;
 
 /** Makes the engine; it is told of requests by the HTTP servers. */
 export function createConnectEngine(options: ConnectEngineOptions): ConnectEngine {
-  const { services, maxMessageBytes, stallTimeoutMs, logger, interceptors = [] } = options;
-  const router = createConnectRouter({
-    interceptors,
-    // A misspelt field or enum word must not silently mean its default.
-    jsonOptions: { ignoreUnknownFields: false },
-    acceptCompression: [compressionGzip, compressionBrotli],
-    readMaxBytes: maxMessageBytes,
-    writeMaxBytes: 64 * 1024 * 1024,
-  });
-  for (const service of services) service.register(router);
-  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  const { services, maxMessageBytes, stallTimeoutMs, bodyTimeoutMs, admit, logger } = options;
+  const { interceptors = [] } = options;
+  const handlersOf = (readMaxBytes: number) => {
+    const router = createConnectRouter({
+      interceptors,
+      // A misspelt field or enum word must not silently mean its default.
+      jsonOptions: { ignoreUnknownFields: false },
+      acceptCompression: [compressionGzip, compressionBrotli],
+      readMaxBytes,
+      writeMaxBytes: 64 * 1024 * 1024,
+    });
+    for (const service of services) service.register(router);
+    return router.handlers.filter(({ method }) => {
+      return bodyLimit(method, maxMessageBytes) === readMaxBytes;
+    });
+  };
+  const limits = services.flatMap(({ desc }) =>
+    desc.methods.map((method) => bodyLimit(method, maxMessageBytes)),
+  );
+  const handlers = new Map(
+    [...new Set(limits)].flatMap(handlersOf).map((handler) => [handler.requestPath, handler]),
+  );
   return (req, res) => {
     const handler = handlers.get(req.url?.split("?", 1)[0] ?? "");
     if (handler === undefined) return false;
     const nodeReq = req as Parameters<typeof universalRequestFromNodeRequest>[0];
     const nodeRes = res as Parameters<typeof universalResponseToNodeResponse>[1];
-    const values = createContextValues().set(kPeer, peerOf(req, toHeaders(req)));
+    const header = toHeaders(req);
+    const values = createContextValues().set(kPeer, peerOf(req, header));
+    // Made at once, so that it hears of a caller that leaves; its body is read on demand.
     let request: UniversalServerRequest;
     try {
       request = universalRequestFromNodeRequest(nodeReq, nodeRes, undefined, values);
@@ -70,9 +102,19 @@ export function createConnectEngine(options: ConnectEngineOptions): ConnectEngin
       return true;
     }
     if ("stream" in req) endUploadAfter(req.stream);
-    const kept = keepJson(request);
-    handler(kept.request)
-      .then((answer) => withReason(answer, handler.method.input, kept))
+    const { method } = handler;
+    const isClientStreaming = clientStreaming.has(method.methodKind);
+    // Node bounds the bodies of HTTP/1.1.
+    if (req.httpVersionMajor !== 1 && !isClientStreaming) cutLateBody(req, bodyTimeoutMs);
+    const answered = admit(method, header, values).then((admitted) => {
+      if (!admitted) {
+        cutLateBody(req, refusedBodyTimeoutMs);
+        return handler(withoutBody(request));
+      }
+      const kept = keepJson(request);
+      return handler(kept.request).then((answer) => withReason(answer, method.input, kept));
+    });
+    answered
       .then((answer) =>
         universalResponseToNodeResponse(bounded(answer, res, stallTimeoutMs), nodeRes),
       )

@@ -12,8 +12,9 @@ import {
   type ServerUnaryCall,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { kPeer, type Peer } from "../context/index.ts";
+import { isProxied, kPeer, type Peer } from "../context/index.ts";
 import { DevmeshError } from "../errors/index.ts";
+import { UnreadMessage } from "../interceptors/unread-message.ts";
 import { mapStream } from "../runtime/index.ts";
 import type { CallHeaders } from "../transport/call-headers.ts";
 import { toGrpcStatus } from "../transport/grpc-status.ts";
@@ -90,7 +91,7 @@ function unaryHandler(method: BoundMethod): handleUnaryCall<Buffer, Message> {
     const onCancel = () => abort.abort(reasonOfEnd(call));
     call.once("cancelled", onCancel);
     try {
-      const message = deserialize(method.desc.input, call.request);
+      const message = new UnreadMessage(() => deserialize(method.desc.input, call.request));
       const res = await method.unary(message, initOf(call, method.path, abort));
       // grpc-js calls the end of every call "cancelled".
       call.removeListener("cancelled", onCancel);
@@ -194,7 +195,7 @@ class CallPeer implements Peer {
   }
 
   get proxied(): boolean {
-    return ["x-forwarded-for", "forwarded", "via"].some((name) => this.#header.has(name));
+    return isProxied(this.#header);
   }
 }
 

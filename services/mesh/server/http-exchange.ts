@@ -1,7 +1,7 @@
 /** One HTTP request and its answer, alike for HTTP/1.1 and HTTP/2. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
-import type { Peer } from "../context/index.ts";
+import { isProxied, type Peer } from "../context/index.ts";
 import {
   DevmeshError,
   type Problem,
@@ -147,6 +147,7 @@ export class HttpExchange {
     const failure = toDevmeshError(error);
     if (problem.requestId !== "") this.res.setHeader("x-request-id", problem.requestId);
     if (problem.status === 401) this.res.setHeader("www-authenticate", "Bearer");
+    if (failure.metadata.allow !== undefined) this.res.setHeader("allow", failure.metadata.allow);
     if (failure.retryAfterMs !== undefined) {
       this.res.setHeader("retry-after", String(Math.ceil(failure.retryAfterMs / 1000)));
     }
@@ -167,13 +168,24 @@ export class HttpExchange {
   }
 }
 
+/** The refusal of a path's wrong method; `allowed` are those it takes. */
+export function methodNotAllowed(path: string, allowed: readonly string[]): DevmeshError {
+  const verbs = [
+    ...new Set(allowed.flatMap((verb) => (verb === "GET" ? ["GET", "HEAD"] : [verb]))),
+  ];
+  const allow = verbs.join(", ");
+  return new DevmeshError("METHOD_NOT_ALLOWED", `${path} takes ${allow}`, { metadata: { allow } });
+}
+
 /** What the listener can tell of a request's sender. */
 export function peerOf(req: HttpRequest, headers: Headers): Peer {
   return {
     address: req.socket.remoteAddress ?? "",
     host: headers.get("host") ?? "",
     origin: headers.get("origin") ?? "",
-    proxied: headers.has("x-forwarded-for") || headers.has("forwarded") || headers.has("via"),
+    get proxied() {
+      return isProxied(headers);
+    },
   };
 }
 

@@ -1,5 +1,13 @@
-export { HttpExchange, type HttpHandler, peerOf, toHeaders } from "./http-exchange.ts";
+export { type Admit, createAdmission } from "./admission.ts";
 export {
+  HttpExchange,
+  type HttpHandler,
+  methodNotAllowed,
+  peerOf,
+  toHeaders,
+} from "./http-exchange.ts";
+export {
+  type ConnectionBounds,
   type RunningServer,
   type ServerOptions,
   startServer,

@@ -27,6 +27,8 @@ export interface ListenOptions {
   readonly port: number;
   /** How long a connection may take until its first bytes tell what it speaks. */
   readonly firstBytesTimeoutMs: number;
+  /** Connections at once. Past it the one that has been silent longest is closed, or else the new one. */
+  readonly maxConnections: number;
 }
 
 /** A port that is open. */
@@ -41,16 +43,27 @@ export interface Listener {
 
 /** Opens the port. Throws UNAVAILABLE that names the port if it is taken. */
 export async function listen(options: ListenOptions, engines: Engines): Promise<Listener> {
-  const { host, port, firstBytesTimeoutMs } = options;
+  const { host, port, firstBytesTimeoutMs, maxConnections } = options;
   const sockets = new Set<Socket>();
+  /** Those that have not told yet what they speak, in the order in which they came. */
+  const silent = new Set<Socket>();
   // A client may end its side with the request: HTTP/1.1 still answers it.
   const tcp = { noDelay: true, keepAlive: true, keepAliveInitialDelay: tcpKeepaliveMs };
   const server = createServer({ allowHalfOpen: true, ...tcp }, (socket) => {
+    if (sockets.size >= maxConnections && !closeOldest(silent)) {
+      socket.destroy();
+      return;
+    }
     sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
+    silent.add(socket);
+    socket.once("close", () => {
+      sockets.delete(socket);
+      silent.delete(socket);
+    });
     // A reset connection is the client's affair; its calls end by their signals.
     socket.on("error", () => socket.destroy());
-    route(socket, engines, firstBytesTimeoutMs);
+    const heard = () => silent.delete(socket);
+    route(socket, engines, { timeoutMs: firstBytesTimeoutMs, heard });
   });
   await bind(server, host, port);
   return {
@@ -65,7 +78,23 @@ export async function listen(options: ListenOptions, engines: Engines): Promise<
   };
 }
 
-function route(socket: Socket, engines: Engines, timeoutMs: number): void {
+/** Makes room; false if every connection speaks. */
+function closeOldest(silent: Set<Socket>): boolean {
+  for (const socket of silent) {
+    silent.delete(socket);
+    socket.destroy();
+    return true;
+  }
+  return false;
+}
+
+/** How patient the first look is, and whom it tells that it has seen enough. */
+interface FirstLook {
+  readonly timeoutMs: number;
+  heard(): void;
+}
+
+function route(socket: Socket, engines: Engines, { timeoutMs, heard }: FirstLook): void {
   let seen: Buffer = Buffer.alloc(0);
   // Not an idle timeout: a client that sends a byte now and then is as late.
   const destroy = () => socket.destroy();
@@ -77,6 +106,7 @@ function route(socket: Socket, engines: Engines, timeoutMs: number): void {
     const compared = Math.min(seen.length, preface.length);
     const isHttp2 = seen.subarray(0, compared).equals(preface.subarray(0, compared));
     if (isHttp2 && compared < preface.length) return;
+    heard();
     socket.removeListener("data", onData);
     socket.pause();
     socket.removeListener("end", destroy);

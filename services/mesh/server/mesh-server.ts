@@ -9,8 +9,10 @@ import type { Duplex } from "node:stream";
 import type { Interceptor } from "@connectrpc/connect";
 import { ServerCredentials } from "@grpc/grpc-js";
 import { DevmeshError } from "../errors/index.ts";
+import type { Authenticator } from "../interceptors/index.ts";
 import type { Logger } from "../log/index.ts";
 import { createRestHandler } from "../rest/rest-handler.ts";
+import { createAdmission } from "./admission.ts";
 import { createConnectEngine } from "./connect-engine.ts";
 import { applyCors } from "./cors.ts";
 import { drainInterceptor } from "./drain.ts";
@@ -22,6 +24,7 @@ import {
   type HttpRequest,
   type HttpResponse,
 } from "./http-exchange.ts";
+import { cutLateBody } from "./late-body.ts";
 import { listen } from "./listener.ts";
 import { type BoundMethod, bindMethods } from "./methods.ts";
 import { probeHandler } from "./probes.ts";
@@ -55,16 +58,41 @@ export interface ServerOptions {
   readonly upgrade?: UpgradeHandler;
   /** The largest message or body taken. Default: 20 MiB. */
   readonly maxMessageBytes?: number;
-  /** How long a new connection may say nothing, in milliseconds. Default: 15,000. */
-  readonly firstBytesTimeoutMs?: number;
-  /**
-   * How long a reader may take nothing of an answer until it is cut, in
-   * milliseconds: what is buffered for it is bounded in time too. Default: 60,000.
-   */
-  readonly stallTimeoutMs?: number;
-  /** How often to ask an HTTP/2 peer for a sign of life, in milliseconds. Default: 30,000. */
-  readonly pingIntervalMs?: number;
+  /** Asked who calls before a body is read. Absent: the chain asks when it was. */
+  readonly authenticator?: Authenticator;
+  readonly bounds?: Partial<ConnectionBounds>;
 }
+
+/** How much a client may take of the server. Times are in milliseconds. */
+export interface ConnectionBounds {
+  /** How long a new connection may say nothing. Default: 15,000. */
+  readonly firstBytesTimeoutMs: number;
+  /** How long the head of a request may take. Default: 15,000. */
+  readonly headersTimeoutMs: number;
+  /** How long a request may take to be whole; streams of a client are as long as they are. Default: 300,000. */
+  readonly bodyTimeoutMs: number;
+  /** How long an HTTP/2 connection may have no call. Default: 600,000. */
+  readonly idleTimeoutMs: number;
+  /**
+   * How long a reader may take nothing of an answer until it is cut: what is
+   * buffered for it is bounded in time too. Default: 60,000.
+   */
+  readonly stallTimeoutMs: number;
+  /** How often to ask an HTTP/2 peer for a sign of life. Default: 30,000. */
+  readonly pingIntervalMs: number;
+  /** Connections at once; past it the longest silent one makes room. Default: 20,000. */
+  readonly maxConnections: number;
+}
+
+const defaultBounds: ConnectionBounds = {
+  firstBytesTimeoutMs: 15_000,
+  headersTimeoutMs: 15_000,
+  bodyTimeoutMs: 300_000,
+  idleTimeoutMs: 600_000,
+  stallTimeoutMs: 60_000,
+  pingIntervalMs: 30_000,
+  maxConnections: 20_000,
+};
 
 /** Calls that one HTTP/2 connection may have at once; clients hold further ones back. */
 const maxConcurrentStreams = 2048;
@@ -90,7 +118,8 @@ export interface RunningServer {
 /** Opens the port and serves. Throws UNAVAILABLE if the port is taken. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { app, logger, interceptors, maxMessageBytes = 20 * 1024 * 1024 } = options;
-  const { stallTimeoutMs = 60_000, pingIntervalMs = 30_000 } = options;
+  const bounds = { ...defaultBounds, ...options.bounds };
+  const { headersTimeoutMs, bodyTimeoutMs, idleTimeoutMs, stallTimeoutMs, pingIntervalMs } = bounds;
   const health = new HealthState(app.readiness);
   const served = [...app.services, healthService(health, app.services)];
   const ours = [...served.slice(app.services.length), ...reflectionServices(served)];
@@ -108,6 +137,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   ];
   const fallback = async (req: HttpRequest, res: HttpResponse) => {
     const exchange = new HttpExchange(req, res, stallTimeoutMs);
+    // Node bounds the bodies of HTTP/1.1.
+    if (req.httpVersionMajor !== 1) cutLateBody(req, bodyTimeoutMs);
     try {
       for (const handler of handlers) if (await handler(exchange)) return;
       throw new DevmeshError("NO_SUCH_ROUTE", `there is nothing at ${exchange.url.pathname}`);
@@ -120,6 +151,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     interceptors: [drainInterceptor(shutdown.signal), ...interceptors],
     maxMessageBytes,
     stallTimeoutMs,
+    bodyTimeoutMs,
+    admit:
+      options.authenticator === undefined
+        ? async () => true
+        : createAdmission(options.authenticator),
     logger,
   });
   const handle = (req: HttpRequest, res: HttpResponse) => {
@@ -127,7 +163,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     if (!connect(req, res)) void fallback(req, res);
   };
 
-  const http1 = createHttp1Server(handle as never);
+  const http1 = createHttp1Server(
+    {
+      headersTimeout: headersTimeoutMs,
+      requestTimeout: Math.max(bodyTimeoutMs, headersTimeoutMs),
+      connectionsCheckingInterval: Math.min(5_000, headersTimeoutMs),
+    },
+    handle as never,
+  );
   // Starts the checks of headersTimeout and requestTimeout, as listening would.
   http1.emit("listening");
   // While draining, a connection is idle for good once its answer is out.
@@ -148,6 +191,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const sessions = new Set<Http2Session>();
   http2.on("session", (session) => {
     sessions.add(session);
+    // Keepalives of a stream are traffic: this is a connection that nobody uses.
+    session.setTimeout(idleTimeoutMs, () => session.close());
     session.once("close", () => sessions.delete(session));
     endWhenSilent(session, pingIntervalMs);
     // A session's error is its peer's; calls on it end by their signals.
@@ -160,9 +205,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     shutdown: shutdown.signal,
   });
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
-  const { host, port, firstBytesTimeoutMs = 15_000 } = options;
+  const { host, port } = options;
   const listener = await listen(
-    { host, port, firstBytesTimeoutMs },
+    { ...bounds, host, port },
     {
       http1: (socket) => http1.emit("connection", socket),
       http2: (socket) =>

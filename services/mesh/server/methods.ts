@@ -22,6 +22,7 @@ import {
   type UnaryResponse,
 } from "@connectrpc/connect";
 import { DevmeshError } from "../errors/index.ts";
+import { readInterceptor, type UnreadMessage } from "../interceptors/unread-message.ts";
 import { mapStream } from "../runtime/index.ts";
 import { CallHeaders } from "../transport/call-headers.ts";
 import type { ServiceRegistration } from "./service.ts";
@@ -50,8 +51,8 @@ export interface BoundMethod {
   readonly desc: DescMethod;
   /** `/package.Service/Method`. */
   readonly path: string;
-  /** Calls a unary method. Throws ConnectErrors only. */
-  unary(message: Message, init: CallInit): Promise<UnaryResponse>;
+  /** Calls a unary method. Throws ConnectErrors only. An unread message is read once it is needed. */
+  unary(message: Message | UnreadMessage, init: CallInit): Promise<UnaryResponse>;
   /** Calls a streaming method. Throws ConnectErrors only, also from the messages. */
   stream(messages: AsyncIterable<Message>, init: CallInit): Promise<StreamResponse>;
 }
@@ -81,7 +82,9 @@ function bindMethod(
     }
     return answer(desc, handler, req);
   };
-  const chain = interceptors.reduceRight<AnyFn>((next, interceptor) => interceptor(next), invoke);
+  // A chain of fewer interceptors may not have read the message.
+  const read = readInterceptor()(invoke);
+  const chain = interceptors.reduceRight<AnyFn>((next, interceptor) => interceptor(next), read);
   return {
     desc,
     path: `/${desc.parent.typeName}/${desc.name}`,

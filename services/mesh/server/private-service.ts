@@ -20,7 +20,7 @@ export interface PrivateServiceOptions {
 /** A built app, and how the mesh shall serve it. */
 export type ServedApp = Pick<
   ServerOptions,
-  "app" | "methods" | "interceptors" | "routes" | "upgrade"
+  "app" | "methods" | "interceptors" | "authenticator" | "routes" | "upgrade"
 >;
 
 /** Puts the chain of interceptors around an app. */
@@ -29,7 +29,7 @@ export function servePrivately(app: App, options: PrivateServiceOptions): Served
   const authenticator =
     serviceToken === undefined ? closed : serviceTokenAuthenticator(serviceToken);
   const interceptors = serverInterceptors({ ...rest, authenticator });
-  return { app, interceptors, methods: bindMethods(app.services, interceptors) };
+  return { app, authenticator, interceptors, methods: bindMethods(app.services, interceptors) };
 }
 
 /** With no secret there is nobody to let in. */

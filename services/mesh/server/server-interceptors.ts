@@ -6,6 +6,7 @@ import {
   deadlineInterceptor,
   type ObserveOptions,
   observeInterceptor,
+  readInterceptor,
   traceInterceptor,
   validateInterceptor,
 } from "../interceptors/index.ts";
@@ -15,14 +16,18 @@ export interface ServerInterceptorOptions extends ObserveOptions {
   readonly authenticator: Authenticator;
   /** The longest a unary call may take, in milliseconds. */
   readonly requestTimeoutMs: number;
+  /** What else may refuse a caller that is known, in order. Default: nothing. */
+  readonly gates?: readonly Interceptor[];
 }
 
-/** Log and map errors, trace, authenticate and authorise, validate, bound. */
+/** Log and map errors, trace, authenticate and authorise, other refusals, read, validate, bound. */
 export function serverInterceptors(options: ServerInterceptorOptions): Interceptor[] {
   return [
     observeInterceptor(options),
     traceInterceptor(),
     accessInterceptor(options.authenticator),
+    ...(options.gates ?? []),
+    readInterceptor(),
     validateInterceptor(),
     deadlineInterceptor(options.requestTimeoutMs),
   ];

@@ -98,6 +98,16 @@ export declare type ChatRequest = Message<"devmesh.inference.v1.ChatRequest"> & 
    * @generated from field: string job_id = 6;
    */
   jobId: string;
+
+  /**
+   * The deployment's policy as it holds now: `local-only`, `local-first` or
+   * `cloud-first`; it stands in for the one that the service was started with,
+   * and `policy_override` narrows it. Empty: the one it was started with. The
+   * public door sets it; what its callers say here is ignored.
+   *
+   * @generated from field: string deployment_mode = 7;
+   */
+  deploymentMode: string;
 };
 
 /**

@@ -1,4 +1,5 @@
 /** The small nouns on the platform itself: `agents`, `audit`, `system`. */
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import { type Caller, present } from "../caller.ts";
 import type { Agent } from "../gen/devmesh/api/v1/agent_pb.js";
@@ -8,7 +9,13 @@ import type {
   AuditService,
   VerifyAuditResponse,
 } from "../gen/devmesh/api/v1/audit_service_pb.js";
-import type { GetSystemResponse, SystemService } from "../gen/devmesh/api/v1/system_service_pb.js";
+import type { SettingsSchema } from "../gen/devmesh/api/v1/settings_pb.js";
+import type {
+  GetSettingsResponse,
+  GetSystemResponse,
+  SystemService,
+  UpdateSettingsResponse,
+} from "../gen/devmesh/api/v1/system_service_pb.js";
 import type { CallOptions } from "../options.ts";
 import { Pager } from "../pager.ts";
 
@@ -40,6 +47,21 @@ export interface Audit {
 export interface System {
   /** The version, the feature flags and the state of every part. */
   get(options?: CallOptions): Promise<GetSystemResponse>;
+  /** The settings that change without a restart, as they hold now. */
+  settings(options?: CallOptions): Promise<GetSettingsResponse>;
+  /**
+   * Changes settings: absent fields stay, `reset` names those that go back to
+   * the environment's value. `expectedVersion`: the version that was seen;
+   * another one fails with WRONG_STATE. Default: whatever it is.
+   */
+  updateSettings(
+    change: {
+      readonly settings?: MessageInitShape<typeof SettingsSchema>;
+      readonly reset?: readonly string[];
+      readonly expectedVersion?: bigint;
+    },
+    options?: CallOptions,
+  ): Promise<UpdateSettingsResponse>;
 }
 
 /** Makes the noun `agents`. */
@@ -75,5 +97,12 @@ export function createAudit(client: Client<typeof AuditService>, caller: Caller)
 
 /** Makes the noun `system`. */
 export function createSystem(client: Client<typeof SystemService>, caller: Caller): System {
-  return { get: (options) => caller.unary((o) => client.getSystem({}, o), options) };
+  return {
+    get: (options) => caller.unary((o) => client.getSystem({}, o), options),
+    settings: (options) => caller.unary((o) => client.getSettings({}, o), options),
+    updateSettings: ({ settings = {}, reset = [], expectedVersion = 0n }, options) => {
+      const request = { settings, reset: [...reset], expectedVersion };
+      return caller.unary((o) => client.updateSettings(request, o), options);
+    },
+  };
 }

@@ -54,7 +54,8 @@ export declare type GetSystemResponse = Message<"devmesh.api.v1.GetSystemRespons
   parts: PartHealth[];
 
   /**
-   * Feature flags for the console: `localLLMPreferred`,
+   * Feature flags as they hold now: of the modules `context`, `infer`,
+   * `agents` and `vms`, and for the console `localLLMPreferred` and
    * `enableCloudFallback`.
    *
    * @generated from field: map<string, bool> features = 4;
@@ -158,7 +159,7 @@ export declare type UpdateSettingsRequest = Message<"devmesh.api.v1.UpdateSettin
 
   /**
    * Names of fields of Settings that go back to the environment's value, for
-   * example `log_level`.
+   * example `log_level`; of one entry of a map: `features.infer`.
    *
    * @generated from field: repeated string reset = 2;
    */

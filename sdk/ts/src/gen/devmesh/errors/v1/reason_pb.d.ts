@@ -93,6 +93,13 @@ export enum ErrorReason {
   NO_SUCH_ROUTE = 21,
 
   /**
+   * The path exists, but not with this HTTP method. Metadata: `allow`.
+   *
+   * @generated from enum value: ERROR_REASON_METHOD_NOT_ALLOWED = 27;
+   */
+  METHOD_NOT_ALLOWED = 27,
+
+  /**
    * The resource exists already.
    *
    * @generated from enum value: ERROR_REASON_ALREADY_EXISTS = 22;
