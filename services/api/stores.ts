@@ -5,7 +5,7 @@
 import { join, resolve } from "node:path";
 import { loadMigrations, openPostgres, openSqlite } from "@devmesh/mesh/database";
 import { DevmeshError } from "@devmesh/mesh/errors";
-import type { Clock } from "@devmesh/mesh/runtime";
+import { type Clock, type Random, SystemRandom } from "@devmesh/mesh/runtime";
 import { MemoryAgentStore } from "./agents/agent-store.memory.ts";
 import { PostgresAgentStore } from "./agents/agent-store.postgres.ts";
 import { SqliteAgentStore } from "./agents/agent-store.sqlite.ts";
@@ -37,6 +37,8 @@ export interface OpenStoresOptions {
   readonly dataDir: string;
   /** The clock of SQLite and memory; Postgres has its own. */
   readonly clock: Clock;
+  /** Draws the waits before retries. Default: the machine's. */
+  readonly random?: Random;
   /** The largest blob taken, in bytes. Default: 1 GiB. */
   readonly maxBlobBytes?: number;
 }
@@ -84,8 +86,8 @@ export function migrationsOf(dialect: "sqlite" | "postgres") {
   return loadMigrations(join(import.meta.dirname, "migrations", dialect));
 }
 
-function openMemory({ clock }: OpenStoresOptions): Stores {
-  const jobs = new MemoryJobStore({ clock });
+function openMemory({ clock, random = new SystemRandom() }: OpenStoresOptions): Stores {
+  const jobs = new MemoryJobStore({ clock, random });
   return {
     jobs,
     tokens: new MemoryTokenStore(),
@@ -97,12 +99,12 @@ function openMemory({ clock }: OpenStoresOptions): Stores {
 }
 
 async function openFile(options: OpenStoresOptions, path: string): Promise<Stores> {
-  const { clock } = options;
+  const { clock, random = new SystemRandom() } = options;
   const blobs = await openBlobs(options);
   const db = openSqlite({ path, migrations: migrationsOf("sqlite") });
   // 32 MiB hold the pages of a long queue; the log is written back every 16 MiB.
   db.exec("PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 4096");
-  const jobs = new SqliteJobStore({ db, clock });
+  const jobs = new SqliteJobStore({ db, clock, random });
   return {
     jobs,
     tokens: new SqliteTokenStore({ db }),
@@ -117,7 +119,7 @@ async function openFile(options: OpenStoresOptions, path: string): Promise<Store
 }
 
 async function openServer(options: OpenStoresOptions): Promise<Stores> {
-  const { storageUrl } = options;
+  const { storageUrl, random = new SystemRandom() } = options;
   const blobs = await openBlobs(options);
   const schema = postgresSchema;
   const pool = await openPostgres({
@@ -125,7 +127,7 @@ async function openServer(options: OpenStoresOptions): Promise<Stores> {
     schema,
     migrations: migrationsOf("postgres"),
   });
-  const jobs = new PostgresJobStore({ pool, url: storageUrl });
+  const jobs = new PostgresJobStore({ pool, url: storageUrl, random });
   return {
     jobs,
     tokens: new PostgresTokenStore({ pool }),

@@ -70,7 +70,8 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
 
   async cancelJob({ id, detail }: CancelJobRequest, context: HandlerContext) {
     context.values.get(kSubject).resource = id;
-    return { job: await this.#jobs.cancel(id, detail) };
+    const by = context.values.get(kPrincipal).id;
+    return { job: await this.#jobs.cancel(id, { by, detail }) };
   }
 
   async retryJob(req: RetryJobRequest, context: HandlerContext) {

@@ -68,7 +68,7 @@ export function acceptSuite(bed: JobStoreBed): void {
 
     it("answers the first job as it stands", async () => {
       const { job } = await store.accept(input({ key: key() }));
-      await store.requestCancel(job.id, "");
+      await store.requestCancel(job.id, { by: "tok_1", detail: "" });
       const again = await store.accept(input({ key: key() }));
       expect(again.job).to.deep.include({ id: job.id, status: JobStatus.CANCELLED });
     });

@@ -23,6 +23,10 @@ export interface JobStoreBed {
   fresh(): Promise<JobStore>;
   /** The same store once more, as another process has it where there can be one. */
   again(): Promise<JobStore>;
+  /** Lets the store's clock go on. */
+  advance(ms: number): Promise<void>;
+  /** Sets what is drawn for waits, from 0 up to, and not including, 1; `fresh` sets 0. */
+  draw(value: number): void;
 }
 
 /** Longer than any test. */

@@ -177,7 +177,7 @@ export function eventsSuite(bed: JobStoreBed): void {
       await hold(store, { id: "job_3" });
       await accept(store, { id: "job_4", spec: agentSpec() });
       await accept(store, { id: "job_5" });
-      await store.requestCancel("job_5", "");
+      await store.requestCancel("job_5", { by: "tok_1", detail: "" });
       expect(await ids({ statuses: [SUCCEEDED] })).to.deep.equal(["job_2", "job_1"]);
       expect(await ids({ statuses: [QUEUED, RUNNING] })).to.deep.equal(["job_4", "job_3"]);
       expect(await ids({ statuses: [CANCELLED, CANCELLED] })).to.deep.equal(["job_5"]);

@@ -268,7 +268,7 @@ class Model {
   }
 
   async #cancel(job: ModelJob): Promise<void> {
-    const reason = await reasonOf(this.#store.requestCancel(job.id, ""));
+    const reason = await reasonOf(this.#store.requestCancel(job.id, { by: "tok_1", detail: "" }));
     const ended = job.status !== QUEUED && job.status !== RUNNING;
     expect(reason).to.equal(ended && job.status !== CANCELLED ? "WRONG_STATE" : "ok");
     if (ended) return;

@@ -12,7 +12,7 @@ import { DevmeshError, notFound } from "@devmesh/mesh/errors";
 import type { Ids } from "@devmesh/mesh/runtime";
 import type { Agents } from "../agents/agents.ts";
 import type { BlobStore } from "../blobs/blob-store.ts";
-import type { JobStore, ListQuery } from "./job-store.ts";
+import type { CancelInput, JobStore, ListQuery } from "./job-store.ts";
 
 /** How long an idempotency key answers its job: seven days. */
 export const keyTtlMs = 7 * 24 * 60 * 60 * 1000;
@@ -77,9 +77,9 @@ export class Jobs {
   }
 
   /** Asks to cancel. Throws NOT_FOUND, WRONG_STATE. */
-  cancel(id: string, detail: string): Promise<Job> {
+  cancel(id: string, { by, detail }: CancelInput): Promise<Job> {
     // Postgres takes no NUL in a text.
-    return this.#store.requestCancel(id, detail.replaceAll("\0", ""));
+    return this.#store.requestCancel(id, { by, detail: detail.replaceAll("\0", "") });
   }
 
   /** Makes a new job with an ended one's spec. Throws WRONG_STATE, and what `create` throws. */
