@@ -33,6 +33,14 @@ export interface ApiConfig {
   readonly serviceToken: string | undefined;
   /** How long a lease lives without a heartbeat. Default: 12,000 ms. */
   readonly leaseTtlMs: number;
+  /**
+   * What survives the loss of power on SQLite: `normal`, jobs accepted under a
+   * key and all that was committed before them; `full`, every write. Default:
+   * `normal`.
+   */
+  readonly durability: "normal" | "full";
+  /** How many jobs may wait. Default: 1,000,000. */
+  readonly maxQueuedJobs: number;
   /** The largest blob taken. Default: 1 GiB. */
   readonly maxBlobBytes: number;
   /** Folder of the built console. Absent: none is served. */
@@ -65,6 +73,8 @@ export function readApiConfig(env: Env): ApiConfig {
     inferenceUrl: reader.url("INFERENCE_URL", ["http"], undefined),
     serviceToken: reader.secret("DEVMESH_SERVICE_TOKEN"),
     leaseTtlMs: reader.integer("LEASE_TTL_MS", 12_000, { min: 500, max: 600_000 }),
+    durability: reader.oneOf("DURABILITY", ["normal", "full"], "normal"),
+    maxQueuedJobs: reader.integer("MAX_QUEUED_JOBS", 1_000_000, { min: 1, max: 10_000_000 }),
     maxBlobBytes: reader.integer("MAX_BLOB_BYTES", 1024 ** 3, { min: 1024, max: 1024 ** 4 }),
     consoleDir: reader.optional("CONSOLE_DIR"),
     features: {

@@ -39,6 +39,8 @@ export interface OpenStoresOptions {
   readonly clock: Clock;
   /** Draws the waits before retries. Default: the machine's. */
   readonly random?: Random;
+  /** `full`: on SQLite every commit waits until the disk has it. Default: `normal`. */
+  readonly durability?: "normal" | "full";
   /** The largest blob taken, in bytes. Default: 1 GiB. */
   readonly maxBlobBytes?: number;
 }
@@ -104,6 +106,7 @@ async function openFile(options: OpenStoresOptions, path: string): Promise<Store
   const db = openSqlite({ path, migrations: migrationsOf("sqlite") });
   // 32 MiB hold the pages of a long queue; the log is written back every 16 MiB.
   db.exec("PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 4096");
+  if (options.durability === "full") db.exec("PRAGMA synchronous = FULL");
   const jobs = new SqliteJobStore({ db, clock, random });
   return {
     jobs,

@@ -2,18 +2,21 @@
 
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type {
   CancelJobRequest,
   CreateJobRequest,
+  ExplainJobRequest,
   GetJobRequest,
   JobService,
   ListJobEventsRequest,
   ListJobsRequest,
   RetryJobRequest,
+  RetryJobsRequest,
   WatchJobRequest,
 } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { kPrincipal, kSubject } from "@devmesh/mesh/context";
-import { DevmeshError, invalidField } from "@devmesh/mesh/errors";
+import { invalidField } from "@devmesh/mesh/errors";
 import { decodePageToken, encodePageToken, idempotencyKeyOf } from "./job-convert.ts";
 import type { JobStore } from "./job-store.ts";
 import type { JobWatch } from "./job-watch.ts";
@@ -26,7 +29,7 @@ export interface JobServiceOptions {
   readonly watch: JobWatch;
 }
 
-/** Jobs: accept, look, watch, cancel, retry. */
+/** Jobs: accept, look, explain, watch, cancel, retry. */
 export class JobServiceImpl implements ServiceImpl<typeof JobService> {
   readonly #jobs: Jobs;
   readonly #store: JobStore;
@@ -50,7 +53,8 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
   }
 
   async getJob({ id }: GetJobRequest) {
-    return { job: await this.#jobs.get(id) };
+    const job = await this.#jobs.get(id);
+    return { job, fencedWrites: await this.#store.fencedWrites(id) };
   }
 
   async listJobs({ pageSize, pageToken, statuses, type }: ListJobsRequest) {
@@ -105,11 +109,28 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
     }
   }
 
-  async retryJobs(): Promise<never> {
-    throw new DevmeshError("UNIMPLEMENTED", "not served yet");
+  async retryJobs(req: RetryJobsRequest, context: HandlerContext) {
+    const owner = context.values.get(kPrincipal).id;
+    const { statuses, reason, labels, pageSize, pageToken } = req;
+    const beforeId = decodePageToken(pageToken);
+    const { jobs, lastId } = await this.#jobs.retryMany({
+      ...{ owner, reason, labels },
+      query: {
+        limit: pageSize === 0 ? 100 : pageSize,
+        statuses: statuses.length === 0 ? [JobStatus.FAILED] : statuses,
+        type: "",
+        owner,
+        ...(beforeId !== undefined && { beforeId }),
+      },
+    });
+    return {
+      jobs: [...jobs],
+      nextPageToken: lastId === undefined ? "" : encodePageToken(lastId),
+    };
   }
 
-  async explainJob(): Promise<never> {
-    throw new DevmeshError("UNIMPLEMENTED", "not served yet");
+  async explainJob({ id }: ExplainJobRequest) {
+    const { status, blocks } = await this.#jobs.explain(id);
+    return { status, clear: blocks.length === 0, blocks };
   }
 }
