@@ -1,5 +1,5 @@
 /** What the tests of job stores share: jobs, leases, events, and how to expect refusals. */
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   Isolation,
   type Job,
@@ -45,6 +45,11 @@ export function commandSpec(isolation = Isolation.UNSPECIFIED): JobSpec {
     work: { case: "command", value: { argv: ["true"] } },
     isolation,
   });
+}
+
+/** A command with more in its spec. */
+export function specWith(more: Omit<MessageInitShape<typeof JobSpecSchema>, "$typeName">): JobSpec {
+  return create(JobSpecSchema, { work: commandSpec().work, ...more });
 }
 
 /** A task for the agent. */
