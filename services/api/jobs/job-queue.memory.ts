@@ -32,12 +32,14 @@ export class MemoryJobQueue {
 
   /** Lets jobs on whose delay is over. */
   promote(now: string): void {
-    for (const row of this.queued()) {
-      if (row.hold !== "delay" || String(row.available_at) > now) continue;
+    const due = this.queued().filter(
+      (row) => row.hold === "delay" && String(row.available_at) <= now,
+    );
+    for (const row of due) {
       const hold = row.concurrency_key === "" ? "" : "key";
       this.#jobs.set(row.id, { ...row, hold, available_at: null });
-      this.fill(row);
     }
+    for (const row of due) this.fill(row);
   }
 
   /** Gives free slots of the row's concurrency key to those that wait, in order. */
