@@ -9,6 +9,7 @@ import { ContextService } from "@devmesh/gen/devmesh/api/v1/context_service_pb";
 import { InferService } from "@devmesh/gen/devmesh/api/v1/infer_service_pb";
 import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
+import { QueueService } from "@devmesh/gen/devmesh/api/v1/queue_service_pb";
 import { RunnerService } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { SystemService } from "@devmesh/gen/devmesh/api/v1/system_service_pb";
 import { TokenService } from "@devmesh/gen/devmesh/api/v1/token_service_pb";
@@ -54,6 +55,8 @@ import { Jobs } from "./jobs/jobs.ts";
 import { limitAddresses } from "./limits/address-limit.ts";
 import { MemoryRateLimiter } from "./limits/rate-limiter.memory.ts";
 import { RateLimits } from "./limits/rate-rules.ts";
+import { Queue } from "./queue/queue.ts";
+import { QueueServiceImpl } from "./queue/queue-service.ts";
 import { RunnerServiceImpl } from "./runners/runner-service.ts";
 import { Runners } from "./runners/runners.ts";
 import { HotSettings } from "./settings/settings.ts";
@@ -61,6 +64,7 @@ import { settingsOf } from "./settings/settings-defaults.ts";
 import { openStores, type Stores } from "./stores.ts";
 import { createJobLogHandler, jobLogPaths } from "./streams/job-log.ts";
 import { createJobSocket } from "./streams/job-socket.ts";
+import { LogRetention } from "./streams/retention.ts";
 import { SystemServiceImpl } from "./system/system-service.ts";
 import { apiAuthenticator } from "./tokens/api-authenticator.ts";
 import { GuessLimiter } from "./tokens/guess-limiter.ts";
@@ -97,6 +101,7 @@ export interface BuiltApi
 /** Every contract at the public door. */
 export const contracts: readonly DescService[] = [
   JobService,
+  QueueService,
   BlobService,
   ContextService,
   InferService,
@@ -118,6 +123,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     clock,
     maxBlobBytes: config.maxBlobBytes,
     warn: (text) => logger.warn(text),
+    durability: config.durability,
   });
   const { leaseTtlMs } = config;
   const scopes = scopesOf(contracts.map((desc) => ({ desc })));
@@ -146,10 +152,17 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
   const features = (name: string) => settings.feature(name);
   const deploymentMode = () => settings.current.providerPolicy ?? "";
   const agents = new Agents({ store: stores.agents, clock, leaseTtlMs });
-  const jobs = new Jobs({ store: stores.jobs, blobs: stores.blobs, agents, ids, features });
+  const queue = new Queue({ store: stores.jobs, clock, maxQueued: () => settings.maxQueued() });
+  const jobs = new Jobs({ store: stores.jobs, blobs: stores.blobs, agents, queue, ids, features });
   const signals = new JobSignals(stores.jobs, clock);
   const { wsPingIntervalMs: keepaliveMs, slowReaderMs } = config;
   const watch = new JobWatch({ store: stores.jobs, signals, clock, keepaliveMs, slowReaderMs });
+  const retention = new LogRetention({
+    store: stores.jobs,
+    clock,
+    logger,
+    retentionDays: () => settings.logRetentionDays(),
+  });
   const runners = new Runners({
     store: stores.jobs,
     signals,
@@ -188,6 +201,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
 
   const services = [
     serve(JobService, new JobServiceImpl({ jobs, store: stores.jobs, watch })),
+    serve(QueueService, new QueueServiceImpl({ queue })),
     serve(BlobService, new BlobServiceImpl({ store: stores.blobs })),
     serve(ContextService, new ContextServiceImpl({ plane })),
     serve(InferService, new InferServiceImpl({ chat, models, deploymentMode })),
@@ -206,7 +220,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
         agents,
       }),
     ),
-    serve(RunnerService, new RunnerServiceImpl({ runners, store: stores.jobs })),
+    serve(RunnerService, new RunnerServiceImpl({ runners })),
   ];
   const ownership = ownershipInterceptor([
     {
@@ -252,6 +266,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
   const openApi = openApiDocument(methods, { title: "devmesh", version }, jobLogPaths);
   runners.start();
   settings.start();
+  retention.start();
 
   const app: App = {
     services,
@@ -259,6 +274,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     readiness: [storageCheck(stores)],
     async close() {
       await runners.close();
+      await retention.close();
       await tokenWatch.close();
       await settings.close();
       signals.close();
@@ -305,8 +321,8 @@ function storageCheck(stores: Stores): ReadinessCheck {
   return {
     name: "storage",
     check: async () => {
-      const { queued, running } = await stores.jobs.stats();
-      return `${queued} jobs queued, ${running} running`;
+      await stores.jobs.ping();
+      return "the database answers";
     },
   };
 }

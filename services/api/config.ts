@@ -42,6 +42,14 @@ export interface ApiConfig {
   readonly serviceToken: string | undefined;
   /** How long a lease lives without a heartbeat. Default: 12,000 ms. */
   readonly leaseTtlMs: number;
+  /**
+   * What survives the loss of power on SQLite: `normal`, jobs accepted under a
+   * key and all that was committed before them; `full`, every write. Default:
+   * `normal`.
+   */
+  readonly durability: "normal" | "full";
+  /** How many jobs may wait. Default: 1,000,000. */
+  readonly maxQueuedJobs: number;
   /** The largest blob taken. Default: 1 GiB. */
   readonly maxBlobBytes: number;
   /** Folder of the built console. Absent: none is served. */
@@ -54,8 +62,6 @@ export interface ApiConfig {
   readonly rateLimit: RateLimit | undefined;
   /** `ANONYMOUS_RATE_LIMIT` of each address without a good token. Absent: none. Default: `100:1000`. */
   readonly anonymousRateLimit: RateLimit | undefined;
-  /** `MAX_QUEUED_JOBS` at the start. Default: 1,000,000. */
-  readonly maxQueuedJobs: number;
   /** `LOG_RETENTION_DAYS` at the start. 0, the default: for ever. */
   readonly logRetentionDays: number;
 }
@@ -86,12 +92,13 @@ export function readApiConfig(env: Env): ApiConfig {
     inferenceUrl: reader.url("INFERENCE_URL", ["http"], undefined),
     serviceToken: reader.secret("DEVMESH_SERVICE_TOKEN"),
     leaseTtlMs: reader.integer("LEASE_TTL_MS", 12_000, { min: 500, max: 600_000 }),
+    durability: reader.oneOf("DURABILITY", ["normal", "full"], "normal"),
+    maxQueuedJobs: reader.integer("MAX_QUEUED_JOBS", 1_000_000, { min: 1, max: 10_000_000 }),
     maxBlobBytes: reader.integer("MAX_BLOB_BYTES", 1024 ** 3, { min: 1024, max: 1024 ** 4 }),
     consoleDir: reader.optional("CONSOLE_DIR"),
     providerPolicy: reader.oneOf("PROVIDER_POLICY", policies, ""),
     rateLimit: readRate(reader, "RATE_LIMIT", undefined),
     anonymousRateLimit: readRate(reader, "ANONYMOUS_RATE_LIMIT", { perSecond: 100, burst: 1000 }),
-    maxQueuedJobs: reader.integer("MAX_QUEUED_JOBS", 1_000_000, { min: 1, max: 10_000_000 }),
     logRetentionDays: reader.integer("LOG_RETENTION_DAYS", 0, { min: 0, max: 36_500 }),
     features: {
       ...readModules(reader),

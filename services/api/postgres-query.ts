@@ -62,8 +62,9 @@ function storable(value: unknown): unknown {
  * True for errors of the connection, and for the classes of SQLSTATE that
  * pass: 08 connection, 40 rolled back, 53 resources, 57P shut down.
  */
-function isLost(error: unknown): boolean {
+export function isLost(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
+  if (error instanceof DevmeshError) return error.reason === "UNAVAILABLE";
   const code = "code" in error ? String(error.code) : "";
   return /^(08|40|53|57P|E[A-Z])/.test(code) || /terminat|timeout/i.test(code ? "" : error.message);
 }

@@ -12,7 +12,7 @@ import {
 import { loadMigrations, openPostgres, openSqlite } from "@devmesh/mesh/database";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type { RateLimiter } from "@devmesh/mesh/interceptors";
-import type { Clock } from "@devmesh/mesh/runtime";
+import { type Clock, type Random, SystemRandom } from "@devmesh/mesh/runtime";
 import { version } from "@devmesh/mesh/version";
 import { MemoryAgentStore } from "./agents/agent-store.memory.ts";
 import { PostgresAgentStore } from "./agents/agent-store.postgres.ts";
@@ -52,6 +52,10 @@ export interface OpenStoresOptions {
   readonly dataDir: string;
   /** The clock of SQLite and memory; Postgres has its own. */
   readonly clock: Clock;
+  /** Draws the waits before retries. Default: the machine's. */
+  readonly random?: Random;
+  /** `full`: on SQLite every commit waits until the disk has it. Default: `normal`. */
+  readonly durability?: "normal" | "full";
   /** The largest blob taken, in bytes. Default: 1 GiB. */
   readonly maxBlobBytes?: number;
   /** Hears what an operator should know of a migration. Default: nobody. */
@@ -109,8 +113,8 @@ export function migrationsOf(dialect: "sqlite" | "postgres") {
   return loadMigrations(join(import.meta.dirname, "migrations", dialect));
 }
 
-function openMemory({ clock }: OpenStoresOptions): Stores {
-  const jobs = new MemoryJobStore({ clock });
+function openMemory({ clock, random = new SystemRandom() }: OpenStoresOptions): Stores {
+  const jobs = new MemoryJobStore({ clock, random });
   return {
     jobs,
     tokens: new MemoryTokenStore(),
@@ -127,12 +131,13 @@ function openMemory({ clock }: OpenStoresOptions): Stores {
 }
 
 async function openFile(options: OpenStoresOptions, path: string): Promise<Stores> {
-  const { clock } = options;
+  const { clock, random = new SystemRandom() } = options;
   const blobs = await openBlobs(options);
   const db = openSqlite({ path, migrations: migrationsOf("sqlite") });
   // 32 MiB hold the pages of a long queue; the log is written back every 16 MiB.
   db.exec("PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 4096");
-  const jobs = new SqliteJobStore({ db, clock });
+  if (options.durability === "full") db.exec("PRAGMA synchronous = FULL");
+  const jobs = new SqliteJobStore({ db, clock, random });
   return {
     jobs,
     tokens: new SqliteTokenStore({ db }),
@@ -150,7 +155,7 @@ async function openFile(options: OpenStoresOptions, path: string): Promise<Store
 }
 
 async function openServer(options: OpenStoresOptions): Promise<Stores> {
-  const { storageUrl, dataDir, clock, warn = () => {} } = options;
+  const { storageUrl, dataDir, clock, random = new SystemRandom(), warn = () => {} } = options;
   const blobs = await openBlobs(options);
   const schema = postgresSchema;
   const pool = await openPostgres({
@@ -165,7 +170,7 @@ async function openServer(options: OpenStoresOptions): Promise<Stores> {
       warn,
     }),
   });
-  const jobs = new PostgresJobStore({ pool, url: storageUrl });
+  const jobs = new PostgresJobStore({ pool, url: storageUrl, random });
   return {
     jobs,
     tokens: new PostgresTokenStore({ pool }),

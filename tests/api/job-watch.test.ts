@@ -2,7 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import { type JobEvent, JobEventSchema, LogStream } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { DevmeshError } from "@devmesh/mesh/errors";
-import { TestClock } from "@devmesh/mesh/runtime";
+import { TestClock, TestRandom } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import { JobSignals } from "../../services/api/jobs/job-signals.ts";
 import { MemoryJobStore } from "../../services/api/jobs/job-store.memory.ts";
@@ -50,7 +50,7 @@ describe("job watch", () => {
   let gone: AbortController;
   beforeEach(() => {
     clock = new TestClock();
-    store = new CountingStore({ clock });
+    store = new CountingStore({ clock, random: new TestRandom() });
     signals = new JobSignals(store, clock);
     watch = new JobWatch({ store, signals, clock, keepaliveMs });
     gone = new AbortController();
@@ -75,7 +75,7 @@ describe("job watch", () => {
         seq += 1;
         await store.append(lease, [event]);
       },
-      cancel: () => store.requestCancel(jobId, ""),
+      cancel: () => store.requestCancel(jobId, { by: "tok_1", detail: "" }),
       release: () => store.release(lease, ""),
     };
   }
@@ -117,7 +117,7 @@ describe("job watch", () => {
 
   it("ends at once behind the end of an ended job", async () => {
     const { id } = await accept(store);
-    await store.requestCancel(id, "");
+    await store.requestCancel(id, { by: "tok_1", detail: "" });
     const { seen, end } = follow(id, 9);
     expect([await end, seen]).to.deep.equal(["ok", []]);
   });
@@ -126,7 +126,7 @@ describe("job watch", () => {
     const { id } = await accept(store);
     const { end } = follow(id, 9);
     await settled();
-    await store.requestCancel(id, "");
+    await store.requestCancel(id, { by: "tok_1", detail: "" });
     expect(await end).to.equal("ok");
   });
 
@@ -303,7 +303,7 @@ describe("job watch", () => {
 describe("job signals", () => {
   it("wake a listener once for what happened before its wait", async () => {
     const clock = new TestClock();
-    const store = new MemoryJobStore({ clock });
+    const store = new MemoryJobStore({ clock, random: new TestRandom() });
     const signals = new JobSignals(store, clock);
     const { signal } = new AbortController();
     using listener = signals.listenToAll();

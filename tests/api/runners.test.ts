@@ -9,7 +9,7 @@ import { RunnerService } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { TokenService } from "@devmesh/gen/devmesh/api/v1/token_service_pb";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { silentLogger } from "@devmesh/mesh/log";
-import { CountedIds, TestClock } from "@devmesh/mesh/runtime";
+import { CountedIds, TestClock, TestRandom } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import { MemoryAgentStore } from "../../services/api/agents/agent-store.memory.ts";
 import { Agents } from "../../services/api/agents/agents.ts";
@@ -211,7 +211,7 @@ describe("a lease that cannot be handed over", () => {
   /** Leases with a token store that does this first. */
   async function leaseWith(hook: (caller: AbortController) => void) {
     const clock = new TestClock();
-    const store = new MemoryJobStore({ clock });
+    const store = new MemoryJobStore({ clock, random: new TestRandom() });
     const agents = new Agents({
       store: new MemoryAgentStore({ clock }),
       clock,

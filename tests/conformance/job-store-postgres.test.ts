@@ -47,41 +47,110 @@ describe("job store on Postgres", function () {
 
   describe("with 20,000 jobs", () => {
     before(async () => {
-      await client.query("TRUNCATE jobs, job_events, job_keys");
+      await client.query("TRUNCATE jobs, job_events, job_keys, job_leases, job_fences");
       await client.query(`
-        INSERT INTO jobs (id, owner, type, status, isolation, spec, max_attempts, last_seq, created_at)
-        SELECT 'job_' || lpad(n::text, 8, '0'), 'o', CASE n % 7 WHEN 0 THEN 'agent' ELSE 'command' END,
-          CASE n % 2 WHEN 0 THEN 'queued' WHEN 1 THEN CASE n % 1001 WHEN 0 THEN 'running' ELSE 'failed' END END,
-          1 + n % 4, '{"command":{"argv":["true"]}}', 2, 1, now()
-        FROM generate_series(1, 20000) AS n`);
+        INSERT INTO jobs (id, owner, type, status, isolation, spec, max_attempts, last_seq, created_at,
+          priority, hold, available_at, queue_expires_at, concurrency_key, concurrency_limit, ended_at)
+        SELECT 'job_' || lpad(n::text, 8, '0'), 'o' || n % 5,
+          CASE n % 7 WHEN 0 THEN 'agent' ELSE 'command' END, status,
+          1 + n % 4, '{"command":{"argv":["true"]}}', 2, 1, now(), n % 3, hold,
+          CASE hold WHEN 'delay' THEN now() + n * interval '1 second' END,
+          CASE n % 3 WHEN 0 THEN now() + n * interval '1 second' END,
+          CASE WHEN hold = 'key' THEN 'k' || n % 9 ELSE '' END, 2,
+          CASE status WHEN 'failed' THEN now() END
+        FROM (
+          SELECT n,
+            CASE n % 2 WHEN 0 THEN 'queued' ELSE CASE n % 1001 WHEN 0 THEN 'running' ELSE 'failed' END END
+              AS status,
+            CASE WHEN n % 2 = 1 THEN '' WHEN n % 16 = 0 THEN 'delay' WHEN n % 16 = 2 THEN 'key' ELSE '' END
+              AS hold
+          FROM generate_series(1, 20000) AS n
+        ) AS made`);
+      await client.query(`
+        INSERT INTO job_keys (owner, key, fingerprint, job_id, expires_at)
+        SELECT owner, id, 'f', id, now() + interval '1 day' FROM jobs LIMIT 5000`);
+      await client.query(`
+        INSERT INTO job_leases (job_id, epoch, runner, expires_at)
+        SELECT 'job_' || lpad(n::text, 8, '0'), 1, 'r', now() + interval '1 day'
+        FROM generate_series(1, 2000) AS n`);
+      await client.query(`
+        INSERT INTO job_fences (job_id, epoch, action, runner, count, ts)
+        SELECT 'job_' || lpad(n::text, 8, '0'), 1, 'append', 'r', 1, now()
+        FROM generate_series(1, 2000) AS n`);
       await client.query(`
         INSERT INTO job_events (job_id, seq, ts, kind, level, message, payload)
         SELECT 'job_' || lpad((n % 100)::text, 8, '0'), n, now(), 'log', 'info', '', 'x'
         FROM generate_series(1, 20000) AS n`);
-      await client.query("ANALYZE");
+      await client.query("VACUUM ANALYZE jobs, job_events, job_keys, job_leases, job_fences");
     });
 
-    after(() => client.query("TRUNCATE jobs, job_events, job_keys"));
+    after(() => client.query("TRUNCATE jobs, job_events, job_keys, job_leases, job_fences"));
 
+    const id = "job_00000001";
     const some = ["~", 50, ["agent"], ["queued"]];
-    const wanted: Record<string, { values: unknown[]; index: string }> = {
-      claim1: { values: [5, "r1", 0], index: "jobs_queued_1" },
-      claim2: { values: [5, "r1", 0], index: "jobs_queued_2" },
-      claim3: { values: [5, "r1", 0], index: "jobs_queued_3" },
-      claim4: { values: [5, "r1", 0], index: "jobs_queued_4" },
-      expired: { values: [], index: "jobs_running" },
-      listAll: { values: ["~", 50], index: "jobs_pkey" },
-      listSome: { values: some, index: "jobs_listed" },
-      readEvents: { values: ["job_00000001", 1, 200, 1_000_000], index: "job_events_pkey" },
-      renew: { values: [["job_00000001"], [1], 0], index: "jobs_running" },
+    const none = Array.from({ length: 20 }, () => null);
+    /** Every statement with its parameters, and the indexes that it goes by. */
+    const wanted: Record<keyof typeof jobSql, { values: unknown[]; by: string[] }> = {
+      accept: { values: none.slice(0, 17), by: [] },
+      findKey: { values: ["o", "k"], by: ["job_keys_pkey"] },
+      dropKeys: { values: [], by: ["job_keys_expiry"] },
+      find: { values: [id], by: ["jobs_pkey"] },
+      listAll: { values: ["~", 50], by: ["jobs_pkey"] },
+      listSome: { values: some, by: ["jobs_listed"] },
+      listOwned: { values: [...some, "o"], by: ["jobs_owned"] },
+      claim1: { values: [5, "r1", 0], by: ["jobs_queued_1", "jobs_pkey"] },
+      claim2: { values: [5, "r1", 0], by: ["jobs_queued_2", "jobs_pkey"] },
+      claim3: { values: [5, "r1", 0], by: ["jobs_queued_3", "jobs_pkey"] },
+      claim4: { values: [5, "r1", 0], by: ["jobs_queued_4", "jobs_pkey"] },
+      promote: { values: [], by: ["jobs_delayed"] },
+      lockKey: { values: ["o", "k"], by: [] },
+      fill: { values: ["o", "k1"], by: ["jobs_key_waiting", "jobs_key_active"] },
+      fillable: { values: [], by: ["jobs_key_waiting", "jobs_key_active"] },
+      holders: { values: ["o", "k1"], by: ["jobs_key_active"] },
+      ahead: { values: [0, id], by: ["jobs_queued_4"] },
+      renew: { values: [[id], [1], 0], by: ["job_leases_pkey", "jobs_pkey"] },
+      append: { values: [id, 1, 1, 1, "x", [], [], [], [], [], [], []], by: ["jobs_running"] },
+      move: {
+        values: [
+          id,
+          1,
+          "failed",
+          1,
+          false,
+          "queued",
+          2,
+          1,
+          "",
+          0,
+          0,
+          ...none.slice(0, 2),
+          false,
+          ...none.slice(0, 6),
+        ],
+        by: ["jobs_pkey"],
+      },
+      markCancel: { values: [id, 1, "", ""], by: ["jobs_running"] },
+      now: { values: [], by: [] },
+      expired: { values: [], by: ["jobs_pkey"] },
+      queueExpired: { values: [], by: ["jobs_queue_expiry"] },
+      readEvents: { values: [id, 1, 200, 1_000_000], by: ["job_events_pkey"] },
+      noteFence: { values: [id, 1, "append"], by: ["jobs_pkey"] },
+      fences: { values: [id], by: ["job_fences_pkey"] },
+      trimmable: { values: [1_000, 50], by: ["jobs_ended"] },
+      trim: { values: [id, 1, "", ""], by: ["jobs_pkey", "job_events_pkey"] },
+      stats: { values: [], by: ["jobs_queued_4", "jobs_running"] },
+      readQueue: { values: [], by: [] },
+      pause: { values: [""], by: [] },
+      resume: { values: [], by: [] },
+      ping: { values: [], by: [] },
     };
-    for (const [name, { values, index }] of Object.entries(wanted)) {
-      it(`plans ${name} with ${index} and no scan of a table`, async () => {
+    for (const [name, { values, by }] of Object.entries(wanted)) {
+      it(`plans ${name} ${by.length === 0 ? "" : `with ${by.join(", ")} and `}with no scan of a long table`, async () => {
         const text = jobSql[name as keyof typeof jobSql];
         const { rows } = await client.query(`EXPLAIN ${text}`, values);
         const plan = rows.map((row) => String(row["QUERY PLAN"])).join("\n");
-        expect(plan).to.match(new RegExp(`Index.* Scan.* ${index}\\b`));
-        expect(plan).not.to.match(/Seq Scan on (jobs|job_events)/);
+        for (const index of by) expect(plan).to.match(new RegExp(`Index.* Scan.* ${index}\\b`));
+        expect(plan).not.to.match(/Seq Scan on (jobs|job_events|job_keys)\b/);
         if (name.startsWith("claim")) {
           const picked = plan.slice(plan.indexOf("CTE picked"), plan.indexOf("CTE claimed"));
           expect(picked, "jobs come in the index's order").not.to.contain("Sort");

@@ -14,8 +14,15 @@ for (const [name, open] of Object.entries(storePlaces)) {
     after(() => place?.end());
     jobStoreSuite(
       {
-        fresh: async () => (await place.fresh()).jobs,
+        fresh: async () => {
+          place.random.value = 0;
+          return (await place.fresh()).jobs;
+        },
         again: async () => (await place.again()).jobs,
+        advance: (ms) => place.advance(ms),
+        draw: (value) => {
+          place.random.value = value;
+        },
       },
       { modelRuns: modelRuns[name] ?? 100 },
     );

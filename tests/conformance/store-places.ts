@@ -6,7 +6,7 @@ import { Client } from "pg";
 import type { Found } from "../../scripts/parts/part.ts";
 import { type Postgres, startPostgres } from "../../scripts/parts/postgres.ts";
 import { openStores, postgresSchema, type Stores } from "../../services/api/stores.ts";
-import { TestClock } from "../../services/mesh/runtime/index.ts";
+import { TestClock, TestRandom } from "../../services/mesh/runtime/index.ts";
 import { log, need } from "../parts/need.ts";
 
 /** One kind of place. */
@@ -17,6 +17,13 @@ export interface StorePlace {
   again(): Promise<Stores>;
   /** Lets the stores' clock go on by a millisecond at least. */
   tick(): Promise<void>;
+  /**
+   * Lets the jobs' clock go on: where the server has its own, what it has
+   * stamped becomes that much older.
+   */
+  advance(ms: number): Promise<void>;
+  /** What the stores draw for waits, from 0 up to, and not including, 1. Starts as 0. */
+  readonly random: TestRandom;
   /** Ends it all. */
   end(): Promise<void>;
 }
@@ -44,7 +51,8 @@ after(async () => {
 
 async function memoryPlace(): Promise<StorePlace> {
   const clock = new TestClock();
-  const open = () => openStores({ storageUrl: "memory:", dataDir: tmpdir(), clock });
+  const random = new TestRandom();
+  const open = () => openStores({ storageUrl: "memory:", dataDir: tmpdir(), clock, random });
   let stores = await open();
   return {
     fresh: async () => {
@@ -53,18 +61,21 @@ async function memoryPlace(): Promise<StorePlace> {
     },
     again: async () => stores,
     tick: async () => clock.advance(1),
+    advance: async (ms) => clock.advance(ms),
+    random,
     end: () => stores.close(),
   };
 }
 
 async function sqlitePlace(): Promise<StorePlace> {
   const clock = new TestClock();
+  const random = new TestRandom();
   const root = await mkdtemp(join(tmpdir(), "devmesh-stores-"));
   const opened: Stores[] = [];
   let count = 0;
   const open = async () => {
     const dataDir = join(root, String(count));
-    const stores = await openStores({ storageUrl: "sqlite:devmesh.db", dataDir, clock });
+    const stores = await openStores({ storageUrl: "sqlite:devmesh.db", dataDir, clock, random });
     opened.push(stores);
     return stores;
   };
@@ -80,6 +91,8 @@ async function sqlitePlace(): Promise<StorePlace> {
     },
     again: open,
     tick: async () => clock.advance(1),
+    advance: async (ms) => clock.advance(ms),
+    random,
     end: async () => {
       await closeAll();
       await rm(root, { recursive: true, force: true });
@@ -87,11 +100,21 @@ async function sqlitePlace(): Promise<StorePlace> {
   };
 }
 
+const older = (column: string) => `${column} = ${column} - $1 * interval '1 millisecond'`;
+
+/** Makes the times that jobs are judged by older. */
+const agings = [
+  `UPDATE jobs SET ${["available_at", "queue_expires_at", "ended_at"].map(older).join(", ")}`,
+  `UPDATE job_leases SET ${older("expires_at")}`,
+  `UPDATE job_keys SET ${older("expires_at")}`,
+];
+
 async function postgresPlace(context: Mocha.Context): Promise<StorePlace> {
   const url = await postgresUrl(context);
   const dataDir = await mkdtemp(join(tmpdir(), "devmesh-stores-"));
   // Postgres has its own clock: this one is never asked.
-  const open = () => openStores({ storageUrl: url, dataDir, clock: new TestClock() });
+  const random = new TestRandom();
+  const open = () => openStores({ storageUrl: url, dataDir, clock: new TestClock(), random });
   const stores = await open();
   const others: Stores[] = [];
   const client = new Client({ connectionString: url, options: `-c search_path=${postgresSchema}` });
@@ -99,8 +122,9 @@ async function postgresPlace(context: Mocha.Context): Promise<StorePlace> {
   return {
     fresh: async () => {
       for (const other of others.splice(0)) await other.close();
-      const tables = "jobs, job_events, job_keys, tokens, console_links, audit, agents";
-      await client.query(`TRUNCATE ${tables}`);
+      const ofJobs = "jobs, job_events, job_keys, job_leases, job_fences";
+      await client.query(`TRUNCATE ${ofJobs}, tokens, console_links, audit, agents`);
+      await client.query("UPDATE queue SET paused_at = NULL, pause_detail = ''");
       await client.query("TRUNCATE rate_buckets");
       await client.query("UPDATE settings SET version = 0, value = '{}'");
       return stores;
@@ -114,6 +138,10 @@ async function postgresPlace(context: Mocha.Context): Promise<StorePlace> {
       const start = Date.now();
       while (Date.now() <= start + 1) await new Promise((resolve) => setImmediate(resolve));
     },
+    advance: async (ms) => {
+      for (const text of agings) await client.query(text, [ms]);
+    },
+    random,
     end: async () => {
       for (const other of [...others, stores]) await other.close();
       await client.end();

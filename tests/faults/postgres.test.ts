@@ -48,7 +48,7 @@ describe("Postgres behind a bad network", function () {
         proxy.hold();
         const calls = [
           stores.jobs.get(job.id),
-          stores.jobs.requestCancel(job.id, "cut"),
+          stores.jobs.requestCancel(job.id, { detail: "cut", by: "tok_1" }),
           stores.jobs.readEvents(job.id, 1, { maxEvents: 9, maxBytes: 1 << 20 }),
           stores.jobs.stats(),
         ];
@@ -59,7 +59,7 @@ describe("Postgres behind a bad network", function () {
         expect(new Set(await ends)).to.deep.equal(new Set(["UNAVAILABLE"]));
         expect((await stores.jobs.get(job.id))?.id).to.equal(job.id);
         // Whether the cancel was done nobody could know: it is asked for again.
-        await stores.jobs.requestCancel(job.id, "again");
+        await stores.jobs.requestCancel(job.id, { detail: "again", by: "tok_1" });
       });
     }
 

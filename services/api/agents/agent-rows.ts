@@ -13,10 +13,12 @@ export interface AgentRow {
   readonly capabilities: string;
   readonly running: number | string;
   readonly last_seen: string | Date;
+  readonly draining: number | boolean;
 }
 
 /** The columns of AgentRow. */
-export const agentColumns = "id, host, version, capacity, capabilities, running, last_seen";
+export const agentColumns =
+  "id, host, version, capacity, capabilities, running, last_seen, draining";
 
 /** The record that a row stands for. */
 export function toAgentRecord(row: AgentRow): AgentRecord {
@@ -28,6 +30,7 @@ export function toAgentRecord(row: AgentRow): AgentRecord {
     agent: fromJson(AgentSchema, json, { ignoreUnknownFields: true }),
     lastSeenMs: new Date(row.last_seen).getTime(),
     running: Number(row.running),
+    draining: Boolean(row.draining),
   };
 }
 

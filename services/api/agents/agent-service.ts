@@ -1,8 +1,11 @@
 /** The handlers of `devmesh.api.v1.AgentService`. */
-
-import type { ServiceImpl } from "@connectrpc/connect";
-import type { AgentService } from "@devmesh/gen/devmesh/api/v1/agent_service_pb";
-import { DevmeshError } from "@devmesh/mesh/errors";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import type {
+  AgentService,
+  DrainAgentRequest,
+  ResumeAgentRequest,
+} from "@devmesh/gen/devmesh/api/v1/agent_service_pb";
+import { kSubject } from "@devmesh/mesh/context";
 import type { Agents } from "./agents.ts";
 
 /** The registry of runners. */
@@ -17,11 +20,13 @@ export class AgentServiceImpl implements ServiceImpl<typeof AgentService> {
     return { agents: await this.#agents.list() };
   }
 
-  async drainAgent(): Promise<never> {
-    throw new DevmeshError("UNIMPLEMENTED", "not served yet");
+  async drainAgent({ id }: DrainAgentRequest, context: HandlerContext) {
+    context.values.get(kSubject).resource = id;
+    return { agent: await this.#agents.setDraining(id, true) };
   }
 
-  async resumeAgent(): Promise<never> {
-    throw new DevmeshError("UNIMPLEMENTED", "not served yet");
+  async resumeAgent({ id }: ResumeAgentRequest, context: HandlerContext) {
+    context.values.get(kSubject).resource = id;
+    return { agent: await this.#agents.setDraining(id, false) };
   }
 }

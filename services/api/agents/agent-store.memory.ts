@@ -15,15 +15,22 @@ export class MemoryAgentStore implements AgentStore {
 
   async upsert(agent: Agent): Promise<void> {
     const [id, host, version, capacity, capabilities] = agentValues(agent);
-    const running = this.#rows.get(id)?.running ?? 0;
-    const last_seen = new Date(this.#clock.now());
-    this.#rows.set(id, { id, host, version, capacity, capabilities, running, last_seen });
+    const { running = 0, draining = false } = this.#rows.get(id) ?? {};
+    const said = { id, host, version, capacity, capabilities };
+    this.#rows.set(id, { ...said, running, draining, last_seen: new Date(this.#clock.now()) });
   }
 
   async touch(id: string, running: number): Promise<boolean> {
     const row = this.#rows.get(id);
     if (row === undefined) return false;
     this.#rows.set(id, { ...row, running, last_seen: new Date(this.#clock.now()) });
+    return true;
+  }
+
+  async setDraining(id: string, draining: boolean): Promise<boolean> {
+    const row = this.#rows.get(id);
+    if (row === undefined) return false;
+    this.#rows.set(id, { ...row, draining });
     return true;
   }
 

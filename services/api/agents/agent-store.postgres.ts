@@ -15,6 +15,7 @@ const queries = new PostgresQueries("agents", {
   touch: `
     UPDATE agents SET running = $2, last_seen = clock_timestamp() WHERE id = $1
     RETURNING id`,
+  setDraining: "UPDATE agents SET draining = $2 WHERE id = $1 RETURNING id",
   get: `SELECT ${agentColumns} FROM agents WHERE id = $1`,
   list: `
     SELECT ${agentColumns} FROM agents
@@ -37,6 +38,10 @@ export class PostgresAgentStore implements AgentStore {
 
   async touch(id: string, running: number): Promise<boolean> {
     return (await queries.row(this.#pool, "touch", [id, running])) !== undefined;
+  }
+
+  async setDraining(id: string, draining: boolean): Promise<boolean> {
+    return (await queries.row(this.#pool, "setDraining", [id, draining])) !== undefined;
   }
 
   async get(id: string): Promise<AgentRecord | undefined> {

@@ -13,6 +13,7 @@ const agentSql = {
     SET host = excluded.host, version = excluded.version, capacity = excluded.capacity,
         capabilities = excluded.capabilities, last_seen = excluded.last_seen`,
   touch: "UPDATE agents SET running = ?2, last_seen = ?3 WHERE id = ?1",
+  setDraining: "UPDATE agents SET draining = ?2 WHERE id = ?1",
   get: `SELECT ${agentColumns} FROM agents WHERE id = ?1`,
   list: `SELECT ${agentColumns} FROM agents WHERE last_seen >= ?1 ORDER BY last_seen DESC, id`,
 };
@@ -42,6 +43,10 @@ export class SqliteAgentStore implements AgentStore {
 
   async touch(id: string, running: number): Promise<boolean> {
     return this.#sql.touch.run(id, running, this.#time()).changes === 1;
+  }
+
+  async setDraining(id: string, draining: boolean): Promise<boolean> {
+    return this.#sql.setDraining.run(id, Number(draining)).changes === 1;
   }
 
   async get(id: string): Promise<AgentRecord | undefined> {

@@ -86,6 +86,22 @@ export function agentStoreSuite({ fresh, tick }: AgentStoreBed): void {
     expect(await store.list(-60_000)).to.deep.equal([]);
   });
 
+  it("drains runners and lets them take jobs again", async () => {
+    await store.upsert(runner("r1"));
+    await store.upsert(runner("r2"));
+    expect((await store.get("r1"))?.draining).to.equal(false);
+    expect(await store.setDraining("r1", true)).to.equal(true);
+    expect(await store.setDraining("r1", true)).to.equal(true);
+    // Neither a sign of life nor another introduction ends it.
+    await store.touch("r1", 1);
+    await store.upsert(runner("r1", "host-2"));
+    const drained = (await store.list(dayMs)).filter(({ draining }) => draining);
+    expect(drained.map(({ agent }) => agent.id)).to.deep.equal(["r1"]);
+    expect(await store.setDraining("r1", false)).to.equal(true);
+    expect((await store.get("r1"))?.draining).to.equal(false);
+    expect(await store.setDraining("r3", true)).to.equal(false);
+  });
+
   it("takes any text", async () => {
     await store.upsert(runner("r\0", "h '\"\0"));
     expect(await store.list(dayMs)).to.have.length(1);

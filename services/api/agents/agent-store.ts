@@ -7,14 +7,18 @@ export interface AgentRecord {
   readonly agent: Agent;
   readonly lastSeenMs: number;
   readonly running: number;
+  /** True: it takes no new jobs until it is resumed. */
+  readonly draining: boolean;
 }
 
 /** Runners. The store's clock stamps `lastSeenMs`. */
 export interface AgentStore {
-  /** Adds the runner or replaces what is known of it. */
+  /** Adds the runner or replaces what it says of itself: one that is drained stays so. */
   upsert(agent: Agent): Promise<void>;
   /** Notes a sign of life; false if the runner is unknown. */
   touch(id: string, running: number): Promise<boolean>;
+  /** Says whether the runner takes new jobs; false if it is unknown. */
+  setDraining(id: string, draining: boolean): Promise<boolean>;
   get(id: string): Promise<AgentRecord | undefined>;
   /** Runners heard of within `withinMs`, last heard first. */
   list(withinMs: number): Promise<AgentRecord[]>;

@@ -10,6 +10,9 @@ import type { AgentRecord, AgentStore } from "./agent-store.ts";
 /** Runners unheard of for longer are left out of lists. */
 const forgetAfterMs = 24 * 60 * 60 * 1000;
 
+/** The order of lists. */
+const order = [AgentStatus.ALIVE, AgentStatus.DRAINING, AgentStatus.LOST];
+
 /** What the registry needs. */
 export interface AgentsOptions {
   readonly store: AgentStore;
@@ -44,16 +47,34 @@ export class Agents {
     if (!(await this.#store.touch(id, count))) throw notFound("runner", id);
   }
 
-  /** False for a runner that missed heartbeats: work given to it may go nowhere. */
-  async isHeard(id: string): Promise<boolean> {
+  /**
+   * False for a runner that missed heartbeats, as work given to it may go
+   * nowhere, and for one that is drained.
+   */
+  async takesJobs(id: string): Promise<boolean> {
     const record = await this.#store.get(id);
-    return record !== undefined && this.#clock.now() - record.lastSeenMs < this.#leaseTtlMs / 2;
+    if (record === undefined || record.draining) return false;
+    return this.#clock.now() - record.lastSeenMs < this.#leaseTtlMs / 2;
   }
 
-  /** All runners of the last day, alive ones first. */
+  /** True for a runner that shall ask for no work. */
+  async isDraining(id: string): Promise<boolean> {
+    return (await this.#store.get(id))?.draining === true;
+  }
+
+  /** Lets a runner take no new jobs, or take them again. Throws NOT_FOUND. */
+  async setDraining(id: string, draining: boolean): Promise<Agent> {
+    await this.#store.setDraining(id, draining);
+    const record = await this.#store.get(id);
+    if (record === undefined) throw notFound("runner", id);
+    return this.#toAgent(record);
+  }
+
+  /** All runners of the last day: alive ones first, those that are drained next, then lost ones. */
   async list(): Promise<Agent[]> {
     const records = await this.#store.list(forgetAfterMs);
-    return records.map((record) => this.#toAgent(record)).sort((a, b) => a.status - b.status);
+    const agents = records.map((record) => this.#toAgent(record));
+    return agents.sort((a, b) => order.indexOf(a.status) - order.indexOf(b.status));
   }
 
   /**
@@ -80,12 +101,12 @@ export class Agents {
     );
   }
 
-  #toAgent({ agent, lastSeenMs, running }: AgentRecord): Agent {
+  #toAgent({ agent, lastSeenMs, running, draining }: AgentRecord): Agent {
     const lost = this.#clock.now() - lastSeenMs > this.#leaseTtlMs;
     const lastSeen: Timestamp = timestampFromMs(lastSeenMs);
     return {
       ...agent,
-      status: lost ? AgentStatus.LOST : AgentStatus.ALIVE,
+      status: lost ? AgentStatus.LOST : draining ? AgentStatus.DRAINING : AgentStatus.ALIVE,
       lastSeen,
       running: lost ? 0 : running,
     };

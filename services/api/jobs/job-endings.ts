@@ -1,10 +1,9 @@
 /**
- * How a job leaves a runner's hands: finished, released, cancelled or swept.
- * The rules are the same for every store; a store brings reads and guarded
- * writes. Accepting, claiming, renewing and appending are the stores' own.
+ * How a job leaves a runner's hands or the queue: finished, tried again,
+ * released, swept. The rules are the same for every store; a store brings
+ * reads and guarded writes. Cancelling is in `job-cancels.ts`; accepting,
+ * claiming, renewing and appending are the stores' own.
  */
-import { createHash } from "node:crypto";
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import {
   type Job,
@@ -15,15 +14,37 @@ import {
   JobStatus,
 } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { DevmeshError, invalidField, notFound } from "@devmesh/mesh/errors";
-import { isFinal, type JobRow, type StatusName, statusName, toJob } from "./job-rows.ts";
-import type { LeaseRef, ReadLimits, SweptJob } from "./job-store.ts";
+import type { Random } from "@devmesh/mesh/runtime";
+import { digestLog } from "./job-digest.ts";
+import { cancelReceipt } from "./job-receipt.ts";
+import { backoffMs, isTriedAgain } from "./job-retries.ts";
+import {
+  type Hold,
+  isFinal,
+  type JobRow,
+  type StatusName,
+  statusName,
+  toJob,
+  toSpec,
+} from "./job-rows.ts";
+import type { CancelInput, LeaseRef, ReadLimits, SweptJob } from "./job-store.ts";
 
-/** A change of a job's row with the event that tells of it, number `last_seq` + 1. */
+/**
+ * A change of a job's row with the event that tells of it, number `last_seq` +
+ * 1. A lease on the job ends with it; its concurrency key is filled after it.
+ */
 export interface Transition {
   readonly status: StatusName;
   readonly epoch: number;
   readonly attempt: number;
-  readonly cancelRequested: boolean;
+  /** What keeps the job, queued again, from being taken. */
+  readonly hold: Hold;
+  /** How long a `delay` lasts. */
+  readonly delayMs: number;
+  /** See JobRow. */
+  readonly retriedEpoch: number;
+  /** The cancel that ends a queued job, with its time by the store's clock. */
+  readonly cancel?: CancelInput & { readonly at: Date };
   /** A `result` ends the job. */
   readonly event: Pick<JobEvent, "kind">;
   /** Holds only while the lease is past its end. */
@@ -32,9 +53,14 @@ export interface Transition {
 
 /** What the rules need of a store. */
 export interface EndingRows {
+  readonly random: Random;
+  /** The store's clock. */
+  now(): Promise<Date>;
   find(id: string): Promise<JobRow | undefined>;
   /** Rows whose lease ran out. */
   expired(): Promise<JobRow[]>;
+  /** Rows that waited longer for their first start than they may. */
+  queueExpired(): Promise<JobRow[]>;
   readEvents(id: string, from: number, limits: ReadLimits): Promise<JobEvent[]>;
   /**
    * Makes a transition in one transaction and answers the new row; undefined,
@@ -43,7 +69,7 @@ export interface EndingRows {
    */
   move(row: JobRow, to: Transition): Promise<JobRow | undefined>;
   /** Marks a running job as to be cancelled; undefined unless it runs under the row's epoch, unmarked. */
-  markCancel(row: JobRow, detail: string): Promise<JobRow | undefined>;
+  markCancel(row: JobRow, input: CancelInput): Promise<JobRow | undefined>;
 }
 
 /** The number after the last event of a row. */
@@ -86,17 +112,37 @@ export async function finish(
   }
   for (;;) {
     const row = await rows.find(lease.jobId);
-    // Only the lease that ended the job still has its epoch.
-    if (row && isFinal(row.status) && Number(row.epoch) === lease.epoch) return toJob(row);
+    if (row && hasEnded(row, lease)) return toJob(row);
     checkHeld(row, lease);
     if (seq !== nextSeq(row)) throw sequenceGap(lease.jobId, seq, nextSeq(row));
-    const told =
-      status === "cancelled" && result.message === ""
-        ? { ...result, message: row.cancel_detail || "cancelled" }
-        : result;
-    const moved = await rows.move(row, ended(row, status, lease.epoch, told));
+    const moved = await rows.move(row, finished(rows, row, status, result));
     if (moved) return toJob(moved);
   }
+}
+
+/** True if it was this lease's end that ended the job, or that led to another attempt. */
+function hasEnded(row: JobRow, { epoch }: LeaseRef): boolean {
+  // Only the lease that ended the job still has its epoch.
+  const endedIt = isFinal(row.status) && Number(row.epoch) === epoch;
+  return endedIt || (epoch > 0 && Number(row.retried_epoch) === epoch);
+}
+
+function finished(
+  rows: EndingRows,
+  row: JobRow,
+  status: StatusName,
+  result: JobResult,
+): Transition {
+  if (isTriedAgain(row, result.outcome)) {
+    const said = result.message === "" ? "" : `: ${result.message}`;
+    const why = `attempt ${row.attempt} failed (${result.reason || "no reason given"})${said}`;
+    return { ...triedAgain(rows, row, why), retriedEpoch: Number(row.epoch) };
+  }
+  const told =
+    status === "cancelled" && result.message === ""
+      ? { ...result, message: row.cancel_detail || "cancelled" }
+      : result;
+  return ended(row, status, Number(row.epoch), told);
 }
 
 /** See JobStore.release. */
@@ -104,40 +150,11 @@ export async function release(rows: EndingRows, lease: LeaseRef, detail: string)
   for (;;) {
     const row = await rows.find(lease.jobId);
     checkHeld(row, lease);
+    // A job that waits again keeps its slot of a concurrency key.
     const to = row.cancel_requested
       ? await closed(rows, row, "cancelled", "CANCELLED", row.cancel_detail || "cancelled")
       : queuedAgain(row, row.attempt - 1, detail);
     if (await rows.move(row, to)) return;
-  }
-}
-
-/** See JobStore.requestCancel. */
-export async function requestCancel(rows: EndingRows, id: string, detail: string): Promise<Job> {
-  for (;;) {
-    const row = await rows.find(id);
-    if (row === undefined) throw notFound("job", id);
-    if (row.status === "cancelled" || (row.status === "running" && row.cancel_requested)) {
-      return toJob(row);
-    }
-    if (isFinal(row.status)) {
-      throw new DevmeshError("WRONG_STATE", `job ${id} has ${row.status} already`, {
-        metadata: { jobId: id, status: row.status },
-      });
-    }
-    const changed =
-      row.status === "running"
-        ? await rows.markCancel(row, detail)
-        : await rows.move(row, {
-            ...(await closed(
-              rows,
-              row,
-              "cancelled",
-              "CANCELLED",
-              detail || "cancelled in the queue",
-            )),
-            cancelRequested: true,
-          });
-    if (changed) return toJob(changed);
   }
 }
 
@@ -146,33 +163,38 @@ export async function sweep(rows: EndingRows): Promise<SweptJob[]> {
   const swept: SweptJob[] = [];
   for (const row of await rows.expired()) {
     const { id: jobId, runner: runnerId } = row;
-    const lost = `runner ${runnerId} was lost`;
-    const outcome = row.cancel_requested
-      ? "cancelled"
-      : row.attempt < row.max_attempts
-        ? "requeued"
-        : "failed";
-    const to =
-      outcome === "requeued"
-        ? queuedAgain(row, row.attempt, lost)
-        : outcome === "failed"
-          ? await closed(rows, row, outcome, "RUNNER_LOST", `${lost} in the last attempt`)
-          : await closed(rows, row, outcome, "CANCELLED", row.cancel_detail || lost);
+    const { outcome, to } = await lost(rows, row);
     if (await rows.move(row, { ...to, onlyExpired: true }))
       swept.push({ jobId, runnerId, outcome });
+  }
+  for (const row of await rows.queueExpired()) {
+    const message = "it was not started within its queue timeout";
+    const to = await closed(rows, row, "failed", "QUEUE_TIMEOUT", message);
+    if (await rows.move(row, to)) {
+      swept.push({ jobId: row.id, runnerId: "", outcome: "timed_out" });
+    }
   }
   return swept;
 }
 
-function ended(row: JobRow, status: StatusName, epoch: number, result: JobResult): Transition {
-  const event = create(JobEventSchema, { kind: { case: "result", value: result } });
-  const { attempt } = row;
-  const cancelRequested = Boolean(row.cancel_requested);
-  return { status, epoch, attempt, cancelRequested, event, onlyExpired: false };
+async function lost(
+  rows: EndingRows,
+  row: JobRow,
+): Promise<{ outcome: SweptJob["outcome"]; to: Transition }> {
+  const why = `runner ${row.runner} was lost`;
+  if (row.cancel_requested) {
+    const message = row.cancel_detail || why;
+    return { outcome: "cancelled", to: await closed(rows, row, "cancelled", "CANCELLED", message) };
+  }
+  if (row.attempt < row.max_attempts) {
+    return { outcome: "requeued", to: triedAgain(rows, row, why) };
+  }
+  const message = `${why} in the last attempt`;
+  return { outcome: "failed", to: await closed(rows, row, "failed", "RUNNER_LOST", message) };
 }
 
 /** An end that no runner reports: a new epoch fences the one that held the job. */
-async function closed(
+export async function closed(
   rows: EndingRows,
   row: JobRow,
   status: "failed" | "cancelled",
@@ -185,38 +207,32 @@ async function closed(
   return ended(row, status, Number(row.epoch) + 1, result);
 }
 
-function queuedAgain(row: JobRow, attempt: number, detail: string): Transition {
-  const value = { status: JobStatus.QUEUED, attempt, detail, runner: row.runner };
-  const event = create(JobEventSchema, { kind: { case: "status", value } });
+function ended(row: JobRow, status: StatusName, epoch: number, result: JobResult): Transition {
+  const value = { ...result, lastSeq: nextSeq(row), cancel: cancelReceipt(row, result.cancel) };
+  const event = create(JobEventSchema, { kind: { case: "result", value } });
+  return { ...unchanged(row), status, epoch, hold: "", event };
+}
+
+function triedAgain(rows: EndingRows, row: JobRow, why: string): Transition {
+  const delayMs = backoffMs(toSpec(row).retry, row.attempt, rows.random);
+  const next = `attempt ${row.attempt + 1} of ${row.max_attempts}`;
+  const wait = delayMs === 0 ? "at once" : `after ${delayMs} ms`;
+  const free = row.concurrency_key === "" ? "" : "key";
   return {
-    status: "queued",
-    epoch: Number(row.epoch) + 1,
-    attempt,
-    cancelRequested: false,
-    event,
-    onlyExpired: false,
+    ...queuedAgain(row, row.attempt, `${why}; ${next} starts ${wait}`),
+    hold: delayMs === 0 ? free : "delay",
+    delayMs,
   };
 }
 
-/** SHA-256 and size of the log of the last attempt, as a runner reports them. */
-async function digestLog(
-  rows: EndingRows,
-  row: JobRow,
-): Promise<{ logSha256: string; logBytes: bigint }> {
-  const hash = createHash("sha256");
-  let bytes = 0;
-  let from = Number(row.attempt_seq) + 1;
-  while (from <= Number(row.last_seq)) {
-    const events = await rows.readEvents(row.id, from, { maxEvents: 1000, maxBytes: 1 << 20 });
-    for (const { kind, seq } of events) {
-      from = seq + 1;
-      if (kind.case !== "log") continue;
-      hash.update(kind.value.data);
-      bytes += kind.value.data.byteLength;
-    }
-    if (events.length === 0) break;
-    // A long log does not keep other work waiting.
-    await nextTurn();
-  }
-  return { logSha256: hash.digest("hex"), logBytes: BigInt(bytes) };
+function queuedAgain(row: JobRow, attempt: number, detail: string): Transition {
+  const value = { status: JobStatus.QUEUED, attempt, detail, runner: row.runner };
+  const event = create(JobEventSchema, { kind: { case: "status", value } });
+  const epoch = Number(row.epoch) + 1;
+  return { ...unchanged(row), status: "queued", epoch, attempt, hold: "", event };
+}
+
+function unchanged(row: JobRow) {
+  const { attempt } = row;
+  return { attempt, delayMs: 0, retriedEpoch: Number(row.retried_epoch), onlyExpired: false };
 }

@@ -9,7 +9,7 @@ import {
   type MessageShape,
   toJsonString,
 } from "@bufbuild/protobuf";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { type Duration, durationMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import {
   Isolation,
   type Job,
@@ -35,6 +35,12 @@ export type StatusName = "queued" | "running" | "succeeded" | "failed" | "cancel
 /** A time as a driver hands it out. */
 export type RowTime = string | Date;
 
+/**
+ * What keeps a queued job from being taken: nothing, the time in
+ * `available_at`, or its concurrency key, which has no free slot.
+ */
+export type Hold = "" | "delay" | "key";
+
 /** A row of `jobs`. Drivers differ in how they hand out times, flags and 64-bit numbers. */
 export interface JobRow {
   readonly id: string;
@@ -48,12 +54,21 @@ export interface JobRow {
   readonly attempt: number;
   readonly epoch: number | string;
   readonly runner: string;
-  readonly lease_expires_at: RowTime | null;
   readonly last_seq: number | string;
   /** The number of the last RUNNING event; 0 before the first. */
   readonly attempt_seq: number | string;
   readonly cancel_requested: number | boolean;
   readonly cancel_detail: string;
+  readonly cancel_by: string;
+  readonly cancel_at: RowTime | null;
+  readonly priority: number;
+  readonly hold: Hold;
+  readonly available_at: RowTime | null;
+  /** Empty: no bound on how many run at once. */
+  readonly concurrency_key: string;
+  readonly concurrency_limit: number;
+  /** The last lease whose failed end led to another attempt; 0: none. */
+  readonly retried_epoch: number | string;
   readonly created_at: RowTime;
   readonly started_at: RowTime | null;
   readonly ended_at: RowTime | null;
@@ -63,8 +78,9 @@ export interface JobRow {
 
 /** The columns of JobRow, for SELECT and RETURNING. */
 export const jobColumns = `id, owner, type, status, isolation, spec, max_attempts, attempt, epoch,
-  runner, lease_expires_at, last_seq, attempt_seq, cancel_requested, cancel_detail,
-  created_at, started_at, ended_at, result`;
+  runner, last_seq, attempt_seq, cancel_requested, cancel_detail, cancel_by, cancel_at, priority,
+  hold, available_at, concurrency_key, concurrency_limit, retried_epoch, created_at, started_at,
+  ended_at, result`;
 
 /** What an event's row says beside its job, number and time. */
 export interface EventBody {
@@ -116,12 +132,49 @@ export function isFinal(status: StatusName): boolean {
   return status === "succeeded" || status === "failed" || status === "cancelled";
 }
 
+/** What follows from a new job's spec. */
+export interface SpecColumns {
+  readonly type: string;
+  readonly isolation: number;
+  /** JobSpec as JSON. */
+  readonly spec: string;
+  readonly priority: number;
+  readonly concurrency_key: string;
+  readonly concurrency_limit: number;
+  readonly hold: Hold;
+  /** How long it is held back; undefined: not at all. */
+  readonly delayMs: number | undefined;
+  /** How long it may wait for its first start; undefined: for ever. */
+  readonly queueTimeoutMs: number | undefined;
+}
+
 /** The columns of a new job that follow from its spec. Throws INVALID_FIELD if it has no work. */
-export function specColumns(spec: JobSpec): { type: string; isolation: number; spec: string } {
+export function specColumns(spec: JobSpec): SpecColumns {
   const type = spec.work.case;
   if (type === undefined) throw invalidField("spec.work", "say what the job is to do");
-  const isolation = Math.max(spec.isolation, Isolation.PROCESS);
-  return { type, isolation, spec: toJsonString(JobSpecSchema, spec) };
+  const { concurrency, startDelay, limits } = spec;
+  const delayMs = positive(startDelay);
+  return {
+    type,
+    isolation: Math.max(spec.isolation, Isolation.PROCESS),
+    spec: toJsonString(JobSpecSchema, spec),
+    priority: spec.priority,
+    concurrency_key: concurrency?.key ?? "",
+    concurrency_limit: concurrency === undefined ? 0 : concurrency.limit || 1,
+    hold: delayMs !== undefined ? "delay" : concurrency === undefined ? "" : "key",
+    delayMs,
+    queueTimeoutMs: positive(limits?.queueTimeout),
+  };
+}
+
+function positive(duration: Duration | undefined): number | undefined {
+  const ms = duration === undefined ? 0 : durationMs(duration);
+  return ms > 0 ? ms : undefined;
+}
+
+/** The spec of a row. */
+export function toSpec(row: Pick<JobRow, "spec">): JobSpec {
+  return fromJson(JobSpecSchema, row.spec);
 }
 
 /** The job that a row stands for. */
@@ -131,7 +184,7 @@ export function toJob(row: JobRow): Job {
   return create(JobSchema, {
     id: row.id,
     status: statusOfName[row.status],
-    spec: fromJson(JobSpecSchema, row.spec),
+    spec: toSpec(row),
     type: row.type,
     owner: row.owner,
     createTime: time(row.created_at),
@@ -141,6 +194,7 @@ export function toJob(row: JobRow): Job {
     runner: row.runner,
     lastSeq: Number(row.last_seq),
     cancelRequested: Boolean(row.cancel_requested),
+    availableTime: row.hold === "delay" ? time(row.available_at) : undefined,
     ...(row.result !== null && { result: fromJson(JobResultSchema, row.result) }),
   });
 }

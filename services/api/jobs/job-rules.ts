@@ -19,14 +19,28 @@ import {
   statusName,
   statusNames,
 } from "./job-rows.ts";
-import type { AcceptInput, LeaseRef, ListQuery } from "./job-store.ts";
+import type { KeyInput, LeaseRef, ListQuery } from "./job-store.ts";
 
 /** The first event of every job. */
 export const accepted: EventBody = statusBody({ status: JobStatus.QUEUED });
 
 /** The event of a claim, of the row after it. */
-export function running({ attempt, runner }: JobRow): EventBody {
-  return statusBody({ status: JobStatus.RUNNING, attempt, runner });
+export function running({ attempt, runner, epoch }: JobRow): EventBody {
+  return statusBody({ status: JobStatus.RUNNING, attempt, runner, epoch: Number(epoch) });
+}
+
+/** The event that stands for all before the end of a job whose log was kept for `keptMs`. */
+export function trimmed(logBytes: number, keptMs: number): EventBody {
+  const detail = trimDetail(keptMs);
+  const $typeName = "devmesh.api.v1.JobTrim";
+  const value = { $typeName, firstSeq: 1, logBytes: BigInt(logBytes), detail } as const;
+  return eventBody({ kind: { case: "trim", value } });
+}
+
+/** Why events are gone that were kept for `keptMs`. */
+export function trimDetail(keptMs: number): string {
+  const days = keptMs / (24 * 60 * 60 * 1000);
+  return `logs are kept for ${Number(days.toFixed(2))} days after the end`;
 }
 
 function statusBody(change: Partial<JobStatusChange> & Pick<JobStatusChange, "status">): EventBody {
@@ -41,13 +55,13 @@ function statusBody(change: Partial<JobStatusChange> & Pick<JobStatusChange, "st
   return eventBody({ kind: { case: "status", value } });
 }
 
-/** Throws KEY_REUSED unless the key was made by the same request. */
-export function checkKey(key: NonNullable<AcceptInput["key"]>, fingerprint: string): void {
+/** Throws KEY_REUSED unless the key made this job with the same request. */
+export function checkKey(key: KeyInput, fingerprint: string, jobId: string): void {
   if (key.fingerprint === fingerprint) return;
   throw new DevmeshError(
     "KEY_REUSED",
-    "this idempotency key belongs to another request: repeat that request, or take a new key",
-    { metadata: { key: key.value } },
+    `the idempotency key ${JSON.stringify(key.value)} made job ${jobId} of another request: repeat that request, or take a new key`,
+    { metadata: { key: key.value, job_id: jobId } },
   );
 }
 
@@ -89,9 +103,10 @@ export function newEvents<E extends { seq: number }>(row: JobRow, events: readon
 export function listCombinations(
   query: ListQuery,
 ): { type: string; status: StatusName }[] | undefined {
-  if (query.type === "" && query.statuses.length === 0) return undefined;
-  const types = jobTypes.filter((type) => query.type === "" || query.type === type);
-  const wanted = new Set(query.statuses.map(statusName));
+  const { type: only, statuses: wantedStatuses, owner } = query;
+  if (only === "" && wantedStatuses.length === 0 && owner === undefined) return undefined;
+  const types = jobTypes.filter((type) => only === "" || only === type);
+  const wanted = new Set(wantedStatuses.map(statusName));
   const statuses = statusNames.filter((name) => wanted.size === 0 || wanted.has(name));
   return types.flatMap((type) => statuses.map((status) => ({ type, status })));
 }

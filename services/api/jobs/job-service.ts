@@ -2,18 +2,21 @@
 
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type {
   CancelJobRequest,
   CreateJobRequest,
+  ExplainJobRequest,
   GetJobRequest,
   JobService,
   ListJobEventsRequest,
   ListJobsRequest,
   RetryJobRequest,
+  RetryJobsRequest,
   WatchJobRequest,
 } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { kPrincipal, kSubject } from "@devmesh/mesh/context";
-import { DevmeshError, invalidField } from "@devmesh/mesh/errors";
+import { invalidField } from "@devmesh/mesh/errors";
 import { visibleOwner } from "../tokens/scopes.ts";
 import { decodePageToken, encodePageToken, idempotencyKeyOf } from "./job-convert.ts";
 import type { JobStore } from "./job-store.ts";
@@ -27,7 +30,7 @@ export interface JobServiceOptions {
   readonly watch: JobWatch;
 }
 
-/** Jobs: accept, look, watch, cancel, retry. */
+/** Jobs: accept, look, explain, watch, cancel, retry. */
 export class JobServiceImpl implements ServiceImpl<typeof JobService> {
   readonly #jobs: Jobs;
   readonly #store: JobStore;
@@ -51,7 +54,8 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
   }
 
   async getJob({ id }: GetJobRequest) {
-    return { job: await this.#jobs.get(id) };
+    const job = await this.#jobs.get(id);
+    return { job, fencedWrites: await this.#store.fencedWrites(id) };
   }
 
   async listJobs(
@@ -76,7 +80,8 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
 
   async cancelJob({ id, detail }: CancelJobRequest, context: HandlerContext) {
     context.values.get(kSubject).resource = id;
-    return { job: await this.#jobs.cancel(id, detail) };
+    const by = context.values.get(kPrincipal).id;
+    return { job: await this.#jobs.cancel(id, { by, detail }) };
   }
 
   async retryJob(req: RetryJobRequest, context: HandlerContext) {
@@ -110,11 +115,30 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
     }
   }
 
-  async retryJobs(): Promise<never> {
-    throw new DevmeshError("UNIMPLEMENTED", "not served yet");
+  async retryJobs(req: RetryJobsRequest, context: HandlerContext) {
+    const principal = context.values.get(kPrincipal);
+    const { owner } = principal;
+    const visible = visibleOwner(principal);
+    const { statuses, reason, labels, pageSize, pageToken } = req;
+    const beforeId = decodePageToken(pageToken);
+    const { jobs, lastId } = await this.#jobs.retryMany({
+      ...{ owner, reason, labels },
+      query: {
+        limit: pageSize === 0 ? 100 : pageSize,
+        statuses: statuses.length === 0 ? [JobStatus.FAILED] : statuses,
+        type: "",
+        ...(visible !== undefined && { owner: visible }),
+        ...(beforeId !== undefined && { beforeId }),
+      },
+    });
+    return {
+      jobs: [...jobs],
+      nextPageToken: lastId === undefined ? "" : encodePageToken(lastId),
+    };
   }
 
-  async explainJob(): Promise<never> {
-    throw new DevmeshError("UNIMPLEMENTED", "not served yet");
+  async explainJob({ id }: ExplainJobRequest) {
+    const { status, blocks } = await this.#jobs.explain(id);
+    return { status, clear: blocks.length === 0, blocks };
   }
 }

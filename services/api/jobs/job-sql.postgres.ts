@@ -6,34 +6,45 @@ export const jobChannel = "devmesh_api_jobs";
 
 const notify = `pg_notify('${jobChannel}', id)`;
 
-/** Milliseconds of a parameter from now on. */
+/** Milliseconds of a parameter from now on. An index is searched by now(), which stands still for a statement. */
 const after = (ms: string) => `clock_timestamp() + ${ms} * interval '1 millisecond'`;
+
+/** Jobs that have a slot of a concurrency key, as the index `jobs_key_active` has them. */
+const active = `concurrency_key <> ''
+      AND (status = 'running' OR (status = 'queued' AND hold = ''))`;
 
 /** A claim by a runner of this strength: the literal is what picks its index. */
 const claim = (strongest: 1 | 2 | 3 | 4) => `
   WITH picked AS (
     SELECT id AS picked_id FROM jobs
-    WHERE status = 'queued' AND isolation <= ${strongest}
-    ORDER BY id
+    WHERE status = 'queued' AND hold = '' AND isolation <= ${strongest}
+      AND (SELECT paused_at IS NULL FROM queue WHERE queue.id = 1)
+    ORDER BY priority DESC, id
     LIMIT $1
-    FOR UPDATE SKIP LOCKED
+    FOR UPDATE OF jobs SKIP LOCKED
   ), claimed AS (
     UPDATE jobs
     SET status = 'running', epoch = epoch + 1, attempt = attempt + 1, runner = $2,
-        started_at = clock_timestamp(), lease_expires_at = ${after("$3::double precision")},
+        started_at = clock_timestamp(), queue_expires_at = NULL,
         last_seq = last_seq + 1, attempt_seq = last_seq + 1
     FROM picked
     WHERE id = picked_id
     RETURNING ${jobColumns}
+  ), leased AS (
+    INSERT INTO job_leases (job_id, epoch, runner, expires_at)
+    SELECT id, epoch, runner, ${after("$3::double precision")} FROM claimed
+    ON CONFLICT (job_id) DO UPDATE
+    SET epoch = excluded.epoch, runner = excluded.runner, expires_at = excluded.expires_at
   ), told AS (
     INSERT INTO job_events (job_id, seq, ts, kind, level, message, payload)
     SELECT id, last_seq, started_at, 'status', 'info',
       format('running on %s, attempt %s', runner, attempt),
       convert_to(json_build_object(
-        'status', 'JOB_STATUS_RUNNING', 'attempt', attempt, 'runner', runner)::text, 'UTF8')
+        'status', 'JOB_STATUS_RUNNING', 'attempt', attempt, 'runner', runner,
+        'epoch', epoch)::text, 'UTF8')
     FROM claimed
   )
-  SELECT ${jobColumns}, ${notify} FROM claimed ORDER BY id`;
+  SELECT ${jobColumns}, ${notify} FROM claimed ORDER BY priority DESC, id`;
 
 /** Every statement of the store. */
 export const jobSql = {
@@ -50,8 +61,10 @@ export const jobSql = {
       RETURNING job_id
     ), job AS (
       INSERT INTO jobs
-        (id, owner, type, status, isolation, spec, max_attempts, last_seq, created_at)
-      SELECT $1, $2, $3, 'queued', $4, $5, $6, 1, clock_timestamp()
+        (id, owner, type, status, isolation, spec, max_attempts, last_seq, created_at, priority,
+         hold, available_at, queue_expires_at, concurrency_key, concurrency_limit)
+      SELECT $1, $2, $3, 'queued', $4, $5, $6, 1, clock_timestamp(), $12, $13,
+        ${after("$14::double precision")}, ${after("$15::double precision")}, $16, $17
       WHERE $7::text IS NULL OR EXISTS (SELECT FROM key)
       RETURNING ${jobColumns}
     ), told AS (
@@ -64,7 +77,7 @@ export const jobSql = {
     SELECT job_id, fingerprint FROM job_keys
     WHERE owner = $1 AND key = $2 AND expires_at > clock_timestamp()`,
 
-  dropKeys: "DELETE FROM job_keys WHERE expires_at <= clock_timestamp()",
+  dropKeys: "DELETE FROM job_keys WHERE expires_at <= now()",
 
   find: `SELECT ${jobColumns} FROM jobs WHERE id = $1`,
 
@@ -88,26 +101,124 @@ export const jobSql = {
     ORDER BY id DESC
     LIMIT $2`,
 
+  listOwned: `
+    SELECT ${jobColumns}
+    FROM unnest($3::text[], $4::text[]) AS wanted (wanted_type, wanted_status)
+    CROSS JOIN LATERAL (
+      SELECT * FROM jobs
+      WHERE (owner, type, status, id) >= ($5, wanted_type, wanted_status, '')
+        AND (owner, type, status, id) < ($5, wanted_type, wanted_status, $1)
+      ORDER BY owner DESC, type DESC, status DESC, id DESC
+      LIMIT $2
+    ) AS job
+    ORDER BY id DESC
+    LIMIT $2`,
+
   claim1: claim(1),
   claim2: claim(2),
   claim3: claim(3),
   claim4: claim(4),
 
+  /** Jobs whose delay is over: those with a concurrency key wait for a slot of it next. */
+  promote: `
+    WITH due AS (
+      SELECT id AS due_id FROM jobs
+      WHERE status = 'queued' AND hold = 'delay' AND available_at <= now()
+      ORDER BY available_at
+      LIMIT 500
+      FOR UPDATE SKIP LOCKED
+    )
+    UPDATE jobs
+    SET hold = CASE WHEN concurrency_key = '' THEN '' ELSE 'key' END, available_at = NULL
+    FROM due
+    WHERE id = due_id
+    RETURNING owner, concurrency_key`,
+
+  /** Held until the transaction's end: one fill of a key at a time. */
+  lockKey: "SELECT pg_advisory_xact_lock(hashtextextended($1::text || chr(1) || $2::text, 0))",
+
+  /**
+   * Gives the free slots of a key to those that wait for one, in order, until
+   * one sees none free. Sees what was committed before the key was locked.
+   */
+  fill: `
+    WITH waiting AS (
+      SELECT id AS waiting_id, concurrency_limit AS slots,
+        row_number() OVER (ORDER BY priority DESC, id) AS place
+      FROM (
+        SELECT id, priority, concurrency_limit FROM jobs
+        WHERE status = 'queued' AND hold = 'key' AND owner = $1 AND concurrency_key = $2
+        ORDER BY priority DESC, id
+        LIMIT 100
+      ) AS first
+    ), taken AS (
+      SELECT count(*) AS taken FROM jobs
+      WHERE owner = $1 AND concurrency_key = $2 AND ${active}
+    ), fitting AS (
+      SELECT waiting_id, bool_and(taken + place <= slots) OVER (ORDER BY place) AS fits
+      FROM waiting, taken
+    )
+    UPDATE jobs SET hold = ''
+    FROM fitting
+    WHERE fits AND id = waiting_id AND status = 'queued' AND hold = 'key'
+    RETURNING ${notify}`,
+
+  /** Concurrency keys with a free slot for the first that waits: a skip over the keys, then a count. */
+  fillable: `
+    WITH RECURSIVE keys AS (
+      (
+        SELECT owner, concurrency_key, concurrency_limit FROM jobs
+        WHERE status = 'queued' AND hold = 'key'
+        ORDER BY owner, concurrency_key, priority DESC, id
+        LIMIT 1
+      )
+      UNION ALL
+      SELECT next.owner, next.concurrency_key, next.concurrency_limit
+      FROM keys
+      CROSS JOIN LATERAL (
+        SELECT owner, concurrency_key, concurrency_limit FROM jobs
+        WHERE status = 'queued' AND hold = 'key'
+          AND (owner, concurrency_key) > (keys.owner, keys.concurrency_key)
+        ORDER BY owner, concurrency_key, priority DESC, id
+        LIMIT 1
+      ) AS next
+    )
+    SELECT owner, concurrency_key FROM keys
+    WHERE concurrency_limit > (
+      SELECT count(*) FROM jobs
+      WHERE jobs.owner = keys.owner AND jobs.concurrency_key = keys.concurrency_key
+        AND ${active.replaceAll("concurrency_key <>", "jobs.concurrency_key <>")})`,
+
+  holders: `
+    SELECT id FROM jobs
+    WHERE owner = $1 AND concurrency_key = $2 AND ${active}
+    LIMIT 10`,
+
+  /** How many of the first 1,000 come before a job. */
+  ahead: `
+    SELECT count(*) AS ahead FROM (
+      SELECT priority, id FROM jobs
+      WHERE status = 'queued' AND hold = '' AND isolation <= 4
+      ORDER BY priority DESC, id
+      LIMIT 1000
+    ) AS head
+    WHERE priority > $1 OR (priority = $1 AND id < $2)`,
+
   /** Locks in the order of ids, so that two renewals never wait for each other. */
   renew: `
     WITH held AS (
-      SELECT id AS held_id, epoch AS held_epoch
-      FROM jobs
+      SELECT job_id AS held_id
+      FROM job_leases
       JOIN unnest($1::text[], $2::bigint[]) AS wanted (wanted_id, wanted_epoch)
-        ON id = wanted_id AND epoch = wanted_epoch
-      WHERE status = 'running'
-      ORDER BY id
-      FOR UPDATE OF jobs
+        ON job_id = wanted_id AND epoch = wanted_epoch
+      ORDER BY job_id
+      FOR UPDATE OF job_leases
     )
-    UPDATE jobs SET lease_expires_at = ${after("$3::double precision")}
+    UPDATE job_leases SET expires_at = ${after("$3::double precision")}
     FROM held
-    WHERE id = held_id AND epoch = held_epoch AND status = 'running'
-    RETURNING id, epoch, cancel_requested`,
+    WHERE job_id = held_id
+    RETURNING job_id AS id, epoch,
+      (SELECT cancel_requested FROM jobs WHERE jobs.id = job_id) AS cancel_requested`,
 
   /** Moves the log's end on, if it is where the caller thinks, and adds the events. */
   append: `
@@ -125,34 +236,54 @@ export const jobSql = {
     )
     SELECT ${notify} FROM moved`,
 
-  /** See Transition: the row must be as it was read. */
+  /** See Transition: the row must be as it was read, and the lease past its end where that is asked. */
   move: `
-    WITH moved AS (
+    WITH over AS (
+      SELECT FROM job_leases
+      WHERE $14::boolean AND job_id = $1 AND epoch = $2 AND expires_at <= clock_timestamp()
+      FOR UPDATE
+    ), moved AS (
       UPDATE jobs
-      SET status = $6, epoch = $7, attempt = $8, cancel_requested = $9, result = $10,
-          ended_at = CASE WHEN $10::text IS NULL THEN NULL ELSE clock_timestamp() END,
-          last_seq = last_seq + 1, lease_expires_at = NULL
+      SET status = $6, epoch = $7, attempt = $8, hold = $9,
+          available_at = ${after("$10::double precision")}, retried_epoch = $11, result = $12,
+          ended_at = CASE WHEN $12::text IS NULL THEN NULL ELSE clock_timestamp() END,
+          last_seq = last_seq + 1, cancel_requested = cancel_requested OR $13::text IS NOT NULL,
+          cancel_by = coalesce($13, cancel_by), cancel_detail = coalesce($15, cancel_detail),
+          cancel_at = coalesce($16, cancel_at)
       WHERE id = $1 AND epoch = $2 AND status = $3 AND last_seq = $4 AND cancel_requested = $5
-        AND (NOT $11::boolean OR lease_expires_at <= clock_timestamp())
+        AND (NOT $14::boolean OR EXISTS (SELECT FROM over))
       RETURNING ${jobColumns}
+    ), released AS (
+      DELETE FROM job_leases USING moved WHERE job_id = id
     ), told AS (
       INSERT INTO job_events (job_id, seq, ts, kind, level, message, payload)
-      SELECT id, last_seq, coalesce(ended_at, clock_timestamp()), $12, $13, $14, $15 FROM moved
+      SELECT id, last_seq, coalesce(ended_at, clock_timestamp()), $17, $18, $19, $20 FROM moved
     )
     SELECT ${jobColumns}, ${notify} FROM moved`,
 
   markCancel: `
     WITH marked AS (
-      UPDATE jobs SET cancel_requested = true, cancel_detail = $3
+      UPDATE jobs
+      SET cancel_requested = true, cancel_by = $3, cancel_detail = $4,
+          cancel_at = clock_timestamp()
       WHERE id = $1 AND epoch = $2 AND status = 'running' AND NOT cancel_requested
       RETURNING ${jobColumns}
     )
     SELECT ${jobColumns}, ${notify} FROM marked`,
 
+  now: "SELECT clock_timestamp() AS now",
+
+  /** The leases are few: as many as run, never as many as wait. */
   expired: `
     SELECT ${jobColumns} FROM jobs
-    WHERE status = 'running' AND lease_expires_at <= now()
+    WHERE id = ANY (ARRAY (SELECT job_id FROM job_leases WHERE expires_at <= now()))
     ORDER BY id`,
+
+  queueExpired: `
+    SELECT ${jobColumns} FROM jobs
+    WHERE status = 'queued' AND queue_expires_at IS NOT NULL AND queue_expires_at <= now()
+    ORDER BY queue_expires_at
+    LIMIT 500`,
 
   readEvents: `
     SELECT seq, ts, kind, level, stream, message, payload
@@ -169,10 +300,65 @@ export const jobSql = {
     WHERE bytes <= $4 OR place = 1
     ORDER BY seq`,
 
+  /** The runner of a lease is known while nobody has taken the job after it. */
+  noteFence: `
+    INSERT INTO job_fences (job_id, epoch, action, runner, count, ts)
+    SELECT id, $2::bigint, $3, CASE WHEN epoch - $2::bigint <= 1 THEN runner ELSE '' END, 1,
+      clock_timestamp()
+    FROM jobs
+    WHERE id = $1 AND $2::bigint BETWEEN 1 AND epoch
+    ON CONFLICT (job_id, epoch, action) DO UPDATE
+    SET count = job_fences.count + 1, ts = excluded.ts`,
+
+  fences: `
+    SELECT epoch, runner, action, count, ts FROM job_fences
+    WHERE job_id = $1
+    ORDER BY epoch, action COLLATE "C"`,
+
+  /** Ended jobs whose log is still there. */
+  trimmable: `
+    SELECT id, last_seq FROM jobs
+    WHERE ended_at IS NOT NULL AND trimmed_seq = 0
+      AND ended_at <= now() - $1::double precision * interval '1 millisecond'
+    ORDER BY ended_at
+    LIMIT $2`,
+
+  /** The last event that goes becomes the one that stands for all. */
+  trim: `
+    WITH marked AS (
+      UPDATE jobs SET trimmed_seq = $2 WHERE id = $1 AND trimmed_seq = 0
+      RETURNING id
+    ), sized AS (
+      SELECT coalesce(sum(octet_length(payload)), 0) AS bytes
+      FROM job_events
+      WHERE job_id = $1 AND seq <= $2 AND kind = 'log'
+    ), dropped AS (
+      DELETE FROM job_events USING marked WHERE job_id = $1 AND seq < $2
+    ), turned AS (
+      UPDATE job_events
+      SET kind = 'trim', level = 'info', stream = NULL, message = $4, ts = clock_timestamp(),
+          payload = convert_to(json_build_object(
+            'firstSeq', 1, 'logBytes', bytes::text, 'detail', $3::text)::text, 'UTF8')
+      FROM marked, sized
+      WHERE job_id = $1 AND seq = $2
+    )
+    SELECT ${notify} FROM marked`,
+
+  /** Each count is of an index that has just these jobs. */
   stats: `
     SELECT
-      (SELECT count(*) FROM jobs WHERE status = 'queued' AND isolation <= 4) AS queued,
+      (SELECT count(*) FROM jobs WHERE status = 'queued' AND hold = '' AND isolation <= 4)
+        + (SELECT count(*) FROM jobs WHERE status = 'queued' AND hold = 'delay')
+        + (SELECT count(*) FROM jobs WHERE status = 'queued' AND hold = 'key') AS queued,
       (SELECT count(*) FROM jobs WHERE status = 'running') AS running`,
 
-  ping: "SELECT 1 FROM jobs LIMIT 1",
+  readQueue: "SELECT paused_at, pause_detail FROM queue WHERE id = 1",
+
+  pause: `
+    UPDATE queue SET paused_at = clock_timestamp(), pause_detail = $1
+    WHERE id = 1 AND paused_at IS NULL`,
+
+  resume: "UPDATE queue SET paused_at = NULL, pause_detail = '' WHERE id = 1",
+
+  ping: "SELECT 1 FROM queue",
 };

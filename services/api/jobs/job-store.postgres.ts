@@ -2,19 +2,22 @@
  * The job store on Postgres, for many backends at once. Every change is one
  * statement, and so one transaction; the server's clock is the clock.
  */
-import type { Job, JobEvent, JobResult } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { FencedWrite, Job, JobEvent, JobResult } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { withTransaction } from "@devmesh/mesh/database";
+import type { Random } from "@devmesh/mesh/runtime";
 import type { Pool } from "pg";
-import { PostgresQueries } from "../postgres-query.ts";
+import { isLost, PostgresQueries } from "../postgres-query.ts";
+import { requestCancel } from "./job-cancels.ts";
 import { PostgresJobChanges } from "./job-changes.postgres.ts";
 import {
   checkHeld,
   type EndingRows,
   finish,
   release,
-  requestCancel,
   sweep,
   type Transition,
 } from "./job-endings.ts";
+import { type FencedAction, type FenceRow, noteFenced, toFencedWrite } from "./job-fences.ts";
 import {
   type EventBody,
   type EventRow,
@@ -31,19 +34,26 @@ import {
   listCombinations,
   newEvents,
   strength,
+  trimDetail,
+  trimmed,
 } from "./job-rules.ts";
 import { jobSql } from "./job-sql.postgres.ts";
 import type {
   AcceptInput,
+  CancelInput,
   ClaimedJob,
   ClaimInput,
   JobStore,
+  KeyInput,
   LeaseRef,
   LeaseState,
   ListQuery,
+  QueueFacts,
+  QueueState,
   QueueStats,
   ReadLimits,
   SweptJob,
+  TrimInput,
 } from "./job-store.ts";
 
 /** What the store works with. */
@@ -52,7 +62,11 @@ export interface PostgresJobStoreOptions {
   readonly pool: Pool;
   /** Where the pool connects to; one more connection listens for changes. */
   readonly url: string;
+  readonly random: Random;
 }
+
+/** The concurrency key of a job. */
+type KeyOfJob = Pick<JobRow, "owner" | "concurrency_key">;
 
 const queries = new PostgresQueries("jobs", jobSql);
 
@@ -61,32 +75,50 @@ export class PostgresJobStore implements JobStore {
   readonly #pool: Pool;
   readonly #changes: PostgresJobChanges;
   readonly #rows: EndingRows;
+  readonly #noteFence: (lease: LeaseRef, action: FencedAction) => Promise<void>;
 
-  constructor({ pool, url }: PostgresJobStoreOptions) {
+  constructor({ pool, url, random }: PostgresJobStoreOptions) {
     this.#pool = pool;
     this.#changes = new PostgresJobChanges(url);
     this.#rows = {
+      random,
+      now: async () => (await queries.row<{ now: Date }>(pool, "now"))?.now ?? new Date(),
       find: (id) => this.#find(id),
       expired: () => queries.rows<JobRow>(pool, "expired"),
+      queueExpired: () => queries.rows<JobRow>(pool, "queueExpired"),
       readEvents: (id, from, limits) => this.readEvents(id, from, limits),
       move: (row, to) => this.#move(row, to),
-      markCancel: (row, detail) =>
-        queries.row<JobRow>(pool, "markCancel", [row.id, row.epoch, detail]),
+      markCancel: (row, { by, detail }) =>
+        queries.row<JobRow>(pool, "markCancel", [row.id, row.epoch, by, detail]),
+    };
+    this.#noteFence = async ({ jobId, epoch }, action) => {
+      await queries.rows(pool, "noteFence", [jobId, epoch, action]);
     };
   }
 
   async accept(input: AcceptInput): Promise<{ job: Job; replayed: boolean }> {
     const { id, owner, key, maxAttempts } = input;
-    const { type, isolation, spec } = specColumns(input.spec);
+    const columns = specColumns(input.spec);
+    const { type, isolation, spec, priority, hold, delayMs, queueTimeoutMs } = columns;
     for (;;) {
       const row = await queries.row<JobRow>(this.#pool, "accept", [
         ...[id, owner, type, isolation, spec, maxAttempts],
         ...[key?.value, key?.fingerprint, key?.ttlMs, accepted.message, bytesOf(accepted)],
+        ...[priority, hold, delayMs, queueTimeoutMs],
+        ...[columns.concurrency_key, columns.concurrency_limit],
       ]);
-      if (row) return { job: toJob(row), replayed: false };
+      if (row) {
+        await this.#fill(row);
+        return { job: toJob(row), replayed: false };
+      }
       const made = key && (await this.#findKey(owner, key));
       if (made) return { job: toJob(made), replayed: true };
     }
+  }
+
+  async findByKey(owner: string, key: KeyInput): Promise<Job | undefined> {
+    const row = await this.#findKey(owner, key);
+    return row && toJob(row);
   }
 
   async get(id: string): Promise<Job | undefined> {
@@ -95,18 +127,20 @@ export class PostgresJobStore implements JobStore {
   }
 
   async list(query: ListQuery): Promise<Job[]> {
-    const { limit, beforeId = "\u{10ffff}" } = query;
+    const { limit, beforeId = "\u{10ffff}", owner } = query;
     const wanted = listCombinations(query);
-    const rows = wanted
-      ? await queries.rows<JobRow>(this.#pool, "listSome", [
-          ...[beforeId, limit],
-          ...[wanted.map(({ type }) => type), wanted.map(({ status }) => status)],
-        ])
-      : await queries.rows<JobRow>(this.#pool, "listAll", [beforeId, limit]);
+    const page = [beforeId, limit];
+    const pairs = [wanted?.map(({ type }) => type), wanted?.map(({ status }) => status)];
+    const rows = !wanted
+      ? await queries.rows<JobRow>(this.#pool, "listAll", page)
+      : owner === undefined
+        ? await queries.rows<JobRow>(this.#pool, "listSome", [...page, ...pairs])
+        : await queries.rows<JobRow>(this.#pool, "listOwned", [...page, ...pairs, owner]);
     return rows.map(toJob);
   }
 
   async claim({ runnerId, strongest, max, leaseTtlMs }: ClaimInput): Promise<ClaimedJob[]> {
+    await this.#promote();
     const name = `claim${strength(strongest)}` as const;
     const rows = await queries.rows<JobRow>(this.#pool, name, [max, runnerId, leaseTtlMs]);
     return rows.map((row) => ({
@@ -123,41 +157,52 @@ export class PostgresJobStore implements JobStore {
       [leases.map(({ jobId }) => jobId), leases.map(({ epoch }) => epoch), leaseTtlMs],
     );
     const held = new Map(rows.map((row) => [`${row.epoch} ${row.id}`, row]));
-    return leases.map(({ jobId, epoch }) => {
-      const row = held.get(`${epoch} ${jobId}`);
-      return { jobId, fenced: !row, cancelRequested: Boolean(row?.cancel_requested) };
+    const states: LeaseState[] = [];
+    for (const lease of leases) {
+      const row = held.get(`${lease.epoch} ${lease.jobId}`);
+      if (!row) await this.#noteFence(lease, "renew");
+      const cancelRequested = Boolean(row?.cancel_requested);
+      states.push({ jobId: lease.jobId, fenced: !row, cancelRequested });
+    }
+    return states;
+  }
+
+  append(lease: LeaseRef, events: readonly JobEvent[]): Promise<number> {
+    return noteFenced(this.#noteFence, lease, "append", async () => {
+      checkBatch(lease, events);
+      const rows = events.map((event) => ({ seq: event.seq, body: eventBody(event) }));
+      let fresh = rows;
+      for (;;) {
+        const last = fresh.at(-1)?.seq;
+        if (last !== undefined && (await this.#add(lease, fresh))) return last;
+        const row = await this.#find(lease.jobId);
+        checkHeld(row, lease);
+        fresh = newEvents(row, rows);
+        if (fresh.length === 0) return Number(row.last_seq);
+      }
     });
   }
 
-  async append(lease: LeaseRef, events: readonly JobEvent[]): Promise<number> {
-    checkBatch(lease, events);
-    const rows = events.map((event) => ({ seq: event.seq, body: eventBody(event) }));
-    let fresh = rows;
-    for (;;) {
-      const last = fresh.at(-1)?.seq;
-      if (last !== undefined && (await this.#add(lease, fresh))) return last;
-      const row = await this.#find(lease.jobId);
-      checkHeld(row, lease);
-      fresh = newEvents(row, rows);
-      if (fresh.length === 0) return Number(row.last_seq);
-    }
-  }
-
   finish(lease: LeaseRef, seq: number, result: JobResult): Promise<Job> {
-    return finish(this.#rows, lease, seq, result);
+    const work = () => finish(this.#rows, lease, seq, result);
+    return noteFenced(this.#noteFence, lease, "finish", work);
   }
 
   release(lease: LeaseRef, detail: string): Promise<void> {
-    return release(this.#rows, lease, detail);
+    const work = () => release(this.#rows, lease, detail);
+    return noteFenced(this.#noteFence, lease, "release", work);
   }
 
-  requestCancel(id: string, detail: string): Promise<Job> {
-    return requestCancel(this.#rows, id, detail);
+  requestCancel(id: string, input: CancelInput): Promise<Job> {
+    return requestCancel(this.#rows, id, input);
   }
 
   async sweep(): Promise<SweptJob[]> {
     await queries.rows(this.#pool, "dropKeys");
-    return await sweep(this.#rows);
+    const swept = await sweep(this.#rows);
+    await this.#promote();
+    for (const key of await queries.rows<KeyOfJob>(this.#pool, "fillable")) await this.#fill(key);
+    return swept;
   }
 
   async readEvents(id: string, from: number, limits: ReadLimits): Promise<JobEvent[]> {
@@ -169,6 +214,57 @@ export class PostgresJobStore implements JobStore {
   async stats(): Promise<QueueStats> {
     const row = await queries.row<Record<keyof QueueStats, string>>(this.#pool, "stats");
     return { queued: Number(row?.queued), running: Number(row?.running) };
+  }
+
+  async fencedWrites(id: string): Promise<FencedWrite[]> {
+    return (await queries.rows<FenceRow>(this.#pool, "fences", [id])).map(toFencedWrite);
+  }
+
+  async trim({ endedBeforeMs, limit }: TrimInput): Promise<string[]> {
+    const values = [endedBeforeMs, limit];
+    type Ended = Pick<JobRow, "id" | "last_seq">;
+    const found = await queries.rows<Ended>(this.#pool, "trimmable", values);
+    const { message } = trimmed(0, endedBeforeMs);
+    const ids: string[] = [];
+    for (const { id, last_seq } of found) {
+      const gone = [id, Number(last_seq) - 1, trimDetail(endedBeforeMs), message];
+      // Another backend may have been quicker.
+      if ((await queries.rows(this.#pool, "trim", gone)).length > 0) ids.push(id);
+    }
+    return ids;
+  }
+
+  async queue(): Promise<QueueState> {
+    const [stats, paused] = await Promise.all([this.stats(), this.#paused()]);
+    return { ...stats, ...paused };
+  }
+
+  async pause(detail: string): Promise<void> {
+    await queries.rows(this.#pool, "pause", [detail]);
+  }
+
+  async resume(): Promise<void> {
+    await queries.rows(this.#pool, "resume");
+  }
+
+  async explain(id: string): Promise<QueueFacts | undefined> {
+    const row = await this.#find(id);
+    if (row === undefined) return undefined;
+    const { hold, owner, concurrency_key, priority } = row;
+    const { paused, pauseDetail } = await this.#paused();
+    const holders =
+      hold === "key"
+        ? await queries.rows<{ id: string }>(this.#pool, "holders", [owner, concurrency_key])
+        : [];
+    const before =
+      row.status === "queued" && hold === ""
+        ? await queries.row<{ ahead: string }>(this.#pool, "ahead", [priority, id])
+        : undefined;
+    return {
+      ...{ job: toJob(row), hold, paused, pauseDetail },
+      ahead: Number(before?.ahead ?? 0),
+      holders: holders.map((holder) => holder.id),
+    };
   }
 
   onChange(listener: (jobId: string) => void): () => void {
@@ -187,14 +283,47 @@ export class PostgresJobStore implements JobStore {
     return queries.row<JobRow>(this.#pool, "find", [id]);
   }
 
-  async #findKey(owner: string, key: NonNullable<AcceptInput["key"]>): Promise<JobRow | undefined> {
+  async #findKey(owner: string, key: KeyInput): Promise<JobRow | undefined> {
     const made = await queries.row<{ job_id: string; fingerprint: string }>(this.#pool, "findKey", [
       owner,
       key.value,
     ]);
     if (made === undefined) return undefined;
-    checkKey(key, made.fingerprint);
+    checkKey(key, made.fingerprint, made.job_id);
     return await this.#find(made.job_id);
+  }
+
+  async #paused(): Promise<Pick<QueueState, "paused" | "pauseDetail" | "pausedAt">> {
+    type Row = { paused_at: Date | null; pause_detail: string };
+    const row = await queries.row<Row>(this.#pool, "readQueue");
+    const pausedAt = row?.paused_at ?? undefined;
+    return { paused: pausedAt !== undefined, pauseDetail: row?.pause_detail ?? "", pausedAt };
+  }
+
+  /** Lets jobs on whose delay is over. */
+  async #promote(): Promise<void> {
+    const rows = await queries.rows<KeyOfJob>(this.#pool, "promote");
+    const keys = new Map(
+      rows.map((row) => [JSON.stringify([row.owner, row.concurrency_key]), row]),
+    );
+    for (const key of keys.values()) await this.#fill(key);
+  }
+
+  /**
+   * Gives free slots of a concurrency key to those that wait. The lock is held
+   * before the statement that counts begins: two fills never see the same slot.
+   */
+  async #fill({ owner, concurrency_key: key }: KeyOfJob): Promise<void> {
+    if (key === "") return;
+    try {
+      await withTransaction(this.#pool, async (client) => {
+        await queries.rows(client, "lockKey", [owner, key]);
+        await queries.rows(client, "fill", [owner, key]);
+      });
+    } catch (error) {
+      // What led here is committed and stands; the next sweep fills the key.
+      if (!isLost(error)) throw error;
+    }
   }
 
   /** False, and nothing done, unless the events continue the log of the lease. */
@@ -220,14 +349,18 @@ export class PostgresJobStore implements JobStore {
     return rows.length === 1;
   }
 
-  #move(row: JobRow, to: Transition): Promise<JobRow | undefined> {
+  async #move(row: JobRow, to: Transition): Promise<JobRow | undefined> {
     const body = eventBody(to.event);
-    return queries.row<JobRow>(this.#pool, "move", [
+    const { cancel } = to;
+    const moved = await queries.row<JobRow>(this.#pool, "move", [
       ...[row.id, row.epoch, row.status, row.last_seq, row.cancel_requested],
-      ...[to.status, to.epoch, to.attempt, to.cancelRequested],
-      ...[body.kind === "result" ? body.payload : null, to.onlyExpired],
-      ...[body.kind, body.level, body.message, bytesOf(body)],
+      ...[to.status, to.epoch, to.attempt, to.hold],
+      ...[to.hold === "delay" ? to.delayMs : null, to.retriedEpoch],
+      ...[body.kind === "result" ? body.payload : null, cancel?.by, to.onlyExpired],
+      ...[cancel?.detail, cancel?.at, body.kind, body.level, body.message, bytesOf(body)],
     ]);
+    if (moved) await this.#fill(moved);
+    return moved;
   }
 }
 

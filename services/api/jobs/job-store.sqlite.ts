@@ -2,20 +2,22 @@
  * The job store on SQLite. Every call is synchronous inside, so that no two
  * interleave; other processes are kept out by BEGIN IMMEDIATE.
  */
-import type { DatabaseSync, StatementSync } from "node:sqlite";
-import type { Job, JobEvent, JobResult } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { DatabaseSync } from "node:sqlite";
+import type { FencedWrite, Job, JobEvent, JobResult } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { inTransaction } from "@devmesh/mesh/database";
-import type { Clock } from "@devmesh/mesh/runtime";
+import type { Clock, Random } from "@devmesh/mesh/runtime";
+import { requestCancel } from "./job-cancels.ts";
 import { JobChanges } from "./job-changes.ts";
 import {
   checkHeld,
   type EndingRows,
   finish,
   release,
-  requestCancel,
   sweep,
   type Transition,
 } from "./job-endings.ts";
+import { type FencedAction, type FenceRow, noteFenced, toFencedWrite } from "./job-fences.ts";
+import { SqliteJobQueue, type Statements } from "./job-queue.sqlite.ts";
 import {
   type EventBody,
   type EventRow,
@@ -34,19 +36,25 @@ import {
   newEvents,
   running,
   strength,
+  trimmed,
 } from "./job-rules.ts";
 import { jobSql } from "./job-sql.sqlite.ts";
 import type {
   AcceptInput,
+  CancelInput,
   ClaimedJob,
   ClaimInput,
   JobStore,
+  KeyInput,
   LeaseRef,
   LeaseState,
   ListQuery,
+  QueueFacts,
+  QueueState,
   QueueStats,
   ReadLimits,
   SweptJob,
+  TrimInput,
 } from "./job-store.ts";
 
 /** What the store works with. */
@@ -54,53 +62,52 @@ export interface SqliteJobStoreOptions {
   /** Opened with the migrations of `migrations/sqlite`; closed by who opened it. */
   readonly db: DatabaseSync;
   readonly clock: Clock;
+  readonly random: Random;
 }
-
-type Statements = Record<keyof typeof jobSql, StatementSync>;
 
 /** Jobs in a SQLite file. */
 export class SqliteJobStore implements JobStore {
   readonly #db: DatabaseSync;
   readonly #clock: Clock;
   readonly #sql: Statements;
+  readonly #queue: SqliteJobQueue;
   readonly #changes = new JobChanges();
   readonly #rows: EndingRows;
+  readonly #noteFence: (lease: LeaseRef, action: FencedAction) => Promise<void>;
 
-  constructor({ db, clock }: SqliteJobStoreOptions) {
+  constructor({ db, clock, random }: SqliteJobStoreOptions) {
     this.#db = db;
     this.#clock = clock;
     this.#sql = Object.fromEntries(
       Object.entries(jobSql).map(([name, text]) => [name, db.prepare(text)]),
     ) as Statements;
+    this.#queue = new SqliteJobQueue(db, this.#sql);
     this.#rows = {
+      random,
+      now: async () => new Date(this.#clock.now()),
       find: async (id) => this.#find(id),
-      expired: async () => this.#sql.expired.all(this.#time()) as unknown as JobRow[],
+      expired: async () => this.#rowsOf(this.#sql.expired.all(this.#time()), "job_id"),
+      queueExpired: async () => this.#rowsOf(this.#sql.queueExpired.all(this.#time()), "id"),
       readEvents: (id, from, limits) => this.readEvents(id, from, limits),
       move: async (row, to) => this.#move(row, to),
-      markCancel: async (row, detail) => this.#markCancel(row, detail),
+      markCancel: async (row, input) => this.#markCancel(row, input),
+    };
+    this.#noteFence = async ({ jobId, epoch }, action) => {
+      this.#sql.noteFence.run(jobId, epoch, action, this.#time());
     };
   }
 
   async accept(input: AcceptInput): Promise<{ job: Job; replayed: boolean }> {
-    const { id, owner, key, maxAttempts } = input;
-    const { type, isolation, spec } = specColumns(input.spec);
-    const now = this.#time();
-    const { row, replayed } = inTransaction(this.#db, () => {
-      const made = key && this.#sql.findKey.get(owner, key.value, now);
-      if (key && made) {
-        checkKey(key, String(made.fingerprint));
-        return { row: this.#sql.find.get(String(made.job_id)), replayed: true };
-      }
-      const row = this.#sql.insertJob.get(id, owner, type, isolation, spec, maxAttempts, now);
-      this.#insert(id, 1, now, accepted);
-      if (key) {
-        const end = this.#time(key.ttlMs);
-        this.#sql.putKey.run(owner, key.value, key.fingerprint, id, end);
-      }
-      return { row, replayed: false };
-    });
-    if (!replayed) this.#changes.tell([id]);
-    return { job: toJob(row as unknown as JobRow), replayed };
+    const { key } = input;
+    const accept = () => inTransaction(this.#db, () => this.#accept(input));
+    const { row, replayed } = key === undefined ? accept() : this.#durably(accept);
+    if (!replayed) this.#changes.tell([row.id]);
+    return { job: toJob(row), replayed };
+  }
+
+  async findByKey(owner: string, key: KeyInput): Promise<Job | undefined> {
+    const row = this.#findKey(owner, key);
+    return row && toJob(row);
   }
 
   async get(id: string): Promise<Job | undefined> {
@@ -109,11 +116,13 @@ export class SqliteJobStore implements JobStore {
   }
 
   async list(query: ListQuery): Promise<Job[]> {
-    const { limit, beforeId = "\u{10ffff}" } = query;
+    const { limit, beforeId = "\u{10ffff}", owner } = query;
     const combinations = listCombinations(query);
     const found = combinations
       ? combinations.flatMap(({ type, status }) =>
-          this.#sql.listSome.all(beforeId, limit, type, status),
+          owner === undefined
+            ? this.#sql.listSome.all(beforeId, limit, type, status)
+            : this.#sql.listOwned.all(beforeId, limit, type, status, owner),
         )
       : this.#sql.listAll.all(beforeId, limit);
     const ids = found.map((row) => String(row.id)).sort((a, b) => (a < b ? 1 : -1));
@@ -129,10 +138,13 @@ export class SqliteJobStore implements JobStore {
     const end = this.#time(leaseTtlMs);
     const rows = inTransaction(this.#db, () => {
       const rows: JobRow[] = [];
+      this.#queue.promote(now);
+      if (this.#queue.pauseDetail() !== undefined) return rows;
       while (rows.length < max) {
-        const id = this.#oldest(strength(strongest));
+        const id = this.#queue.head(strength(strongest));
         if (id === undefined) break;
-        const row = this.#sql.claim.get(id, runnerId, now, end) as unknown as JobRow;
+        const row = this.#sql.claim.get(id, runnerId, now) as unknown as JobRow;
+        this.#sql.putLease.run(id, row.epoch, runnerId, end);
         this.#insert(id, Number(row.last_seq), now, running(row));
         rows.push(row);
       }
@@ -147,43 +159,54 @@ export class SqliteJobStore implements JobStore {
   }
 
   async renew(leases: readonly LeaseRef[], leaseTtlMs: number): Promise<LeaseState[]> {
-    const end = this.#time(leaseTtlMs);
-    return inTransaction(this.#db, () =>
-      leases.map(({ jobId, epoch }) => {
-        const held = this.#sql.renew.get(jobId, epoch, end);
-        return { jobId, fenced: !held, cancelRequested: held?.cancel_requested === 1 };
-      }),
-    );
+    const wanted = JSON.stringify(leases.map(({ jobId, epoch }) => [jobId, epoch]));
+    const rows = this.#sql.renew.all(wanted, this.#time(leaseTtlMs));
+    const held = new Map(rows.map((row) => [`${row.epoch} ${row.job_id}`, row]));
+    const states: LeaseState[] = [];
+    for (const lease of leases) {
+      const row = held.get(`${lease.epoch} ${lease.jobId}`);
+      if (!row) await this.#noteFence(lease, "renew");
+      const cancelRequested = row?.cancel_requested === 1;
+      states.push({ jobId: lease.jobId, fenced: !row, cancelRequested });
+    }
+    return states;
   }
 
-  async append(lease: LeaseRef, events: readonly JobEvent[]): Promise<number> {
-    checkBatch(lease, events);
-    const rows = events.map((event) => ({ seq: event.seq, body: eventBody(event) }));
-    const last = inTransaction(this.#db, () => {
-      const { fresh, last } = this.#advance(lease, rows);
-      const now = this.#time();
-      for (const { seq, body } of fresh) this.#insert(lease.jobId, seq, now, body);
+  append(lease: LeaseRef, events: readonly JobEvent[]): Promise<number> {
+    return noteFenced(this.#noteFence, lease, "append", async () => {
+      checkBatch(lease, events);
+      const rows = events.map((event) => ({ seq: event.seq, body: eventBody(event) }));
+      const last = inTransaction(this.#db, () => {
+        const { fresh, last } = this.#advance(lease, rows);
+        const now = this.#time();
+        for (const { seq, body } of fresh) this.#insert(lease.jobId, seq, now, body);
+        return last;
+      });
+      this.#changes.tell([lease.jobId]);
       return last;
     });
-    this.#changes.tell([lease.jobId]);
-    return last;
   }
 
   finish(lease: LeaseRef, seq: number, result: JobResult): Promise<Job> {
-    return finish(this.#rows, lease, seq, result);
+    const work = () => finish(this.#rows, lease, seq, result);
+    return noteFenced(this.#noteFence, lease, "finish", work);
   }
 
   release(lease: LeaseRef, detail: string): Promise<void> {
-    return release(this.#rows, lease, detail);
+    const work = () => release(this.#rows, lease, detail);
+    return noteFenced(this.#noteFence, lease, "release", work);
   }
 
-  requestCancel(id: string, detail: string): Promise<Job> {
-    return requestCancel(this.#rows, id, detail);
+  requestCancel(id: string, input: CancelInput): Promise<Job> {
+    return requestCancel(this.#rows, id, input);
   }
 
   async sweep(): Promise<SweptJob[]> {
     this.#sql.dropKeys.run(this.#time());
-    return await sweep(this.#rows);
+    const swept = await sweep(this.#rows);
+    inTransaction(this.#db, () => this.#queue.promote(this.#time()));
+    await this.#queue.fillAll();
+    return swept;
   }
 
   async readEvents(id: string, from: number, limits: ReadLimits): Promise<JobEvent[]> {
@@ -198,9 +221,50 @@ export class SqliteJobStore implements JobStore {
     return events;
   }
 
+  async fencedWrites(id: string): Promise<FencedWrite[]> {
+    return (this.#sql.fences.all(id) as unknown as FenceRow[]).map(toFencedWrite);
+  }
+
+  async trim({ endedBeforeMs, limit }: TrimInput): Promise<string[]> {
+    const found = this.#sql.trimmable.all(this.#time(-endedBeforeMs), limit);
+    for (const { id, last_seq } of found) {
+      this.#trim(String(id), Number(last_seq) - 1, endedBeforeMs);
+    }
+    const ids = found.map(({ id }) => String(id));
+    this.#changes.tell(ids);
+    return ids;
+  }
+
   async stats(): Promise<QueueStats> {
-    const row = this.#sql.stats.get();
-    return { queued: Number(row?.queued), running: Number(row?.running) };
+    const { queued, running } = this.#queue.state();
+    return { queued, running };
+  }
+
+  async queue(): Promise<QueueState> {
+    return this.#queue.state();
+  }
+
+  async pause(detail: string): Promise<void> {
+    this.#sql.pause.run(this.#time(), detail);
+  }
+
+  async resume(): Promise<void> {
+    this.#sql.resume.run();
+  }
+
+  async explain(id: string): Promise<QueueFacts | undefined> {
+    const row = this.#find(id);
+    if (row === undefined) return undefined;
+    const { hold, status } = row;
+    const pauseDetail = this.#queue.pauseDetail();
+    return {
+      job: toJob(row),
+      hold,
+      paused: pauseDetail !== undefined,
+      pauseDetail: pauseDetail ?? "",
+      ahead: status === "queued" && hold === "" ? this.#queue.ahead(row) : 0,
+      holders: hold === "key" ? this.#queue.holders(row) : [],
+    };
   }
 
   onChange(listener: (jobId: string) => void): () => void {
@@ -215,14 +279,52 @@ export class SqliteJobStore implements JobStore {
     this.#changes.clear();
   }
 
-  /** The oldest queued job up to an isolation: the least of the queues' heads. */
-  #oldest(strongest: number): string | undefined {
-    let oldest: string | undefined;
-    for (let isolation = 1; isolation <= strongest; isolation++) {
-      const id = this.#sql.oldest.get(isolation)?.id as string | undefined;
-      if (id !== undefined && (oldest === undefined || id < oldest)) oldest = id;
+  #accept(input: AcceptInput): { row: JobRow; replayed: boolean } {
+    const { id, owner, key, maxAttempts } = input;
+    const made = key && this.#findKey(owner, key);
+    if (made) return { row: made, replayed: true };
+    const columns = specColumns(input.spec);
+    const { type, isolation, spec, priority, hold, delayMs, queueTimeoutMs } = columns;
+    const now = this.#time();
+    const row = this.#sql.insertJob.get(
+      ...[id, owner, type, isolation, spec, maxAttempts, now, priority, hold],
+      delayMs === undefined ? null : this.#time(delayMs),
+      queueTimeoutMs === undefined ? null : this.#time(queueTimeoutMs),
+      ...[columns.concurrency_key, columns.concurrency_limit],
+    ) as unknown as JobRow;
+    this.#insert(id, 1, now, accepted);
+    if (key) {
+      this.#sql.putKey.run(owner, key.value, key.fingerprint, id, this.#time(key.ttlMs));
     }
-    return oldest;
+    this.#queue.fill(row);
+    return { row, replayed: false };
+  }
+
+  #findKey(owner: string, key: KeyInput): JobRow | undefined {
+    const made = this.#sql.findKey.get(owner, key.value, this.#time());
+    if (made === undefined) return undefined;
+    checkKey(key, String(made.fingerprint), String(made.job_id));
+    return this.#find(String(made.job_id));
+  }
+
+  /** Does a transaction whose commit, and all before it, waits until the disk has it. */
+  #durably<T>(work: () => T): T {
+    const { synchronous } = this.#db.prepare("PRAGMA synchronous").get() ?? {};
+    this.#db.exec("PRAGMA synchronous = FULL");
+    try {
+      return work();
+    } finally {
+      this.#db.exec(`PRAGMA synchronous = ${synchronous}`);
+    }
+  }
+
+  #trim(id: string, lastGone: number, keptMs: number): void {
+    inTransaction(this.#db, () => {
+      if (this.#sql.markTrimmed.run(id, lastGone).changes === 0) return;
+      const bytes = Number(this.#sql.logBytes.get(id, lastGone)?.bytes);
+      this.#sql.dropEvents.run(id, lastGone);
+      this.#insert(id, lastGone, this.#time(), trimmed(bytes, keptMs));
+    });
   }
 
   /** Moves the log's end on and answers which events are new. */
@@ -250,24 +352,35 @@ export class SqliteJobStore implements JobStore {
     const now = this.#time();
     const body = eventBody(to.event);
     const ended = body.kind === "result";
+    const { cancel } = to;
     const moved = inTransaction(this.#db, () => {
       const moved = this.#sql.move.get(
         ...[row.id, row.epoch, row.status, row.last_seq, Number(row.cancel_requested)],
-        ...[to.status, to.epoch, to.attempt, Number(to.cancelRequested)],
+        ...[to.status, to.epoch, to.attempt, to.hold],
+        to.hold === "delay" ? this.#time(to.delayMs) : null,
+        to.retriedEpoch,
         ...(ended ? [body.payload, now] : [null, null]),
         to.onlyExpired ? now : null,
+        ...(cancel ? [cancel.by, cancel.detail, cancel.at.toISOString()] : [null, null, null]),
       ) as JobRow | undefined;
-      if (moved) this.#insert(row.id, Number(moved.last_seq), now, body);
+      if (moved === undefined) return undefined;
+      if (row.status === "running") this.#sql.dropLease.run(row.id);
+      this.#insert(row.id, Number(moved.last_seq), now, body);
+      this.#queue.fill(moved);
       return moved;
     });
     if (moved) this.#changes.tell([row.id]);
     return moved;
   }
 
-  #markCancel(row: JobRow, detail: string): JobRow | undefined {
-    const marked = this.#sql.markCancel.get(row.id, row.epoch, detail);
+  #markCancel(row: JobRow, { by, detail }: CancelInput): JobRow | undefined {
+    const marked = this.#sql.markCancel.get(row.id, row.epoch, by, detail, this.#time());
     if (marked) this.#changes.tell([row.id]);
     return marked as JobRow | undefined;
+  }
+
+  #rowsOf(found: readonly Record<string, unknown>[], column: "id" | "job_id"): JobRow[] {
+    return found.map((row) => this.#find(String(row[column]))).filter((row) => row !== undefined);
   }
 
   #find(id: string): JobRow | undefined {

@@ -1,6 +1,7 @@
 /** Accepting jobs: what is stored, and what an idempotency key promises. */
 import { clone, equals } from "@bufbuild/protobuf";
 import { Isolation, JobSpecSchema, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { DevmeshError } from "@devmesh/mesh/errors";
 import { expect } from "chai";
 import {
   accept,
@@ -68,7 +69,7 @@ export function acceptSuite(bed: JobStoreBed): void {
 
     it("answers the first job as it stands", async () => {
       const { job } = await store.accept(input({ key: key() }));
-      await store.requestCancel(job.id, "");
+      await store.requestCancel(job.id, { by: "tok_1", detail: "" });
       const again = await store.accept(input({ key: key() }));
       expect(again.job).to.deep.include({ id: job.id, status: JobStatus.CANCELLED });
     });
@@ -77,6 +78,25 @@ export function acceptSuite(bed: JobStoreBed): void {
       await store.accept(input({ key: key("k1", "f1") }));
       await refused(store.accept(input({ key: key("k1", "f2") })), "KEY_REUSED");
       expect(await store.stats()).to.deep.equal({ queued: 1, running: 0 });
+    });
+
+    it("names the key and its job where it is refused", async () => {
+      const { job } = await store.accept(input({ key: key("k1", "f1") }));
+      const call = store.accept(input({ key: key("k1", "f2") }));
+      const error = await call.catch((refusal: unknown) => refusal);
+      if (!(error instanceof DevmeshError)) throw new Error("it was not refused");
+      expect(error.metadata).to.deep.equal({ key: "k1", job_id: job.id });
+      expect(error.message).to.contain('"k1"').and.to.contain(job.id);
+    });
+
+    it("finds the job of a key while it lasts", async () => {
+      const { job } = await store.accept(input({ key: key("k1", "f1", 60_000) }));
+      expect(await store.findByKey("tok_1", key("k1", "f1"))).to.deep.equal(job);
+      await refused(store.findByKey("tok_1", key("k1", "f2")), "KEY_REUSED");
+      expect(await store.findByKey("tok_2", key("k1", "f1"))).to.equal(undefined);
+      expect(await store.findByKey("tok_1", key("k2", "f1"))).to.equal(undefined);
+      await bed.advance(61_000);
+      expect(await store.findByKey("tok_1", key("k1", "f2"))).to.equal(undefined);
     });
 
     it("keeps the keys of owners apart", async () => {

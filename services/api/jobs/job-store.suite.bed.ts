@@ -1,5 +1,5 @@
 /** What the tests of job stores share: jobs, leases, events, and how to expect refusals. */
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   Isolation,
   type Job,
@@ -23,6 +23,10 @@ export interface JobStoreBed {
   fresh(): Promise<JobStore>;
   /** The same store once more, as another process has it where there can be one. */
   again(): Promise<JobStore>;
+  /** Lets the store's clock go on. */
+  advance(ms: number): Promise<void>;
+  /** Sets what is drawn for waits, from 0 up to, and not including, 1; `fresh` sets 0. */
+  draw(value: number): void;
 }
 
 /** Longer than any test. */
@@ -41,6 +45,11 @@ export function commandSpec(isolation = Isolation.UNSPECIFIED): JobSpec {
     work: { case: "command", value: { argv: ["true"] } },
     isolation,
   });
+}
+
+/** A command with more in its spec. */
+export function specWith(more: Omit<MessageInitShape<typeof JobSpecSchema>, "$typeName">): JobSpec {
+  return create(JobSpecSchema, { work: commandSpec().work, ...more });
 }
 
 /** A task for the agent. */

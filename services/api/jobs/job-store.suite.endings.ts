@@ -61,10 +61,11 @@ export function endingsSuite(bed: JobStoreBed): void {
         agent: { summary: "done", steps: 3, patch: "--- a\n+++ b\n" },
       });
       await store.finish(lease, 3, given);
+      const wanted = { ...given, lastSeq: 3 };
       const kept = (await store.get(id))?.result;
-      expect(kept && equals(JobResultSchema, kept, given)).to.equal(true);
+      expect(kept && equals(JobResultSchema, kept, wanted)).to.equal(true);
       const event = (await allEvents(store, id)).at(-1)?.kind;
-      expect(event?.case === "result" && equals(JobResultSchema, event.value, given)).to.equal(
+      expect(event?.case === "result" && equals(JobResultSchema, event.value, wanted)).to.equal(
         true,
       );
     });
@@ -114,20 +115,20 @@ export function endingsSuite(bed: JobStoreBed): void {
 
     it("ends a queued job at once", async () => {
       const { id } = await accept(store);
-      const job = await store.requestCancel(id, "a mistake");
+      const job = await store.requestCancel(id, { by: "tok_1", detail: "a mistake" });
       expect(job).to.deep.include({ status: CANCELLED, cancelRequested: true, lastSeq: 2 });
       expect(job.result).to.deep.include({ outcome: CANCELLED, reason: "CANCELLED" });
       expect(job.result).to.deep.include({ message: "a mistake", ...digestOf("") });
       expect(await claim(store)).to.deep.equal([]);
-      expect(await store.requestCancel(id, "again")).to.deep.equal(job);
+      expect(await store.requestCancel(id, { by: "tok_1", detail: "again" })).to.deep.equal(job);
       expect(await history(store, id)).to.deep.equal(["QUEUED", "result CANCELLED"]);
     });
 
     it("marks a running job, whose runner ends it", async () => {
       const { id, lease } = await hold(store);
-      const job = await store.requestCancel(id, "a mistake");
+      const job = await store.requestCancel(id, { by: "tok_1", detail: "a mistake" });
       expect(job).to.deep.include({ status: RUNNING, cancelRequested: true, lastSeq: 2 });
-      expect(await store.requestCancel(id, "again")).to.deep.equal(job);
+      expect(await store.requestCancel(id, { by: "tok_1", detail: "again" })).to.deep.equal(job);
       const ended = await store.finish(lease, 3, result(CANCELLED));
       expect(ended).to.deep.include({ status: CANCELLED, cancelRequested: true });
       expect(ended.result).to.deep.include({ message: "a mistake" });
@@ -135,7 +136,7 @@ export function endingsSuite(bed: JobStoreBed): void {
 
     it("lets a running job end otherwise", async () => {
       const { id, lease } = await hold(store);
-      await store.requestCancel(id, "");
+      await store.requestCancel(id, { by: "tok_1", detail: "" });
       await store.finish(lease, 3, result(SUCCEEDED));
       expect(await store.get(id)).to.deep.include({ status: SUCCEEDED, cancelRequested: true });
     });
@@ -144,8 +145,9 @@ export function endingsSuite(bed: JobStoreBed): void {
       for (const outcome of [SUCCEEDED, FAILED, CANCELLED]) {
         const { id, lease } = await hold(store);
         const job = await store.finish(lease, 3, result(outcome));
-        if (outcome !== CANCELLED) await refused(store.requestCancel(id, ""), "WRONG_STATE");
-        else expect(await store.requestCancel(id, "")).to.deep.equal(job);
+        if (outcome !== CANCELLED)
+          await refused(store.requestCancel(id, { by: "tok_1", detail: "" }), "WRONG_STATE");
+        else expect(await store.requestCancel(id, { by: "tok_1", detail: "" })).to.deep.equal(job);
       }
     });
 
@@ -153,7 +155,7 @@ export function endingsSuite(bed: JobStoreBed): void {
       const { id, lease } = await hold(store, { leaseTtlMs: 0 });
       await store.append(lease, [log(3, "one\n"), log(4, "two\n")]);
       await store.sweep();
-      const { result: end } = await store.requestCancel(id, "");
+      const { result: end } = await store.requestCancel(id, { by: "tok_1", detail: "" });
       expect(end).to.deep.include(digestOf("one\ntwo\n"));
     });
 
@@ -161,7 +163,7 @@ export function endingsSuite(bed: JobStoreBed): void {
       const other = await bed.again();
       const jobs = [];
       for (let i = 0; i < 12; i++) jobs.push(await accept(store));
-      const cancels = jobs.map(({ id }) => store.requestCancel(id, ""));
+      const cancels = jobs.map(({ id }) => store.requestCancel(id, { by: "tok_1", detail: "" }));
       const claims = jobs.map(() => claim(other, { max: 1 }));
       await Promise.all([...cancels, ...claims]);
       for (const { id } of jobs) {
@@ -208,7 +210,7 @@ export function endingsSuite(bed: JobStoreBed): void {
     it("cancels a job that is to be cancelled, attempts left or not", async () => {
       const { id, lease } = await hold(store, { leaseTtlMs: 0, maxAttempts: 5 });
       await store.append(lease, [log(3, "half")]);
-      await store.requestCancel(id, "enough");
+      await store.requestCancel(id, { by: "tok_1", detail: "enough" });
       const [swept] = await store.sweep();
       expect(swept).to.deep.equal({ jobId: id, runnerId: "r1", outcome: "cancelled" });
       const { result: end } = (await store.get(id)) ?? {};
@@ -240,7 +242,10 @@ export function endingsSuite(bed: JobStoreBed): void {
       const other = await bed.again();
       const jobs: string[] = [];
       for (let i = 0; i < 20; i++) jobs.push((await hold(store, { leaseTtlMs: 0 })).id);
-      await Promise.all([store.sweep(), ...jobs.map((id) => other.requestCancel(id, ""))]);
+      await Promise.all([
+        store.sweep(),
+        ...jobs.map((id) => other.requestCancel(id, { by: "tok_1", detail: "" })),
+      ]);
       await store.sweep();
       for (const id of jobs) {
         expect(await store.get(id)).to.deep.include({ status: CANCELLED, cancelRequested: true });

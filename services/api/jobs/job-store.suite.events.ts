@@ -168,6 +168,20 @@ export function eventsSuite(bed: JobStoreBed): void {
       expect(await ids({ limit: 3, beforeId: "job_1" })).to.deep.equal([]);
     });
 
+    it("filters by owner, with all else", async () => {
+      for (const [i, owner] of ["a", "b", "a", "b", "a"].entries()) {
+        await accept(store, { id: `job_${i}`, owner, ...(i === 2 && { spec: agentSpec() }) });
+      }
+      await store.requestCancel("job_4", { by: "a", detail: "" });
+      expect(await ids({ owner: "a" })).to.deep.equal(["job_4", "job_2", "job_0"]);
+      expect(await ids({ owner: "a", limit: 1, beforeId: "job_4" })).to.deep.equal(["job_2"]);
+      expect(await ids({ owner: "a", type: "agent" })).to.deep.equal(["job_2"]);
+      const statuses = [JobStatus.CANCELLED];
+      expect(await ids({ owner: "a", statuses })).to.deep.equal(["job_4"]);
+      expect(await ids({ owner: "b", statuses })).to.deep.equal([]);
+      expect(await ids({ owner: "c" })).to.deep.equal([]);
+    });
+
     it("filters by status and type", async () => {
       const { QUEUED, RUNNING, SUCCEEDED, CANCELLED } = JobStatus;
       for (const id of ["job_1", "job_2"]) {
@@ -177,7 +191,7 @@ export function eventsSuite(bed: JobStoreBed): void {
       await hold(store, { id: "job_3" });
       await accept(store, { id: "job_4", spec: agentSpec() });
       await accept(store, { id: "job_5" });
-      await store.requestCancel("job_5", "");
+      await store.requestCancel("job_5", { by: "tok_1", detail: "" });
       expect(await ids({ statuses: [SUCCEEDED] })).to.deep.equal(["job_2", "job_1"]);
       expect(await ids({ statuses: [QUEUED, RUNNING] })).to.deep.equal(["job_4", "job_3"]);
       expect(await ids({ statuses: [CANCELLED, CANCELLED] })).to.deep.equal(["job_5"]);

@@ -103,7 +103,7 @@ export function leasesSuite(bed: JobStoreBed): void {
       const a = await hold(store);
       const b = await hold(store);
       const c = await hold(store);
-      await store.requestCancel(b.id, "");
+      await store.requestCancel(b.id, { by: "tok_1", detail: "" });
       await store.finish(c.lease, c.nextSeq, result());
       const stale = { jobId: a.id, epoch: a.lease.epoch + 7 };
       const unknown = { jobId: "job_none", epoch: 1 };
@@ -137,7 +137,7 @@ export function leasesSuite(bed: JobStoreBed): void {
 
     it("ends a job that is to be cancelled", async () => {
       const { id, lease } = await hold(store);
-      await store.requestCancel(id, "not needed");
+      await store.requestCancel(id, { by: "tok_1", detail: "not needed" });
       await store.release(lease, "shutting down");
       const job = await store.get(id);
       expect(job).to.deep.include({ status: JobStatus.CANCELLED, cancelRequested: true });
@@ -189,7 +189,7 @@ export function leasesSuite(bed: JobStoreBed): void {
       await store.release(released.lease, "");
       await Promise.all(refusals(store, released.lease, 4));
       const { lease } = await hold(store, { leaseTtlMs: 0 });
-      await store.requestCancel(lease.jobId, "");
+      await store.requestCancel(lease.jobId, { by: "tok_1", detail: "" });
       await store.sweep();
       expect(await store.get(lease.jobId)).to.deep.include({ status: JobStatus.CANCELLED });
       for (let epoch = 0; epoch <= lease.epoch; epoch++) {
@@ -206,7 +206,7 @@ export function leasesSuite(bed: JobStoreBed): void {
       await refused(store.append(lease, []), "NOT_FOUND");
       await refused(store.finish(lease, 1, result()), "NOT_FOUND");
       await refused(store.release(lease, ""), "NOT_FOUND");
-      await refused(store.requestCancel("job_none", ""), "NOT_FOUND");
+      await refused(store.requestCancel("job_none", { by: "tok_1", detail: "" }), "NOT_FOUND");
     });
   });
 }

@@ -1,32 +1,45 @@
 /**
  * Random runs against a reference of a page: every answer and, in the end,
  * every job and every event must be as the reference says. It holds the rules:
- * one holder, rising epochs, gap-free numbers, nothing after the end.
+ * one holder, rising epochs, nothing under an old one, gap-free numbers, one
+ * end, one job for a key, no more at once than a concurrency key allows, the
+ * best first. Nothing here hears `onChange`: every hint is lost.
  */
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { expect } from "chai";
 import fc from "fast-check";
 import {
-  commandSpec,
   history,
   type JobStoreBed,
   log,
-  longMs,
   newId,
   reasonOf,
   result,
+  specWith,
 } from "./job-store.suite.bed.ts";
+import { anyStep, type Step } from "./job-store.suite.steps.ts";
 import type { JobStore } from "./job-store.ts";
 
 interface ModelJob {
   readonly id: string;
   readonly isolation: number;
   readonly maxAttempts: number;
+  readonly priority: number;
+  /** 0: none. */
+  readonly slotKey: number;
+  readonly limit: number;
+  readonly retriesFailures: boolean;
   status: JobStatus;
+  hold: "" | "delay" | "key";
+  /** A delay that is over; the next claim or sweep lets the job on. */
+  due: boolean;
   attempt: number;
   cancel: boolean;
   /** Index of the lease that holds the job, or that ended it. */
   lease: number;
+  /** Index of the last lease whose failed end led to another attempt. */
+  retriedLease: number;
   expired: boolean;
   topEpoch: number;
   attemptSeq: number;
@@ -44,54 +57,13 @@ interface Key {
   readonly fingerprint: number;
 }
 
-/** What may happen. Jobs and leases are picked by number, modulo how many there are. */
-type Step =
-  | { do: "accept"; isolation: number; maxAttempts: number; key: number; fingerprint: number }
-  | { do: "claim"; runner: number; strongest: number; max: number; expires: boolean }
-  | { do: "renew"; lease: number; expires: boolean }
-  | { do: "append"; lease: number; shift: number; count: number }
-  | { do: "finish"; lease: number; shift: number; outcome: number }
-  | { do: "release"; lease: number }
-  | { do: "cancel"; job: number }
-  | { do: "sweep" };
-
 const { QUEUED, RUNNING, FAILED, CANCELLED } = JobStatus;
 
-const just = <const T extends string>(name: T) => fc.constant(name);
-const upTo = (min: number, max: number) => fc.integer({ min, max });
-// The last leases are the ones that matter most: numbers are taken from the end.
-const pick = upTo(0, 5);
-const accept: fc.Arbitrary<Step> = fc.record({
-  do: just("accept"),
-  isolation: upTo(0, 4),
-  maxAttempts: upTo(1, 3),
-  key: upTo(0, 3),
-  fingerprint: upTo(0, 1),
-});
-const claim: fc.Arbitrary<Step> = fc.record({
-  do: just("claim"),
-  runner: upTo(1, 3),
-  strongest: upTo(1, 4),
-  max: upTo(1, 3),
-  expires: fc.boolean(),
-});
-const shift = fc.constantFrom(0, 0, 0, -1, -2, 1);
-const steps: fc.Arbitrary<Step> = fc.oneof(
-  { arbitrary: accept, weight: 3 },
-  { arbitrary: claim, weight: 4 },
-  fc.record({ do: just("renew"), lease: pick, expires: fc.boolean() }),
-  {
-    arbitrary: fc.record({ do: just("append"), lease: pick, shift, count: upTo(0, 3) }),
-    weight: 4,
-  },
-  {
-    arbitrary: fc.record({ do: just("finish"), lease: pick, shift, outcome: upTo(3, 5) }),
-    weight: 2,
-  },
-  fc.record({ do: just("release"), lease: pick }),
-  fc.record({ do: just("cancel"), job: pick }),
-  { arbitrary: fc.record({ do: just("sweep") }), weight: 2 },
-);
+/** Delays end within one step of time; leases and keys outlast all of a run's. */
+const delayMs = 1_000_000;
+const stepMs = 2_000_000;
+const lastingMs = 1_000_000_000_000;
+const retry = { minBackoff: durationFromMs(delayMs), maxBackoff: durationFromMs(delayMs) };
 
 /** Declares the test. */
 export function modelSuite(bed: JobStoreBed, numRuns: number): void {
@@ -101,9 +73,10 @@ export function modelSuite(bed: JobStoreBed, numRuns: number): void {
     it("are as the reference says", async () => {
       // On a slow machine the runs that are left do nothing: none is cut off half way.
       const end = Date.now() + 8_000;
-      const property = fc.asyncProperty(fc.array(steps, { maxLength: 50 }), async (run) => {
+      const property = fc.asyncProperty(fc.array(anyStep, { maxLength: 60 }), async (run) => {
         if (Date.now() > end) return;
-        const model = new Model(await bed.fresh());
+        const model = new Model(bed, await bed.fresh());
+        bed.draw(0.9);
         for (const step of run) await model.take(step);
         await model.compare();
       });
@@ -113,12 +86,16 @@ export function modelSuite(bed: JobStoreBed, numRuns: number): void {
 }
 
 class Model {
+  readonly #bed: JobStoreBed;
   readonly #store: JobStore;
   readonly #jobs: ModelJob[] = [];
   readonly #leases: ModelLease[] = [];
   readonly #keys = new Map<number, Key>();
 
-  constructor(store: JobStore) {
+  #paused = false;
+
+  constructor(bed: JobStoreBed, store: JobStore) {
+    this.#bed = bed;
     this.#store = store;
   }
 
@@ -130,6 +107,17 @@ class Model {
         return await this.#claim(step);
       case "sweep":
         return await this.#sweep();
+      case "crash":
+        return await this.#crash(`r${step.runner}`);
+      case "pause":
+        this.#paused = true;
+        return await this.#store.pause("");
+      case "resume":
+        this.#paused = false;
+        return await this.#store.resume();
+      case "advance":
+        for (const job of this.#jobs) job.due ||= job.hold === "delay";
+        return await this.#bed.advance(stepMs);
       case "cancel": {
         const job = this.#jobs.at(-1 - (step.job % Math.max(1, this.#jobs.length)));
         return job && (await this.#cancel(job));
@@ -159,15 +147,16 @@ class Model {
   }
 
   async #accept(step: Step & { do: "accept" }): Promise<void> {
-    const { isolation, maxAttempts, fingerprint } = step;
+    const { isolation, maxAttempts, fingerprint, priority, delayed, slotKey, limit } = step;
     const id = newId();
-    const key = step.key && {
-      value: `k${step.key}`,
-      fingerprint: `f${fingerprint}`,
-      ttlMs: longMs,
-    };
-    const input = { id, owner: "o", spec: commandSpec(isolation), maxAttempts };
-    const call = this.#store.accept({ ...input, ...(key && { key }) });
+    const key = { value: `k${step.key}`, fingerprint: `f${fingerprint}`, ttlMs: lastingMs };
+    const spec = specWith({
+      ...{ isolation, priority, retry: { ...retry, failures: step.retriesFailures } },
+      ...(delayed && { startDelay: durationFromMs(delayMs) }),
+      ...(slotKey && { concurrency: { key: `s${slotKey}`, limit } }),
+    });
+    const input = { id, owner: "o", spec, maxAttempts };
+    const call = this.#store.accept({ ...input, ...(step.key && { key }) });
     const known = this.#keys.get(step.key);
     if (known && known.fingerprint !== fingerprint) {
       expect(await reasonOf(call)).to.equal("KEY_REUSED");
@@ -176,21 +165,27 @@ class Model {
       expect([job.id, replayed]).to.deep.equal([known.job.id, true]);
     } else {
       expect((await call).replayed).to.equal(false);
-      const fixed = { id, isolation: Math.max(1, isolation), maxAttempts };
-      const state = { status: QUEUED, attempt: 0, cancel: false, lease: -1, expired: false };
-      const job: ModelJob = { ...fixed, ...state, topEpoch: 0, attemptSeq: 0, told: ["QUEUED"] };
+      const { retriesFailures } = step;
+      const job: ModelJob = {
+        ...{ id, isolation: Math.max(1, isolation), maxAttempts, priority, slotKey, limit },
+        ...{ retriesFailures, status: QUEUED, hold: delayed ? "delay" : slotKey ? "key" : "" },
+        ...{ due: false, attempt: 0, cancel: false, lease: -1, retriedLease: -1, expired: false },
+        ...{ topEpoch: 0, attemptSeq: 0, told: ["QUEUED"] },
+      };
       this.#jobs.push(job);
+      this.#fill(job);
       if (step.key) this.#keys.set(step.key, { job, fingerprint });
     }
   }
 
   async #claim({ runner, strongest, max, expires }: Step & { do: "claim" }): Promise<void> {
     const runnerId = `r${runner}`;
-    const leaseTtlMs = expires ? 0 : longMs;
+    const leaseTtlMs = expires ? 0 : lastingMs;
     const got = await this.#store.claim({ runnerId, strongest, max, leaseTtlMs });
-    const wanted = this.#jobs.filter((j) => j.status === QUEUED && j.isolation <= strongest);
-    const ids = wanted.map(({ id }) => id).sort();
-    expect(got.map(({ job }) => job.id)).to.deep.equal(ids.slice(0, max));
+    this.#promote();
+    const wanted = this.#waiting("").filter((job) => job.isolation <= strongest);
+    const ids = this.#paused ? [] : wanted.slice(0, max).map(({ id }) => id);
+    expect(got.map(({ job }) => job.id)).to.deep.equal(ids);
     for (const { job: claimed, epoch, nextSeq } of got) {
       const job = wanted.find(({ id }) => id === claimed.id);
       if (job === undefined) throw new Error("unreachable");
@@ -201,6 +196,10 @@ class Model {
       job.expired = expires;
       job.lease = this.#leases.push({ job, runner: runnerId, epoch }) - 1;
       job.told.push(`RUNNING ${job.attempt} ${runnerId}`);
+      if (job.slotKey) {
+        const running = this.#active(job).filter(({ status }) => status === RUNNING);
+        expect(running.length, "slots in use").to.be.at.most(job.limit);
+      }
       job.attemptSeq = job.told.length;
       expect(nextSeq).to.equal(job.told.length + 1);
     }
@@ -209,7 +208,7 @@ class Model {
   async #renew({ job, epoch }: ModelLease, index: number, expires: boolean): Promise<void> {
     const fenced = job.status !== RUNNING || job.lease !== index;
     if (!fenced) job.expired = expires;
-    const [state] = await this.#store.renew([{ jobId: job.id, epoch }], expires ? 0 : longMs);
+    const [state] = await this.#store.renew([{ jobId: job.id, epoch }], expires ? 0 : lastingMs);
     const cancelRequested = !fenced && job.cancel;
     expect(state).to.deep.equal({ jobId: job.id, fenced, cancelRequested });
   }
@@ -242,14 +241,18 @@ class Model {
     const seq = job.told.length + 1 + shift;
     const call = this.#store.finish({ jobId: job.id, epoch }, seq, result(outcome));
     const reason = await reasonOf(call);
-    if (job.lease !== index) {
-      expect(reason).to.equal("FENCED");
-    } else if (job.status === RUNNING) {
-      expect(reason).to.equal(shift === 0 ? "ok" : "SEQUENCE_GAP");
-      if (shift === 0) this.#end(job, outcome);
-    } else {
+    if (job.retriedLease === index || (job.lease === index && job.status !== RUNNING)) {
       expect(reason).to.equal("ok");
       expect((await call).status).to.equal(job.status);
+    } else if (job.lease !== index) {
+      expect(reason).to.equal("FENCED");
+    } else {
+      expect(reason).to.equal(shift === 0 ? "ok" : "SEQUENCE_GAP");
+      if (shift !== 0) return;
+      const again = outcome === FAILED && job.retriesFailures && !job.cancel;
+      if (!again || job.attempt >= job.maxAttempts) return this.#end(job, outcome);
+      job.retriedLease = index;
+      this.#tryAgain(job);
     }
   }
 
@@ -265,10 +268,11 @@ class Model {
     job.attempt -= 1;
     job.status = QUEUED;
     job.told.push("QUEUED");
+    this.#fill(job);
   }
 
   async #cancel(job: ModelJob): Promise<void> {
-    const reason = await reasonOf(this.#store.requestCancel(job.id, ""));
+    const reason = await reasonOf(this.#store.requestCancel(job.id, { by: "t", detail: "" }));
     const ended = job.status !== QUEUED && job.status !== RUNNING;
     expect(reason).to.equal(ended && job.status !== CANCELLED ? "WRONG_STATE" : "ok");
     if (ended) return;
@@ -287,16 +291,70 @@ class Model {
         this.#end(job, job.cancel ? CANCELLED : FAILED);
         wanted.push(`${job.id} ${runner} ${job.cancel ? "cancelled" : "failed"}`);
       } else {
-        job.status = QUEUED;
-        job.told.push("QUEUED");
+        this.#tryAgain(job);
         wanted.push(`${job.id} ${runner} requeued`);
       }
     }
     expect(swept.sort()).to.deep.equal(wanted.sort());
+    this.#promote();
+    for (const job of this.#jobs) this.#fill(job);
+  }
+
+  async #crash(runner: string): Promise<void> {
+    const held = this.#jobs.filter(
+      (job) => job.status === RUNNING && this.#leases[job.lease]?.runner === runner,
+    );
+    for (const job of held) job.expired = true;
+    const leases = held.map((job) => ({ jobId: job.id, epoch: job.topEpoch }));
+    const states = await this.#store.renew(leases, 0);
+    expect(states.some(({ fenced }) => fenced)).to.equal(false);
+  }
+
+  #tryAgain(job: ModelJob): void {
+    job.lease = -1;
+    job.status = QUEUED;
+    job.hold = "delay";
+    job.due = false;
+    job.told.push("QUEUED");
+    this.#fill(job);
   }
 
   #end(job: ModelJob, outcome: JobStatus): void {
     job.status = outcome;
+    job.hold = "";
     job.told.push(`result ${JobStatus[outcome]}`);
+    this.#fill(job);
+  }
+
+  /** Jobs that wait, held or not, in the order in which they are taken. */
+  #waiting(hold: ModelJob["hold"]): ModelJob[] {
+    return this.#jobs
+      .filter((job) => job.status === QUEUED && job.hold === hold)
+      .sort((a, b) => b.priority - a.priority || (a.id < b.id ? -1 : 1));
+  }
+
+  #active({ slotKey }: ModelJob): ModelJob[] {
+    return this.#jobs.filter(
+      (job) =>
+        job.slotKey === slotKey &&
+        (job.status === RUNNING || (job.status === QUEUED && job.hold === "")),
+    );
+  }
+
+  #promote(): void {
+    const due = this.#waiting("delay").filter((job) => job.due);
+    for (const job of due) {
+      job.hold = job.slotKey ? "key" : "";
+      job.due = false;
+    }
+    for (const job of due) this.#fill(job);
+  }
+
+  #fill(of: ModelJob): void {
+    if (of.slotKey === 0) return;
+    for (const job of this.#waiting("key").filter(({ slotKey }) => slotKey === of.slotKey)) {
+      if (this.#active(of).length >= job.limit) return;
+      job.hold = "";
+    }
   }
 }

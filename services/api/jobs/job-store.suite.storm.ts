@@ -40,7 +40,7 @@ export function stormSuite(bed: JobStoreBed): void {
       );
       const cancels = ids
         .filter((_, i) => i % 5 === 0)
-        .map((id) => reasonOf(stores[1].requestCancel(id, "")));
+        .map((id) => reasonOf(stores[1].requestCancel(id, { by: "tok_1", detail: "" })));
       await Promise.all([...runners, ...cancels]);
       for (const id of ids) await checkStory(store, id);
     });

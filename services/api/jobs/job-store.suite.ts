@@ -8,6 +8,8 @@ import { endingsSuite } from "./job-store.suite.endings.ts";
 import { eventsSuite } from "./job-store.suite.events.ts";
 import { leasesSuite } from "./job-store.suite.leases.ts";
 import { modelSuite } from "./job-store.suite.model.ts";
+import { queueSuite } from "./job-store.suite.queue.ts";
+import { retriesSuite } from "./job-store.suite.retries.ts";
 import { stormSuite } from "./job-store.suite.storm.ts";
 
 export type { JobStoreBed } from "./job-store.suite.bed.ts";
@@ -18,6 +20,8 @@ export function jobStoreSuite(bed: JobStoreBed, { modelRuns }: { readonly modelR
   leasesSuite(bed);
   eventsSuite(bed);
   endingsSuite(bed);
+  queueSuite(bed);
+  retriesSuite(bed);
   stormSuite(bed);
   modelSuite(bed, modelRuns);
 }

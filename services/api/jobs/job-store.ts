@@ -4,6 +4,7 @@
  * durations, never instants. The suite beside it holds every implementation.
  */
 import type {
+  FencedWrite,
   Isolation,
   Job,
   JobEvent,
@@ -16,19 +17,24 @@ import type {
 export interface AcceptInput {
   /** The new job's id; unused when the key answers an earlier job. */
   readonly id: string;
-  /** The token id of the caller. Scopes the key. */
+  /** Whose the job is. Scopes the idempotency key and the concurrency key. */
   readonly owner: string;
+  /** Priority, start delay, concurrency, queue timeout and retries are taken from it. */
   readonly spec: JobSpec;
   /** Attempts in all; ≥ 1. */
   readonly maxAttempts: number;
   /** Absent: every call makes a job. */
-  readonly key?: {
-    readonly value: string;
-    /** SHA-256 of the request: the same key with another fingerprint is refused. */
-    readonly fingerprint: string;
+  readonly key?: KeyInput & {
     /** How long the key answers this job. */
     readonly ttlMs: number;
   };
+}
+
+/** An idempotency key and what it was used for. */
+export interface KeyInput {
+  readonly value: string;
+  /** SHA-256 of the request: the same key with another fingerprint is refused. */
+  readonly fingerprint: string;
 }
 
 /** What a claim asks for. */
@@ -62,6 +68,14 @@ export interface LeaseState {
   readonly cancelRequested: boolean;
 }
 
+/** Who wants a job cancelled, and why. */
+export interface CancelInput {
+  /** The caller: a token's id, `dev` or `service`. */
+  readonly by: string;
+  /** Empty: nobody said. */
+  readonly detail: string;
+}
+
 /** Which jobs to list, newest first. */
 export interface ListQuery {
   /** 1 to 500. */
@@ -76,17 +90,51 @@ export interface ListQuery {
   readonly owner?: string;
 }
 
-/** What a sweep did with a job whose lease ran out. */
+/**
+ * What a sweep did with a job: its lease ran out, or (`timed_out`, without a
+ * runner) its queue timeout.
+ */
 export interface SweptJob {
   readonly jobId: string;
   readonly runnerId: string;
-  readonly outcome: "requeued" | "failed" | "cancelled";
+  readonly outcome: "requeued" | "failed" | "cancelled" | "timed_out";
 }
 
-/** What the queue looks like now. */
+/** How many jobs wait and run. */
 export interface QueueStats {
   readonly queued: number;
   readonly running: number;
+}
+
+/** The queue as a whole. */
+export interface QueueState extends QueueStats {
+  /** True: no job is started. */
+  readonly paused: boolean;
+  /** Empty where nobody said why, and while it is not paused. */
+  readonly pauseDetail: string;
+  /** Since when it is paused; undefined if it is not. */
+  readonly pausedAt: Date | undefined;
+}
+
+/** What keeps a queued job waiting, as far as the store knows. */
+export interface QueueFacts {
+  readonly job: Job;
+  /** See Hold in `job-rows.ts`. Empty for jobs that do not wait. */
+  readonly hold: "" | "delay" | "key";
+  readonly paused: boolean;
+  readonly pauseDetail: string;
+  /** How many jobs would be taken before it; counted up to 1,000. */
+  readonly ahead: number;
+  /** Jobs that have a slot of its concurrency key now, up to 10 ids. */
+  readonly holders: readonly string[];
+}
+
+/** Which logs to remove. */
+export interface TrimInput {
+  /** Of jobs that ended at least this long ago. */
+  readonly endedBeforeMs: number;
+  /** Jobs at most. */
+  readonly limit: number;
 }
 
 /** How much of a log to read at once. A page has one event at least, if there is one. */
@@ -96,16 +144,25 @@ export interface ReadLimits {
 }
 
 /**
- * Jobs, their leases and their events. Every method is one transaction. After
- * a change of a job, watchers of `onChange` hear its id: a hint that may be
- * lost or doubled, never the truth.
+ * Jobs, their leases and their events. Every method is one transaction, but
+ * that on Postgres a freed slot of a concurrency key is given on in the next
+ * one, and by a sweep if the process ends between. After a change of a job,
+ * watchers of `onChange` hear its id: a hint that may be lost or doubled,
+ * never the truth.
+ *
+ * A write under a lease that has ended is refused as FENCED and noted; see
+ * `fencedWrites`.
  */
 export interface JobStore {
   /**
    * Accepts a job with its first event (`status` QUEUED, seq 1), or answers
-   * the job that the key made. Throws KEY_REUSED.
+   * the job that the key made. A job with a key survives the loss of power
+   * once it is answered. Throws KEY_REUSED.
    */
   accept(input: AcceptInput): Promise<{ job: Job; replayed: boolean }>;
+
+  /** The job that the owner's key made, while the key lasts. Throws KEY_REUSED. */
+  findByKey(owner: string, key: KeyInput): Promise<Job | undefined>;
 
   /** One job, or undefined. */
   get(id: string): Promise<Job | undefined>;
@@ -114,8 +171,11 @@ export interface JobStore {
   list(query: ListQuery): Promise<Job[]>;
 
   /**
-   * Takes up to `max` queued jobs, oldest first, each by exactly one caller;
-   * each gets a new epoch, the next attempt and a `status` RUNNING event.
+   * Takes up to `max` queued jobs, the highest priority first and within one
+   * the oldest, each by exactly one caller; each gets a new epoch, the next
+   * attempt and a `status` RUNNING event. Jobs whose delay is over come along;
+   * none while the queue is paused. A job with a concurrency key is taken only
+   * while fewer than its limit run of its owner's jobs with that key.
    */
   claim(input: ClaimInput): Promise<ClaimedJob[]>;
 
@@ -130,37 +190,72 @@ export interface JobStore {
   append(lease: LeaseRef, events: readonly JobEvent[]): Promise<number>;
 
   /**
-   * Ends a leased job with its `result` event, number `seq`. Repeated by the
-   * same lease it answers the ended job. Throws FENCED, SEQUENCE_GAP, NOT_FOUND.
+   * Ends a leased job with its `result` event, number `seq`; the store adds
+   * `last_seq` and what it knows of a cancel. A failed end of a job whose
+   * policy says so queues it again instead, while attempts are left and nobody
+   * wants it cancelled: event `seq` then names the reason and the wait.
+   * Repeated by the same lease it answers the job as it stands, until a later
+   * lease's end. An end that comes at the same time as a cancel stands as the
+   * runner reports it. Throws FENCED, SEQUENCE_GAP, NOT_FOUND.
    */
   finish(lease: LeaseRef, seq: number, result: JobResult): Promise<Job>;
 
   /**
-   * Gives a leased job back to the queue; the attempt does not count. A job
-   * whose cancel was asked for ends as CANCELLED instead. Throws FENCED, NOT_FOUND.
+   * Gives a leased job back to the queue, at its old place and at once; the
+   * attempt does not count. A job whose cancel was asked for ends as CANCELLED
+   * instead. Throws FENCED, NOT_FOUND.
    */
   release(lease: LeaseRef, detail: string): Promise<void>;
 
   /**
-   * Asks to cancel: a queued job ends at once as CANCELLED, a running one is
-   * marked. Repeated: the same. Throws NOT_FOUND, and WRONG_STATE if it has
-   * succeeded or failed; a job that is CANCELLED already is answered.
+   * Asks to cancel. A queued job ends at once as CANCELLED, whatever holds it
+   * back; its receipt has no steps. A running one is marked, and its runner is
+   * told with the next renewal: it ends as the runner reports, and as
+   * CANCELLED if the lease ends first. A request that meets a claim ends the
+   * job or marks it, one of both. The first request's caller, time and detail
+   * stand: repeated, it answers the job. Throws NOT_FOUND, and WRONG_STATE if
+   * it has succeeded or failed; a job that is CANCELLED already is answered.
    */
-  requestCancel(id: string, detail: string): Promise<Job>;
+  requestCancel(id: string, input: CancelInput): Promise<Job>;
 
   /**
-   * Takes back leases that ran out: the job is queued again while attempts are
-   * left, else fails as RUNNER_LOST; one whose cancel was asked for ends as
-   * CANCELLED. Its result carries the SHA-256 and size of the log of the last
-   * attempt, as the runner's would.
+   * Takes back leases that ran out: the job is queued again after a wait (see
+   * RetryPolicy) while attempts are left, else fails as RUNNER_LOST; one whose
+   * cancel was asked for ends as CANCELLED. Its result carries the SHA-256 and
+   * size of the log of the last attempt, as the runner's would. Fails jobs
+   * that waited longer for their first start than they may, as QUEUE_TIMEOUT.
+   * Lets jobs on whose delay is over, gives free slots of concurrency keys to
+   * those that wait for one, and drops keys past their end.
    */
   sweep(): Promise<SweptJob[]>;
 
   /** Events from number `from` on (0 and 1: from the start), in order. Empty for unknown jobs. */
   readEvents(id: string, from: number, limits: ReadLimits): Promise<JobEvent[]>;
 
-  /** How many jobs wait and run. */
+  /** The writes that were refused because their lease had ended, by epoch, then by action. */
+  fencedWrites(id: string): Promise<FencedWrite[]>;
+
+  /**
+   * Removes the events of jobs that ended long ago, but for the `result`: one
+   * `trim` event, with the number of the last that went, stands for the rest.
+   * Answers the jobs, those that ended first first.
+   */
+  trim(input: TrimInput): Promise<string[]>;
+
+  /** How many jobs wait and run: counted, so its cost grows with the queue. */
   stats(): Promise<QueueStats>;
+
+  /** The counts, and whether the queue is paused. Costs as much as `stats`. */
+  queue(): Promise<QueueState>;
+
+  /** Lets claims answer nothing. The first reason stands until `resume`. */
+  pause(detail: string): Promise<void>;
+
+  /** Lets claims answer jobs again. */
+  resume(): Promise<void>;
+
+  /** What keeps a job waiting; undefined for unknown jobs. */
+  explain(id: string): Promise<QueueFacts | undefined>;
 
   /** Calls back with a job's id after changes; answers how to stop. */
   onChange(listener: (jobId: string) => void): () => void;

@@ -13,8 +13,10 @@ import type { Features } from "@devmesh/mesh/interceptors";
 import type { Ids } from "@devmesh/mesh/runtime";
 import type { Agents } from "../agents/agents.ts";
 import type { BlobStore } from "../blobs/blob-store.ts";
+import type { Queue } from "../queue/queue.ts";
+import { blocksOf, type JobBlock } from "./job-explain.ts";
 import { requireModules } from "./job-modules.ts";
-import type { JobStore, ListQuery } from "./job-store.ts";
+import type { CancelInput, JobStore, ListQuery } from "./job-store.ts";
 
 /** How long an idempotency key answers its job: seven days. */
 export const keyTtlMs = 7 * 24 * 60 * 60 * 1000;
@@ -22,11 +24,15 @@ export const keyTtlMs = 7 * 24 * 60 * 60 * 1000;
 /** Attempts in all where the spec names none. */
 const defaultAttempts = 2;
 
+/** How long `retryMany` knows which jobs it has retried: as good as for ever. */
+const retriedTtlMs = 10 * 365 * 24 * 60 * 60 * 1000;
+
 /** What jobs need. */
 export interface JobsOptions {
   readonly store: JobStore;
   readonly blobs: BlobStore;
   readonly agents: Agents;
+  readonly queue: Queue;
   readonly ids: Ids;
   /** Which modules are on. Default: all. */
   readonly features?: Features;
@@ -40,6 +46,25 @@ export interface CreateInput {
   readonly idempotencyKey: string;
 }
 
+/** Which ended jobs to do again, and whose the new ones are. */
+export interface RetryManyInput {
+  /** The new jobs' owner. */
+  readonly owner: string;
+  /** Which jobs to look at; of `statuses` only final ones. */
+  readonly query: ListQuery;
+  /** Only jobs that ended with this reason. Empty: any. */
+  readonly reason: string;
+  /** Only jobs that have all of these labels. */
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** Jobs that were done again, and where to go on. */
+export interface RetriedMany {
+  readonly jobs: readonly { readonly id: string; readonly newId: string }[];
+  /** The last job that was looked at, where more may follow. */
+  readonly lastId: string | undefined;
+}
+
 /** The job that a call made, now or (`replayed`) before. */
 export interface Accepted {
   readonly job: Job;
@@ -51,23 +76,27 @@ export class Jobs {
   readonly #store: JobStore;
   readonly #blobs: BlobStore;
   readonly #agents: Agents;
+  readonly #queue: Queue;
   readonly #ids: Ids;
   readonly #features: Features;
 
-  constructor({ store, blobs, agents, ids, features = () => true }: JobsOptions) {
+  constructor({ store, blobs, agents, queue, ids, features = () => true }: JobsOptions) {
     this.#store = store;
     this.#blobs = blobs;
     this.#agents = agents;
+    this.#queue = queue;
     this.#ids = ids;
     this.#features = features;
   }
 
   /**
-   * Accepts a job. Throws KEY_REUSED, NOT_FOUND (workspace), and
-   * ISOLATION_UNAVAILABLE if runners are there and none can give what is asked.
+   * Accepts a job. A repeated call is answered before anything is checked.
+   * Throws KEY_REUSED, NOT_FOUND (workspace), RATE_LIMITED (the queue is full),
+   * and ISOLATION_UNAVAILABLE if runners are there and none can give what is
+   * asked.
    */
   create(input: CreateInput): Promise<Accepted> {
-    return this.#accept(input, "");
+    return this.#accept(input, "", keyTtlMs);
   }
 
   /** One job. Throws NOT_FOUND. */
@@ -83,9 +112,9 @@ export class Jobs {
   }
 
   /** Asks to cancel. Throws NOT_FOUND, WRONG_STATE. */
-  cancel(id: string, detail: string): Promise<Job> {
+  cancel(id: string, { by, detail }: CancelInput): Promise<Job> {
     // Postgres takes no NUL in a text.
-    return this.#store.requestCancel(id, detail.replaceAll("\0", ""));
+    return this.#store.requestCancel(id, { by, detail: detail.replaceAll("\0", "") });
   }
 
   /** Makes a new job with an ended one's spec. Throws WRONG_STATE, and what `create` throws. */
@@ -97,21 +126,74 @@ export class Jobs {
         metadata: { state },
       });
     }
-    return this.#accept({ owner, spec: job.spec, idempotencyKey }, id);
+    return this.#accept({ owner, spec: job.spec, idempotencyKey }, id, keyTtlMs);
   }
 
-  async #accept({ owner, spec, idempotencyKey }: CreateInput, retryOf: string): Promise<Accepted> {
+  /**
+   * Retries each job of a page that the filter picks and that this method has
+   * not retried yet. A full queue ends the page early; RATE_LIMITED is thrown
+   * if it let none in.
+   */
+  async retryMany({ owner, query, reason, labels }: RetryManyInput): Promise<RetriedMany> {
+    const page = await this.#store.list({ ...query, limit: query.limit + 1 });
+    const looked = page.slice(0, query.limit);
+    const jobs: { id: string; newId: string }[] = [];
+    let lastId: string | undefined;
+    for (const job of looked) {
+      if (isPicked(job, reason, labels)) {
+        try {
+          const newId = await this.#retryOnce(job, owner);
+          if (newId !== undefined) jobs.push({ id: job.id, newId });
+        } catch (error) {
+          const isFull = error instanceof DevmeshError && error.reason === "RATE_LIMITED";
+          if (!isFull || jobs.length === 0) throw error;
+          return { jobs, lastId };
+        }
+      }
+      lastId = job.id;
+    }
+    return { jobs, lastId: page.length > looked.length ? lastId : undefined };
+  }
+
+  /** Everything that keeps a job waiting. Throws NOT_FOUND. */
+  async explain(id: string): Promise<{ status: JobStatus; blocks: JobBlock[] }> {
+    const facts = await this.#store.explain(id);
+    if (facts === undefined) throw notFound("job", id);
+    const { status } = facts.job;
+    return { status, blocks: blocksOf(facts, await this.#agents.list()) };
+  }
+
+  /** The id of the new job; undefined if the job was retried before, or its key is in other use. */
+  async #retryOnce({ id, spec }: Job, owner: string): Promise<string | undefined> {
+    if (spec === undefined) return undefined;
+    try {
+      const input = { owner, spec, idempotencyKey: `retry:${id}` };
+      const { job, replayed } = await this.#accept(input, id, retriedTtlMs);
+      return replayed ? undefined : job.id;
+    } catch (error) {
+      if (error instanceof DevmeshError && error.reason === "KEY_REUSED") return undefined;
+      throw error;
+    }
+  }
+
+  async #accept(
+    { owner, spec, idempotencyKey }: CreateInput,
+    retryOf: string,
+    ttlMs: number,
+  ): Promise<Accepted> {
+    const key = { value: idempotencyKey, fingerprint: fingerprint(spec, retryOf), ttlMs };
+    const made = idempotencyKey === "" ? undefined : await this.#store.findByKey(owner, key);
+    if (made) return { job: made, replayed: true };
     const complete = withDefaults(spec);
     requireModules(complete, this.#features);
     await this.#requireWorkspace(complete);
     await this.#agents.requireIsolation(complete.isolation);
-    const { maxAttempts } = complete;
-    const key = { value: idempotencyKey, fingerprint: fingerprint(spec, retryOf), ttlMs: keyTtlMs };
+    await this.#queue.admit();
     return this.#store.accept({
       id: this.#ids.next("job"),
       owner,
       spec: complete,
-      maxAttempts,
+      maxAttempts: complete.maxAttempts,
       ...(idempotencyKey !== "" && { key }),
     });
   }
@@ -132,6 +214,15 @@ export function isFinal(status: JobStatus): boolean {
   return (
     status === JobStatus.SUCCEEDED || status === JobStatus.FAILED || status === JobStatus.CANCELLED
   );
+}
+
+function isPicked(
+  { spec, result }: Job,
+  reason: string,
+  labels: RetryManyInput["labels"],
+): boolean {
+  const has = Object.entries(labels).every(([name, value]) => spec?.labels[name] === value);
+  return has && (reason === "" || result?.reason === reason);
 }
 
 /** The spec with the backend's defaults in it; those of `limits` are the runner's. */

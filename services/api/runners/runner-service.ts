@@ -13,23 +13,14 @@ import type {
 } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { kSubject } from "@devmesh/mesh/context";
 import { invalidField } from "@devmesh/mesh/errors";
-import type { JobStore } from "../jobs/job-store.ts";
 import type { Runners } from "./runners.ts";
-
-/** What the handlers need. */
-export interface RunnerServiceOptions {
-  readonly runners: Runners;
-  readonly store: JobStore;
-}
 
 /** What a host's runner says to the backend. */
 export class RunnerServiceImpl implements ServiceImpl<typeof RunnerService> {
   readonly #runners: Runners;
-  readonly #store: JobStore;
 
-  constructor({ runners, store }: RunnerServiceOptions) {
+  constructor({ runners }: { readonly runners: Runners }) {
     this.#runners = runners;
-    this.#store = store;
   }
 
   async registerRunner({ runner }: RegisterRunnerRequest, context: HandlerContext) {
@@ -56,11 +47,11 @@ export class RunnerServiceImpl implements ServiceImpl<typeof RunnerService> {
   }
 
   async heartbeat({ runnerId, leases }: HeartbeatRequest) {
-    return { leases: await this.#runners.heartbeat(runnerId, leases) };
+    return await this.#runners.heartbeat(runnerId, leases);
   }
 
   async appendEvents({ lease, events }: AppendEventsRequest) {
-    return { lastSeq: await this.#store.append(required(lease), events) };
+    return { lastSeq: await this.#runners.append(required(lease), events) };
   }
 
   async finishJob({ lease, seq, result }: FinishJobRequest, context: HandlerContext) {

@@ -1,12 +1,16 @@
 /** What the backend does for runners: leases, heartbeats, and taking leases back. */
 import type { Agent } from "@devmesh/gen/devmesh/api/v1/agent_pb";
-import type { Isolation, Job, JobResult } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { Isolation, Job, JobEvent, JobResult } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { DevmeshError } from "@devmesh/mesh/errors";
 import type { Logger } from "@devmesh/mesh/log";
 import type { Clock } from "@devmesh/mesh/runtime";
 import type { Agents } from "../agents/agents.ts";
 import type { JobSignals } from "../jobs/job-signals.ts";
 import type { ClaimedJob, JobStore, LeaseRef, LeaseState } from "../jobs/job-store.ts";
 import type { Tokens } from "../tokens/tokens.ts";
+
+/** How many refusals are remembered as logged. */
+const maxWarned = 10_000;
 
 /** What the class needs. */
 export interface RunnersOptions {
@@ -24,6 +28,14 @@ export interface RunnersOptions {
 /** A claimed job and the token for its own calls. */
 export interface GrantedLease extends ClaimedJob {
   readonly jobToken: string;
+}
+
+/** What a runner hears to its sign of life. */
+export interface Heartbeat {
+  /** One for each lease, in order. */
+  readonly leases: LeaseState[];
+  /** True: it shall ask for no more work. */
+  readonly draining: boolean;
 }
 
 /** What a runner asks for. */
@@ -45,6 +57,8 @@ export class Runners {
   readonly #stopped = new AbortController();
   readonly leaseTtlMs: number;
   readonly #maxWaitMs: number;
+  /** Refusals that were logged. */
+  readonly #warned = new Set<string>();
   #sweeping: Promise<void> | undefined;
 
   constructor(options: RunnersOptions) {
@@ -65,7 +79,7 @@ export class Runners {
 
   /**
    * Waits for jobs the runner can run, and leases them; none if none came in
-   * time. What was leased to a caller that has gone away is given back. Throws
+   * time, or while the runner is drained. What was leased to a caller that has gone away is given back. Throws
    * NOT_FOUND for unknown runners.
    */
   async lease(input: LeaseInput, caller: AbortSignal): Promise<GrantedLease[]> {
@@ -77,9 +91,9 @@ export class Runners {
     const { leaseTtlMs } = this;
     while (!signal.aborted) {
       // A runner that went away without a word still waits here: what it lost is not given to it again.
-      const isHeard = await this.#agents.isHeard(runnerId);
+      const takesJobs = await this.#agents.takesJobs(runnerId);
       const claim = { runnerId, strongest, max, leaseTtlMs };
-      const claimed = isHeard ? await this.#store.claim(claim) : [];
+      const claimed = takesJobs ? await this.#store.claim(claim) : [];
       if (claimed.length > 0) return this.#grant(claimed, signal);
       const leftMs = until - this.#clock.now();
       if (leftMs <= 0) break;
@@ -88,20 +102,33 @@ export class Runners {
     return [];
   }
 
-  /** Notes that the runner lives and renews its leases. Throws NOT_FOUND for unknown runners. */
-  async heartbeat(runnerId: string, leases: readonly LeaseRef[]): Promise<LeaseState[]> {
+  /**
+   * Notes that the runner lives, renews its leases, and says whether it shall
+   * ask for no more work. Throws NOT_FOUND for unknown runners.
+   */
+  async heartbeat(runnerId: string, leases: readonly LeaseRef[]): Promise<Heartbeat> {
     await this.#agents.touch(runnerId, leases.length);
     const states = await this.#store.renew(leases, this.leaseTtlMs);
-    for (const state of states) {
-      if (state.fenced) this.#logger.warn({ jobId: state.jobId, runnerId }, "lease is fenced");
+    for (const [index, lease] of leases.entries()) {
+      if (states[index]?.fenced) this.#warnFenced(lease, "renew", runnerId);
     }
-    return states;
+    return { leases: states, draining: await this.#agents.isDraining(runnerId) };
   }
 
-  /** Ends a leased job, and its token. Throws FENCED, SEQUENCE_GAP, NOT_FOUND. */
+  /** Appends to a leased job's log. Throws FENCED, SEQUENCE_GAP, NOT_FOUND. */
+  append(lease: LeaseRef, events: readonly JobEvent[]): Promise<number> {
+    return this.#guarded(lease, "append", () => this.#store.append(lease, events));
+  }
+
+  /**
+   * Ends a leased job, and its token; one that is tried again is queued. Throws
+   * FENCED, SEQUENCE_GAP, NOT_FOUND.
+   */
   async finish(lease: LeaseRef, seq: number, result: JobResult): Promise<Job> {
-    const job = await this.#store.finish(lease, seq, result);
-    await this.#tokens.endJob(lease.jobId);
+    const finish = () => this.#store.finish(lease, seq, result);
+    const job = await this.#guarded(lease, "finish", finish);
+    // One that is queued again may be in other hands already, with a new token.
+    if (job.result !== undefined) await this.#tokens.endJob(lease.jobId);
     return job;
   }
 
@@ -111,7 +138,7 @@ export class Runners {
    * Throws FENCED, NOT_FOUND.
    */
   release(lease: LeaseRef, detail: string): Promise<void> {
-    return this.#store.release(lease, detail);
+    return this.#guarded(lease, "release", () => this.#store.release(lease, detail));
   }
 
   /**
@@ -126,6 +153,29 @@ export class Runners {
   async close(): Promise<void> {
     this.#stopped.abort();
     await this.#sweeping;
+  }
+
+  /** Does a write; its refusal as FENCED is logged. */
+  async #guarded<T>(lease: LeaseRef, action: string, write: () => Promise<T>): Promise<T> {
+    try {
+      return await write();
+    } catch (error) {
+      const fenced = error instanceof DevmeshError && error.reason === "FENCED";
+      if (fenced) this.#warnFenced(lease, action);
+      throw error;
+    }
+  }
+
+  /** Once for each lease and kind of write: a runner that does not hear may go on for long. */
+  #warnFenced({ jobId, epoch }: LeaseRef, action: string, runnerId?: string): void {
+    const name = `${jobId} ${epoch} ${action}`;
+    if (this.#warned.has(name)) return;
+    if (this.#warned.size >= maxWarned) this.#warned.clear();
+    this.#warned.add(name);
+    this.#logger.warn(
+      { jobId, epoch, action, runnerId },
+      "a write under an ended lease was refused",
+    );
   }
 
   async #grant(claimed: readonly ClaimedJob[], signal: AbortSignal): Promise<GrantedLease[]> {
@@ -171,7 +221,8 @@ export class Runners {
 
   async #sweep(): Promise<void> {
     for (const { jobId, runnerId, outcome } of await this.#store.sweep()) {
-      this.#logger.warn({ jobId, runnerId, outcome }, "a runner was lost");
+      const what = outcome === "timed_out" ? "a job waited too long" : "a runner was lost";
+      this.#logger.warn({ jobId, runnerId, outcome }, what);
       // One that is queued again may be in other hands already, with a new token.
       if (outcome !== "requeued") await this.#tokens.endJob(jobId);
     }
