@@ -50,7 +50,15 @@ export async function runOnce(
     }
   } finally {
     if (keep) tell(`kept: ${folder}`);
-    else rmSync(folder, { recursive: true, force: true });
+    else remove(folder, tell);
+  }
+}
+
+function remove(folder: string, tell: (line: string) => void): void {
+  try {
+    rmSync(folder, { recursive: true, force: true });
+  } catch (error) {
+    tell(`left: ${folder}: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 
