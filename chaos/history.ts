@@ -55,6 +55,7 @@ export type HistoryEntry =
 export class History {
   readonly #entries: HistoryEntry[] = [];
   readonly #path: string | undefined;
+  #acknowledgements = 0;
 
   /** `path`: also written there. Absent: in memory only. */
   constructor(path?: string) {
@@ -66,8 +67,14 @@ export class History {
     return this.#entries;
   }
 
+  /** How many answers acknowledged a job. */
+  get acknowledgements(): number {
+    return this.#acknowledgements;
+  }
+
   add(entry: HistoryEntry): void {
     this.#entries.push(entry);
+    if (entry.kind === "accepted") this.#acknowledgements += 1;
     if (this.#path !== undefined) appendFileSync(this.#path, `${JSON.stringify(entry)}\n`);
   }
 }

@@ -30,7 +30,7 @@ export interface Strikes {
   cut: number;
 }
 
-/** How long a part may take to serve before it is struck all the same, in milliseconds. */
+/** How long a part may take to serve, and the load to go on, before the next strike, in milliseconds. */
 const patienceMs = 4_000;
 
 type Action = "kill" | "kill-early" | "kill-program" | "stall" | "cut";
@@ -39,6 +39,9 @@ type Action = "kill" | "kill-early" | "kill-program" | "stall" | "cut";
 export class Killer {
   readonly #options: KillerOptions;
   readonly #startedMs = performance.now();
+  #count = 0;
+  /** Acknowledgements at the last strike. */
+  #seen = 0;
   readonly #stalls = new Set<Promise<void>>();
   readonly strikes: Strikes = { killed: {}, stalled: {}, cut: 0 };
   /** Every sandbox that was there when something was struck. */
@@ -60,9 +63,8 @@ export class Killer {
       const action = drawAction(random, platform.cut !== undefined);
       const part = random.pick(action === "stall" ? platform.runners : platform.parts);
       if (action !== "kill-early") await this.#untilReady(part);
-      await delay(restMs(random, action), undefined, { signal }).catch(() => {
-        // Told to end: the loop's condition says so.
-      });
+      await this.#rest(restMs(random, action));
+      if (action !== "kill-early") await this.#untilProgress();
       if (!signal.aborted) await this.#strike(action, part);
     }
     await Promise.all(this.#stalls);
@@ -81,7 +83,28 @@ export class Killer {
     impatient.abort();
   }
 
+  /** Kills prove little on a machine too slow for the load: something is acknowledged in between. */
+  async #untilProgress(): Promise<void> {
+    const { history, signal } = this.#options;
+    const untilMs = performance.now() + patienceMs;
+    while (history.acknowledgements === this.#seen && !signal.aborted) {
+      if (performance.now() > untilMs) return;
+      await this.#rest(20);
+    }
+    this.#seen = history.acknowledgements;
+  }
+
+  async #rest(ms: number): Promise<void> {
+    const { signal } = this.#options;
+    await delay(ms, undefined, { signal }).catch(() => {
+      // Told to end: the loops' conditions say so.
+    });
+  }
+
   async #strike(action: Action, part: Part): Promise<void> {
+    this.#count += 1;
+    // What is found differs from run to run, and must not change the choices that follow.
+    const random = this.#options.random.fork(`strike-${this.#count}`);
     for (const id of sandboxFolders(this.#options.platform.stateDirs)) this.sandboxes.add(id);
     switch (action) {
       case "kill":
@@ -90,12 +113,12 @@ export class Killer {
         await part.kill();
         return;
       case "kill-program":
-        this.#killProgram();
+        this.#killProgram(random);
         return;
       case "stall":
-        return this.#stall(part);
+        return this.#stall(part, random);
       case "cut": {
-        const count = (await this.#options.platform.cut?.(this.#options.random)) ?? 0;
+        const count = (await this.#options.platform.cut?.(random)) ?? 0;
         this.strikes.cut += count;
         this.#note("postgres", "cut", `${count} connections cut`);
       }
@@ -103,8 +126,8 @@ export class Killer {
   }
 
   /** One process of one job: bubblewrap or what runs in it. */
-  #killProgram(): void {
-    const { random, run, history } = this.#options;
+  #killProgram(random: Random): void {
+    const { run, history } = this.#options;
     const marker = `chaos-${run}-`;
     const found = processesWith(marker).flatMap((one) => {
       const tag = new RegExp(`${marker}[\\w-]+`).exec(`${one.commandLine} ${one.environment}`)?.[0];
@@ -123,8 +146,8 @@ export class Killer {
   }
 
   /** Longer than a lease lives; mostly shorter than a runner's own patience, so that it writes. */
-  async #stall(part: Part): Promise<void> {
-    const { random, signal, platform } = this.#options;
+  async #stall(part: Part, random: Random): Promise<void> {
+    const { signal, platform } = this.#options;
     const lives = random.chance(0.8) ? 1.3 + random.next() * 0.6 : 2.2 + random.next();
     const ms = Math.round(leaseTtlMs * lives);
     this.#note(part.name, "stall", `SIGSTOP for ${ms} ms`);

@@ -161,7 +161,7 @@ export class Part {
         this.#falseStarts = 0;
         return;
       }
-      await delay(20);
+      await delay(50);
     }
     throw new Error(`${this.name} does not serve within ${readyLimitMs} ms: ${this.#logTail()}`);
   }

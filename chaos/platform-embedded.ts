@@ -10,14 +10,16 @@ import { pickPorts } from "./ports.ts";
 export async function startEmbedded({ folder, env }: PlatformOptions): Promise<ChaosPlatform> {
   const dataDir = join(folder, "data");
   mkdirSync(dataDir);
-  const [port] = await pickPorts(1);
+  const [port, mcp, inference, vm] = await pickPorts(4);
   const url = `http://127.0.0.1:${port}`;
+  const ports = { MCP_PORT: `${mcp}`, INFERENCE_PORT: `${inference}`, VM_PORT: `${vm}` };
   const up = new Part({
     name: "up",
-    args: ["up", "--json", "--api-port", String(port), "--private-ports", "auto"],
-    env: { ...env, DEVMESH_DATA_DIR: dataDir, RUNNER_CAPACITY: "4" },
+    args: ["up", "--json", "--api-port", String(port)],
+    env: { ...env, ...ports, DEVMESH_DATA_DIR: dataDir, RUNNER_CAPACITY: "4" },
     logPath: join(folder, "up.log"),
-    readyUrl: `${url}/readyz`,
+    // The last port to open: leftovers of the one before are gone then.
+    readyUrl: `http://127.0.0.1:${vm}/livez`,
   });
   up.start();
   try {

@@ -72,16 +72,16 @@ function makeParts(
   storageUrl: string,
 ): { apis: Part[]; vms: Part[] } {
   const shared = { ...env, DEVMESH_SERVICE_TOKEN: randomBytes(24).toString("base64url") };
-  const make = (name: string, service: string, url: string, own: Record<string, string>) =>
+  const make = (name: string, service: string, readyUrl: string, own: Record<string, string>) =>
     new Part({
       name,
       args: ["serve", service],
       env: { ...shared, ...own },
       logPath: join(folder, `${name}.log`),
-      readyUrl: `${url}/readyz`,
+      readyUrl,
     });
   const apis = apiUrls.map((url, i) =>
-    make(`api-${i + 1}`, "api", url, {
+    make(`api-${i + 1}`, "api", `${url}/readyz`, {
       API_PORT: new URL(url).port,
       DEVMESH_DATA_DIR: apiFolder,
       STORAGE_URL: storageUrl,
@@ -92,7 +92,7 @@ function makeParts(
   const vms = vmPorts.map((port, i) => {
     const name = `vm-${i + 1}`;
     mkdirSync(join(folder, name));
-    return make(name, "vm", `http://127.0.0.1:${port}`, {
+    return make(name, "vm", `http://127.0.0.1:${port}/livez`, {
       VM_PORT: String(port),
       DEVMESH_DATA_DIR: join(folder, name),
       // Each by way of another backend.

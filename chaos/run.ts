@@ -22,7 +22,7 @@ import { verifyHistory } from "./verifier.ts";
 const settleLimitMs = 180_000;
 
 /** How many clients work at the same time. */
-const workers = 6;
+const workers = 8;
 
 /** Runs it. Throws what keeps the platform from starting, and the signal's reason. */
 export async function runOnce(
@@ -44,11 +44,21 @@ export async function runOnce(
       keep ||= !isOk(report);
       return report;
     } finally {
+      // After an interrupt too: sandboxes that end cleanly leave no mounts in the folder.
+      await platform.stop();
       await platform.close();
     }
   } finally {
     if (keep) tell(`kept: ${folder}`);
-    else rmSync(folder, { recursive: true, force: true });
+    else remove(folder, tell);
+  }
+}
+
+function remove(folder: string, tell: (line: string) => void): void {
+  try {
+    rmSync(folder, { recursive: true, force: true });
+  } catch (error) {
+    tell(`left: ${folder}: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 
