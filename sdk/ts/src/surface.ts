@@ -29,7 +29,13 @@ export {
   type JobStatusChange,
   LogStream,
 } from "./gen/devmesh/api/v1/job_pb.js";
-export type { GetSystemResponse, PartHealth } from "./gen/devmesh/api/v1/system_service_pb.js";
+export type { RateLimit, Settings } from "./gen/devmesh/api/v1/settings_pb.js";
+export type {
+  GetSettingsResponse,
+  GetSystemResponse,
+  PartHealth,
+  UpdateSettingsResponse,
+} from "./gen/devmesh/api/v1/system_service_pb.js";
 export type { CreateConsoleLinkResponse, Token } from "./gen/devmesh/api/v1/token_service_pb.js";
 export type {
   ChatDelta,
