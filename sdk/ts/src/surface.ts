@@ -38,7 +38,13 @@ export type {
   RetriedJob,
 } from "./gen/devmesh/api/v1/job_service_pb.js";
 export type { Queue as QueueState } from "./gen/devmesh/api/v1/queue_service_pb.js";
-export type { GetSystemResponse, PartHealth } from "./gen/devmesh/api/v1/system_service_pb.js";
+export type { RateLimit, Settings } from "./gen/devmesh/api/v1/settings_pb.js";
+export type {
+  GetSettingsResponse,
+  GetSystemResponse,
+  PartHealth,
+  UpdateSettingsResponse,
+} from "./gen/devmesh/api/v1/system_service_pb.js";
 export type { CreateConsoleLinkResponse, Token } from "./gen/devmesh/api/v1/token_service_pb.js";
 export type {
   ChatDelta,
