@@ -133,7 +133,9 @@ function logDifference(expected: JobExpectation, log: JobLog, whole: boolean): B
   const sum = { lost: 0, doubled: 0, altered: 0 };
   log.attempts.forEach((attempt, i) => {
     const prefix = !whole || i < log.attempts.length - 1;
-    for (const stream of ["stdout", "stderr"] as const) {
+    // A shell whose child was killed from outside says so there, in its own words.
+    const streams = expected.programKilled ? ["stdout" as const] : (["stdout", "stderr"] as const);
+    for (const stream of streams) {
       const { lost, doubled, altered } = compareBytes(output[stream], attempt[stream], { prefix });
       sum.lost += lost;
       sum.doubled += doubled;

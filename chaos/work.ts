@@ -49,7 +49,7 @@ const bulkScript = `i=0
 while [ $i -lt "$1" ]; do
   awk -v tag="$0" -v pad="$3" -v from=$((i*${batchLines})) 'BEGIN {
     for (n = from + 1; n <= from + ${batchLines}; n++) printf "%s bulk %07d %s\\n", tag, n, pad
-  }'
+  }' || exit 1
   i=$((i+1))
   if [ "$2" != 0 ]; then sleep "$2"; fi
 done`;
