@@ -8,6 +8,7 @@ import {
   JobNoteSchema,
   JobResultSchema,
   JobStatusChangeSchema,
+  JobTrimSchema,
   LogStream,
 } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { type WebSocket, WebSocketServer } from "ws";
@@ -109,6 +110,8 @@ function frameOf({ seq, time, kind }: JobEvent): object {
       return frame("result", toJson(JobResultSchema, kind.value));
     case "note":
       return frame("note", toJson(JobNoteSchema, kind.value));
+    case "trim":
+      return frame("trim", toJson(JobTrimSchema, kind.value));
     case undefined:
       return frame("note", {});
     default:
