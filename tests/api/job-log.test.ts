@@ -145,6 +145,8 @@ describe("the raw log", function () {
     // Its runner is not heard of for longer than a lease lives.
     bed.clock.advance(60_000);
     await settled(50);
+    // Longer than the wait before another attempt.
+    bed.clock.advance(2_000);
     const second = await HandRunner.register((service) => bed.client(service), "run_other");
     const job = await second.take();
     await job.write({ data: "kept" });

@@ -37,13 +37,15 @@ export async function ensureOwnerToken(tokens: Tokens, path: string): Promise<st
 
 async function ensureKnown(tokens: Tokens, path: string, isNew: boolean): Promise<string> {
   const secret = readSecret(path);
+  // Asked first: an owner that another backend makes of this very file meanwhile is found below.
+  const hasOwner = await tokens.hasOwner();
   const state = await tokens.stateOf(secret);
   if (state === "works") {
     await tokens.promoteOwner(secret);
     return secret;
   }
   // A secret that a store with an owner does not know may have been rotated away long ago.
-  if (state === "unknown" && (isNew || !(await tokens.hasOwner()))) {
+  if (state === "unknown" && (isNew || !hasOwner)) {
     await createOwner(tokens, secret);
     return secret;
   }
