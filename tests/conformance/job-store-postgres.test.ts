@@ -15,6 +15,7 @@ import {
   result,
 } from "../../services/api/jobs/job-store.suite.bed.ts";
 import { openStores, postgresSchema, type Stores } from "../../services/api/stores.ts";
+import { poolOf, withTransaction } from "../../services/mesh/database/postgres.ts";
 import { TestClock } from "../../services/mesh/runtime/index.ts";
 import { postgresUrl } from "./store-places.ts";
 
@@ -199,6 +200,20 @@ describe("job store on Postgres", function () {
     const reasons = new Set<string>();
     while (!reasons.has("ok")) reasons.add(await reasonOf(jobs.ping()));
     for (const reason of reasons) expect(reason).to.be.oneOf(["ok", "UNAVAILABLE"]);
+  });
+
+  it("outlives a connection that is cut in the middle of a transaction", async () => {
+    const pool = poolOf({ url, schema: postgresSchema });
+    const cut = withTransaction(pool, async (held) => {
+      const { rows } = await held.query("SELECT pg_backend_pid() AS pid");
+      const ended = new Promise((resolve) => held.once("end", resolve));
+      await client.query("SELECT pg_terminate_backend($1)", [rows[0]?.pid]);
+      await ended;
+      await held.query("SELECT 1");
+    });
+    expect(await cut.catch((error: unknown) => error)).to.be.instanceOf(Error);
+    await withTransaction(pool, (held) => held.query("SELECT 1"));
+    await pool.end();
   });
 
   it("refuses a schema of a newer version", async () => {

@@ -73,6 +73,8 @@ export function poolOf(options: Pick<PostgresOptions, "url" | "schema" | "maxCon
   });
   // A connection that breaks while idle is replaced at its next use.
   pool.on("error", () => {});
+  // One that breaks in somebody's hands between two statements fails the next of them.
+  pool.on("connect", (client) => client.on("error", () => {}));
   return pool;
 }
 
