@@ -33,6 +33,9 @@ export interface Strikes {
 /** How long a part may take to serve, and the load to go on, before the next strike, in milliseconds. */
 const patienceMs = 4_000;
 
+/** How long a part that went on has to tell what it holds, in milliseconds. */
+const afterStallMs = 800;
+
 type Action = "kill" | "kill-early" | "kill-program" | "stall" | "cut";
 
 /** Ends when the kills or the minutes are used up. */
@@ -43,6 +46,8 @@ export class Killer {
   /** Acknowledgements at the last strike. */
   #seen = 0;
   readonly #stalls = new Set<Promise<void>>();
+  /** Parts that stand still, or have just gone on: they are let be until they have told what they hold. */
+  readonly #standing = new Set<Part>();
   readonly strikes: Strikes = { killed: {}, stalled: {}, cut: 0 };
   /** Every sandbox that was there when something was struck. */
   readonly sandboxes = new Set<string>();
@@ -61,7 +66,11 @@ export class Killer {
     const untilMs = this.#startedMs + minutes * 60_000;
     while (this.kills < kills && performance.now() < untilMs && !signal.aborted) {
       const action = drawAction(random, platform.cut !== undefined);
-      const part = random.pick(action === "stall" ? platform.runners : platform.parts);
+      const part = this.#next(random.pick(action === "stall" ? platform.runners : platform.parts));
+      if (part === undefined) {
+        await this.#rest(afterStallMs);
+        continue;
+      }
       if (action !== "kill-early") await this.#untilReady(part);
       await this.#rest(restMs(random, action));
       if (action !== "kill-early") await this.#untilProgress();
@@ -71,10 +80,17 @@ export class Killer {
     for (const part of platform.parts) await part.untilReady();
   }
 
+  /** The part that was drawn, or the one after it that does not stand still. */
+  #next(drawn: Part): Part | undefined {
+    const { parts } = this.#options.platform;
+    const at = parts.indexOf(drawn);
+    const inTurn = [...parts.slice(at), ...parts.slice(0, at)];
+    return inTurn.find((part) => !this.#standing.has(part));
+  }
+
   /** Among others a part that is slow to start is struck while it starts. */
   async #untilReady(part: Part): Promise<void> {
     const ready = part.untilReady();
-    if (this.#options.platform.parts.length === 1) return ready;
     const impatient = new AbortController();
     const { signal } = impatient;
     // The one that loses is no failure.
@@ -116,7 +132,8 @@ export class Killer {
         this.#killProgram(random);
         return;
       case "stall":
-        return this.#stall(part, random);
+        this.#stall(part, random);
+        return;
       case "cut": {
         const count = (await this.#options.platform.cut?.(random)) ?? 0;
         this.strikes.cut += count;
@@ -146,16 +163,18 @@ export class Killer {
   }
 
   /** Longer than a lease lives; mostly shorter than a runner's own patience, so that it writes. */
-  async #stall(part: Part, random: Random): Promise<void> {
-    const { signal, platform } = this.#options;
+  #stall(part: Part, random: Random): void {
+    const { signal } = this.#options;
     const lives = random.chance(0.8) ? 1.3 + random.next() * 0.6 : 2.2 + random.next();
     const ms = Math.round(leaseTtlMs * lives);
     this.#note(part.name, "stall", `SIGSTOP for ${ms} ms`);
-    const stall = part.stall(ms, signal);
+    this.#standing.add(part);
+    const stall = part.stall(ms, signal).then(() => this.#rest(afterStallMs));
     this.#stalls.add(stall);
-    stall.finally(() => this.#stalls.delete(stall));
-    // Alone it would be killed while it stands; among others the rest is struck meanwhile.
-    if (platform.parts.length === 1) await stall;
+    stall.finally(() => {
+      this.#stalls.delete(stall);
+      this.#standing.delete(part);
+    });
   }
 
   #note(part: string, action: "kill" | "stall" | "cut", what: string): void {
@@ -176,8 +195,8 @@ function drawAction(random: Random, canCut: boolean): Action {
   const draw = random.next();
   if (draw < 0.12) return "kill-early";
   if (draw < 0.27) return "kill-program";
-  if (draw < 0.35) return "stall";
-  if (draw < 0.41 && canCut) return "cut";
+  if (draw < 0.37) return "stall";
+  if (draw < 0.43 && canCut) return "cut";
   return "kill";
 }
 
