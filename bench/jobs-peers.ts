@@ -109,6 +109,7 @@ export async function graphileWorker(url: string): Promise<Queue> {
   const pgPool = new Pool({ connectionString: url, max: callers + 2 });
   // Its listener is cut off when the server stops.
   pgPool.on("error", () => {});
+  pgPool.on("connect", (client) => client.on("error", () => {}));
   const shared = { pgPool, logger: new Logger(() => () => {}) };
   const utils = await makeWorkerUtils(shared);
   await utils.migrate();
