@@ -1,6 +1,7 @@
 /** Traces by OTLP, where the operator asks for them; nothing is loaded where not. */
 import type { SpanExporter } from "@opentelemetry/sdk-trace";
 import type { Env } from "../config/index.ts";
+import type { Telemetry } from "./tracing.ts";
 
 /** Whose traces, and where they go. */
 export interface TelemetryOptions {
@@ -13,13 +14,6 @@ export interface TelemetryOptions {
   readonly env: Env;
   /** Takes the spans instead of an OTLP collector: for tests and benches. */
   readonly exporter?: SpanExporter;
-}
-
-/** Tracing that runs, or does not. */
-export interface Telemetry {
-  readonly on: boolean;
-  /** Sends what is left, within a few seconds, and stops. Never throws. */
-  close(): Promise<void>;
 }
 
 const off: Telemetry = { on: false, close: async () => {} };

@@ -6,7 +6,13 @@ import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-proto";
 import { resourceFromAttributes } from "@opentelemetry/resources";
 import { BatchSpanProcessor, type SpanExporter, TracerProvider } from "@opentelemetry/sdk-trace";
 import { version } from "../version.ts";
-import type { Telemetry } from "./telemetry.ts";
+
+/** Tracing that runs, or does not. */
+export interface Telemetry {
+  readonly on: boolean;
+  /** Sends what is left, within a few seconds, and stops. Never throws. */
+  close(): Promise<void>;
+}
 
 /** Registers provider, context and propagation; `to` is an exporter or the collector's URL. */
 export function startTracing(service: string, to: SpanExporter | string): Telemetry {
