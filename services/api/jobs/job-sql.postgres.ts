@@ -1,10 +1,8 @@
 /** The SQL of the job store for Postgres, apart from its use so that plans can be tested. */
 import { jobColumns } from "./job-rows.ts";
 
-/** The channel on which ids of changed jobs are told, when their change commits. */
+/** The channel on which ids of changed jobs are told, after their change has committed. */
 export const jobChannel = "devmesh_api_jobs";
-
-const notify = `pg_notify('${jobChannel}', id)`;
 
 /** Milliseconds of a parameter from now on. An index is searched by now(), which stands still for a statement. */
 const after = (ms: string) => `clock_timestamp() + ${ms} * interval '1 millisecond'`;
@@ -13,12 +11,18 @@ const after = (ms: string) => `clock_timestamp() + ${ms} * interval '1 milliseco
 const active = `concurrency_key <> ''
       AND (status = 'running' OR (status = 'queued' AND hold = ''))`;
 
-/** A claim by a runner of this strength: the literal is what picks its index. */
+/**
+ * A claim by a runner of this strength: the literal is what picks its index.
+ * Takes none while the delay of some job is over: that one may come first.
+ */
 const claim = (strongest: 1 | 2 | 3 | 4) => `
   WITH picked AS (
     SELECT id AS picked_id FROM jobs
     WHERE status = 'queued' AND hold = '' AND isolation <= ${strongest}
       AND (SELECT paused_at IS NULL FROM queue WHERE queue.id = 1)
+      AND NOT EXISTS (
+        SELECT FROM jobs AS due
+        WHERE due.status = 'queued' AND due.hold = 'delay' AND due.available_at <= now())
     ORDER BY priority DESC, id
     LIMIT $1
     FOR UPDATE OF jobs SKIP LOCKED
@@ -44,7 +48,7 @@ const claim = (strongest: 1 | 2 | 3 | 4) => `
         'epoch', epoch)::text, 'UTF8')
     FROM claimed
   )
-  SELECT ${jobColumns}, ${notify} FROM claimed ORDER BY priority DESC, id`;
+  SELECT ${jobColumns} FROM claimed ORDER BY priority DESC, id`;
 
 /** Every statement of the store. */
 export const jobSql = {
@@ -71,7 +75,7 @@ export const jobSql = {
       INSERT INTO job_events (job_id, seq, ts, kind, level, message, payload)
       SELECT id, 1, created_at, 'status', 'info', $10, $11 FROM job
     )
-    SELECT ${jobColumns}, ${notify} FROM job`,
+    SELECT ${jobColumns} FROM job`,
 
   findKey: `
     SELECT job_id, fingerprint FROM job_keys
@@ -161,7 +165,7 @@ export const jobSql = {
     UPDATE jobs SET hold = ''
     FROM fitting
     WHERE fits AND id = waiting_id AND status = 'queued' AND hold = 'key'
-    RETURNING ${notify}`,
+    RETURNING id`,
 
   /** Concurrency keys with a free slot for the first that waits: a skip over the keys, then a count. */
   fillable: `
@@ -234,7 +238,7 @@ export const jobSql = {
         $6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::int[], $12::int[]
       ) AS event (seq, kind, level, stream, message, payload_start, payload_bytes)
     )
-    SELECT ${notify} FROM moved`,
+    SELECT id FROM moved`,
 
   /** See Transition: the row must be as it was read, and the lease past its end where that is asked. */
   move: `
@@ -259,7 +263,7 @@ export const jobSql = {
       INSERT INTO job_events (job_id, seq, ts, kind, level, message, payload)
       SELECT id, last_seq, coalesce(ended_at, clock_timestamp()), $17, $18, $19, $20 FROM moved
     )
-    SELECT ${jobColumns}, ${notify} FROM moved`,
+    SELECT ${jobColumns} FROM moved`,
 
   markCancel: `
     WITH marked AS (
@@ -269,7 +273,10 @@ export const jobSql = {
       WHERE id = $1 AND epoch = $2 AND status = 'running' AND NOT cancel_requested
       RETURNING ${jobColumns}
     )
-    SELECT ${jobColumns}, ${notify} FROM marked`,
+    SELECT ${jobColumns} FROM marked`,
+
+  /** One for many changes: each that commits takes a lock which all of the server's databases share. */
+  tell: `SELECT pg_notify('${jobChannel}', told) FROM unnest($1::text[]) AS told`,
 
   now: "SELECT clock_timestamp() AS now",
 
@@ -342,7 +349,7 @@ export const jobSql = {
       FROM marked, sized
       WHERE job_id = $1 AND seq = $2
     )
-    SELECT ${notify} FROM marked`,
+    SELECT id FROM marked`,
 
   /** Each count is of an index that has just these jobs. */
   stats: `

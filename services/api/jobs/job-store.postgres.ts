@@ -79,7 +79,12 @@ export class PostgresJobStore implements JobStore {
 
   constructor({ pool, url, random }: PostgresJobStoreOptions) {
     this.#pool = pool;
-    this.#changes = new PostgresJobChanges(url);
+    this.#changes = new PostgresJobChanges({
+      url,
+      send: async (payloads) => {
+        await queries.rows(pool, "tell", [payloads]);
+      },
+    });
     this.#rows = {
       random,
       now: async () => (await queries.row<{ now: Date }>(pool, "now"))?.now ?? new Date(),
@@ -88,8 +93,7 @@ export class PostgresJobStore implements JobStore {
       queueExpired: () => queries.rows<JobRow>(pool, "queueExpired"),
       readEvents: (id, from, limits) => this.readEvents(id, from, limits),
       move: (row, to) => this.#move(row, to),
-      markCancel: (row, { by, detail }) =>
-        queries.row<JobRow>(pool, "markCancel", [row.id, row.epoch, by, detail]),
+      markCancel: (row, input) => this.#markCancel(row, input),
     };
     this.#noteFence = async ({ jobId, epoch }, action) => {
       await queries.rows(pool, "noteFence", [jobId, epoch, action]);
@@ -108,6 +112,7 @@ export class PostgresJobStore implements JobStore {
         ...[columns.concurrency_key, columns.concurrency_limit],
       ]);
       if (row) {
+        this.#changes.tell([row.id]);
         await this.#fill(row);
         return { job: toJob(row), replayed: false };
       }
@@ -140,9 +145,11 @@ export class PostgresJobStore implements JobStore {
   }
 
   async claim({ runnerId, strongest, max, leaseTtlMs }: ClaimInput): Promise<ClaimedJob[]> {
-    await this.#promote();
     const name = `claim${strength(strongest)}` as const;
-    const rows = await queries.rows<JobRow>(this.#pool, name, [max, runnerId, leaseTtlMs]);
+    const ask = () => queries.rows<JobRow>(this.#pool, name, [max, runnerId, leaseTtlMs]);
+    let rows = await ask();
+    if (rows.length === 0 && (await this.#promote())) rows = await ask();
+    this.#changes.tell(rows.map(({ id }) => id));
     return rows.map((row) => ({
       job: toJob(row),
       epoch: Number(row.epoch),
@@ -231,6 +238,7 @@ export class PostgresJobStore implements JobStore {
       // Another backend may have been quicker.
       if ((await queries.rows(this.#pool, "trim", gone)).length > 0) ids.push(id);
     }
+    this.#changes.tell(ids);
     return ids;
   }
 
@@ -300,13 +308,14 @@ export class PostgresJobStore implements JobStore {
     return { paused: pausedAt !== undefined, pauseDetail: row?.pause_detail ?? "", pausedAt };
   }
 
-  /** Lets jobs on whose delay is over. */
-  async #promote(): Promise<void> {
+  /** Lets jobs on whose delay is over; true if there was one. */
+  async #promote(): Promise<boolean> {
     const rows = await queries.rows<KeyOfJob>(this.#pool, "promote");
     const keys = new Map(
       rows.map((row) => [JSON.stringify([row.owner, row.concurrency_key]), row]),
     );
     for (const key of keys.values()) await this.#fill(key);
+    return rows.length > 0;
   }
 
   /**
@@ -316,10 +325,11 @@ export class PostgresJobStore implements JobStore {
   async #fill({ owner, concurrency_key: key }: KeyOfJob): Promise<void> {
     if (key === "") return;
     try {
-      await withTransaction(this.#pool, async (client) => {
+      const filled = await withTransaction(this.#pool, async (client) => {
         await queries.rows(client, "lockKey", [owner, key]);
-        await queries.rows(client, "fill", [owner, key]);
+        return await queries.rows<Pick<JobRow, "id">>(client, "fill", [owner, key]);
       });
+      this.#changes.tell(filled.map(({ id }) => id));
     } catch (error) {
       // What led here is committed and stands; the next sweep fills the key.
       if (!isLost(error)) throw error;
@@ -346,7 +356,9 @@ export class PostgresJobStore implements JobStore {
       ...[bodies.map(({ message }) => message)],
       ...[starts, payloads.map(({ byteLength }) => byteLength)],
     ]);
-    return rows.length === 1;
+    if (rows.length === 0) return false;
+    this.#changes.tell([jobId]);
+    return true;
   }
 
   async #move(row: JobRow, to: Transition): Promise<JobRow | undefined> {
@@ -359,8 +371,17 @@ export class PostgresJobStore implements JobStore {
       ...[body.kind === "result" ? body.payload : null, cancel?.by, to.onlyExpired],
       ...[cancel?.detail, cancel?.at, body.kind, body.level, body.message, bytesOf(body)],
     ]);
-    if (moved) await this.#fill(moved);
+    if (moved === undefined) return undefined;
+    this.#changes.tell([row.id]);
+    await this.#fill(moved);
     return moved;
+  }
+
+  async #markCancel({ id, epoch }: JobRow, { by, detail }: CancelInput) {
+    const values = [id, epoch, by, detail];
+    const marked = await queries.row<JobRow>(this.#pool, "markCancel", values);
+    if (marked) this.#changes.tell([id]);
+    return marked;
   }
 }
 

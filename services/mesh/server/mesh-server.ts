@@ -240,6 +240,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 function endWhenSilent(session: Http2Session, intervalMs: number): void {
   let unanswered = 0;
   const pinging = setInterval(() => {
+    // A session that is being destroyed takes no ping, and may be long about it.
+    if (session.destroyed) return clearInterval(pinging);
     if (unanswered === 2) return session.destroy();
     unanswered += 1;
     session.ping(() => {
