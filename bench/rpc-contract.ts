@@ -31,12 +31,6 @@ export type Round =
 /** The secret of the bench's deployment. */
 export const serviceToken = "bench-secret-of-one-deployment";
 
-/** The unary call: a small message with a rule to validate. */
-export const unaryMethod = SandboxService.method.deleteSandbox;
-
-/** The stream: small messages like a log's. */
-export const streamMethod = JobService.method.watchJob;
-
 const line = create(WatchJobResponseSchema, {
   step: {
     case: "event",

@@ -1,6 +1,6 @@
 /**
- * Holds the tree to its shape: who may import whom, and how long a file may
- * be. The rules are the table below; docs/architecture.md tells their reasons.
+ * Holds the tree to its shape: who may import whom, that nobody imports itself
+ * by way of others, and how long a file may be. The rules are the table below; docs/architecture.md tells their reasons.
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -19,6 +19,8 @@ interface Room {
   readonly folder: string;
   /** … may import these workspace packages and nothing else of ours. */
   readonly mayImport: readonly string[];
+  /** Folders outside of it that it may reach into. */
+  readonly mayReach?: readonly string[];
   /** Single files with further rights, each with its reason. */
   readonly doors?: Readonly<Record<string, readonly string[]>>;
 }
@@ -49,6 +51,7 @@ const rooms: readonly Room[] = [
     // `up` and `serve` are the platform itself; they load it by this one door.
     doors: { "cli/src/platform-door.ts": ["@devmesh/up"] },
   },
+  { folder: "chaos", mayImport: ["@devmesh/sdk"], mayReach: ["scripts/parts"] },
 ];
 
 /** Words of the product that the shared runtime must not know. */
@@ -68,16 +71,26 @@ const sources = execFileSync("git", ["ls-files", "-co", "--exclude-standard"], {
   .filter((path) => /\.(ts|tsx|js|mjs)$/.test(path))
   .filter((path) => !/^gen\/|\/src\/gen\/|^examples\//.test(path));
 
+/** What each file imports by a relative path. */
+const imported = new Map<string, readonly string[]>();
 for (const path of sources) {
   const text = readFileSync(join(root, path), "utf8");
   checkLength(path, text);
   const room = rooms.find(({ folder }) => path.startsWith(`${folder}/`));
-  for (const specifier of importsOf(text)) {
+  const specifiers = importsOf(text);
+  const near = specifiers.filter((specifier) => specifier.startsWith("."));
+  imported.set(
+    path,
+    // The SDK names its files as they are once they are built.
+    near.map((name) => relative(root, resolve(root, dirname(path), name.replace(/\.js$/, ".ts")))),
+  );
+  for (const specifier of specifiers) {
     if (room !== undefined) checkRoom(room, path, specifier);
     checkPort(path, specifier);
   }
   if (path.startsWith("services/mesh/")) checkNouns(path, text);
 }
+checkCircles();
 for (const problem of problems) console.error(problem);
 process.exitCode = problems.length === 0 ? 0 : 1;
 
@@ -90,7 +103,8 @@ function importsOf(text: string): string[] {
 function checkRoom(room: Room, path: string, specifier: string): void {
   if (specifier.startsWith(".")) {
     const target = relative(root, resolve(root, dirname(path), specifier));
-    if (!target.startsWith(`${room.folder}/`)) {
+    const folders = [room.folder, ...(room.mayReach ?? [])];
+    if (!folders.some((folder) => target.startsWith(`${folder}/`))) {
       problems.push(`${path}: imports ${specifier}, which leaves ${room.folder}`);
     }
     return;
@@ -114,6 +128,26 @@ function checkPort(path: string, specifier: string): void {
   // An implementation's own files know each other.
   if (dirname(path).startsWith(dirname(target)) || dirname(target) === dirname(path)) return;
   problems.push(`${path}: imports ${specifier}; only a composition root picks an implementation`);
+}
+
+/** Depth first: whoever is met again while it is still open closes a circle. */
+function checkCircles(): void {
+  const done = new Set<string>();
+  const open: string[] = [];
+  const visit = (path: string) => {
+    if (done.has(path)) return;
+    const at = open.indexOf(path);
+    if (at >= 0) {
+      problems.push(`${[...open.slice(at), path].join(" -> ")}: imports itself`);
+      return;
+    }
+    open.push(path);
+    for (const next of imported.get(path) ?? []) visit(next);
+    open.pop();
+    done.add(path);
+  };
+  // Tests and their fakes may be cut into files that know each other.
+  for (const path of sources) if (!path.startsWith("tests/")) visit(path);
 }
 
 function checkNouns(path: string, text: string): void {

@@ -6,10 +6,19 @@ import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { withLock } from "./cache.ts";
-import type { DockerEngine } from "./docker.ts";
 import { type EnginePlace, enginePlace } from "./docker-engine.ts";
 import type { Found, PartOptions } from "./part.ts";
 import { logTail } from "./text.ts";
+
+/** A Docker engine that answers at a Unix socket. */
+export interface DockerEngine {
+  socketPath: string;
+  /**
+   * Gives the engine back. One that we started ends with its last user, and its containers with
+   * it; another's is left alone. Users share images, networks and container names.
+   */
+  stop(): Promise<void>;
+}
 
 const KEEPER = join(import.meta.dirname, "docker-keeper.ts");
 const KEEPER_LIMIT_MS = 120_000;

@@ -4,21 +4,12 @@
  */
 import { ensureBinary } from "./debian.ts";
 import { engineAnswers } from "./docker-http.ts";
-import { leaseEngine } from "./docker-lease.ts";
+import { type DockerEngine, leaseEngine } from "./docker-lease.ts";
 import { attempt, type Found, here, missing, type PartOptions } from "./part.ts";
 import { isRoot } from "./run.ts";
 
-export { ensureBaseImage, ensureBaseRootfs } from "./base-image.ts";
-
-/** A Docker engine that answers at a Unix socket. */
-export interface DockerEngine {
-  socketPath: string;
-  /**
-   * Gives the engine back. One that we started ends with its last user, and its containers with
-   * it; another's is left alone. Users share images, networks and container names.
-   */
-  stop(): Promise<void>;
-}
+export { ensureBaseImage } from "./base-image.ts";
+export type { DockerEngine } from "./docker-lease.ts";
 
 const SYSTEM_SOCKET = "/var/run/docker.sock";
 

@@ -1,5 +1,4 @@
 /** The backend's composition root: plain `new`, in order. */
-import type { DescService } from "@bufbuild/protobuf";
 import { createClient, type Transport } from "@connectrpc/connect";
 import { AgentService } from "@devmesh/gen/devmesh/api/v1/agent_service_pb";
 import { AuditService } from "@devmesh/gen/devmesh/api/v1/audit_service_pb";
@@ -16,11 +15,6 @@ import { TokenService } from "@devmesh/gen/devmesh/api/v1/token_service_pb";
 import { ChatService } from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";
 import { ModelService } from "@devmesh/gen/devmesh/inference/v1/model_service_pb";
 import { ContextService as ContextPlane } from "@devmesh/gen/devmesh/mcp/v1/context_service_pb";
-import {
-  featureInterceptor,
-  rateLimitInterceptor,
-  serviceTokenAuthenticator,
-} from "@devmesh/mesh/interceptors";
 import type { Logger } from "@devmesh/mesh/log";
 import { openApiDocument } from "@devmesh/mesh/rest";
 import type { Clock, Ids } from "@devmesh/mesh/runtime";
@@ -28,12 +22,8 @@ import {
   type App,
   bindMethods,
   createAdmission,
-  type HttpHandler,
-  methodNotAllowed,
-  type ReadinessCheck,
   type ServerOptions,
   serve,
-  serverInterceptors,
 } from "@devmesh/mesh/server";
 import { AgentServiceImpl } from "./agents/agent-service.ts";
 import { Agents } from "./agents/agents.ts";
@@ -45,6 +35,7 @@ import { BlobServiceImpl } from "./blobs/blob-service.ts";
 import type { ApiConfig } from "./config.ts";
 import { createConsoleHandler } from "./console/console.ts";
 import { ContextServiceImpl } from "./context/context-service.ts";
+import { contracts, methodNames } from "./contracts.ts";
 import { createOpenAiHandler } from "./dialects/openai.ts";
 import { ChatServiceImpl } from "./infer/chat-service.ts";
 import { InferServiceImpl } from "./infer/infer-service.ts";
@@ -52,23 +43,23 @@ import { JobServiceImpl } from "./jobs/job-service.ts";
 import { JobSignals } from "./jobs/job-signals.ts";
 import { JobWatch } from "./jobs/job-watch.ts";
 import { Jobs } from "./jobs/jobs.ts";
-import { limitAddresses } from "./limits/address-limit.ts";
-import { MemoryRateLimiter } from "./limits/rate-limiter.memory.ts";
 import { RateLimits } from "./limits/rate-rules.ts";
+import { openApiHandler } from "./openapi.ts";
+import { createPublicDoor } from "./public-door.ts";
 import { Queue } from "./queue/queue.ts";
 import { QueueServiceImpl } from "./queue/queue-service.ts";
 import { RunnerServiceImpl } from "./runners/runner-service.ts";
 import { Runners } from "./runners/runners.ts";
+import { followLogLevel } from "./settings/log-level.ts";
 import { HotSettings } from "./settings/settings.ts";
 import { settingsOf } from "./settings/settings-defaults.ts";
-import { openStores, type Stores } from "./stores.ts";
+import { openStores } from "./stores.ts";
 import { createJobLogHandler, jobLogPaths } from "./streams/job-log.ts";
 import { createJobSocket } from "./streams/job-socket.ts";
 import { LogRetention } from "./streams/retention.ts";
+import { modelsCheck, planeCheck, storageCheck } from "./system/system-parts.ts";
 import { SystemServiceImpl } from "./system/system-service.ts";
-import { apiAuthenticator } from "./tokens/api-authenticator.ts";
 import { GuessLimiter } from "./tokens/guess-limiter.ts";
-import { ownershipInterceptor } from "./tokens/ownership.ts";
 import { scopesOf } from "./tokens/scopes.ts";
 import { TokenServiceImpl } from "./tokens/token-service.ts";
 import { TokenWatch } from "./tokens/token-watch.ts";
@@ -98,25 +89,9 @@ export interface BuiltApi
   readonly tokens: Tokens;
 }
 
-/** Every contract at the public door. */
-export const contracts: readonly DescService[] = [
-  JobService,
-  QueueService,
-  BlobService,
-  ContextService,
-  InferService,
-  ChatService,
-  TokenService,
-  AgentService,
-  AuditService,
-  BackupService,
-  SystemService,
-  RunnerService,
-];
-
 /** Builds the backend. Throws if its store cannot be opened. */
 export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
-  const { config, logger, clock, ids, version, mcp, inference } = options;
+  const { config, logger, clock, ids, version, mcp, inference, setLogLevel } = options;
   const stores = await openStores({
     storageUrl: config.storageUrl,
     dataDir: config.dataDir,
@@ -148,7 +123,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
   });
   const rates = new RateLimits({ exempt: RunnerService });
   settings.onChange((now) => rates.set(now));
-  followLogLevel(settings, options);
+  followLogLevel(settings, { initial: config.logLevel, logger, setLogLevel });
   const features = (name: string) => settings.feature(name);
   const deploymentMode = () => settings.current.providerPolicy ?? "";
   const agents = new Agents({ store: stores.agents, clock, leaseTtlMs });
@@ -180,24 +155,9 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
   const plane = createClient(ContextPlane, mcp);
   const chat = createClient(ChatService, inference);
   const models = createClient(ModelService, inference);
-  const parts = [
-    storageCheck(stores),
-    {
-      name: "mcp",
-      check: async (signal: AbortSignal) => {
-        const status = await plane.getStatus({}, { signal });
-        const how = status.embeddingModel === "" ? "by keyword" : `with ${status.embeddingModel}`;
-        return `${status.documents} documents, searched ${how}`;
-      },
-    },
-    {
-      name: "inference",
-      check: async (signal: AbortSignal) => {
-        const { models: found } = await models.listModels({}, { signal });
-        return `${found.length} models`;
-      },
-    },
-  ];
+  const startedAtMs = clock.now();
+  const storage = storageCheck(stores.jobs);
+  const parts = [storage, planeCheck(plane), modelsCheck(models)];
 
   const services = [
     serve(JobService, new JobServiceImpl({ jobs, store: stores.jobs, watch })),
@@ -210,58 +170,13 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     serve(AgentService, new AgentServiceImpl({ agents })),
     serve(AuditService, new AuditServiceImpl({ store: stores.audit, log: audit })),
     serve(BackupService, new BackupServiceImpl({ backups })),
-    serve(
-      SystemService,
-      new SystemServiceImpl({
-        version,
-        startedAtMs: clock.now(),
-        settings,
-        parts,
-        agents,
-      }),
-    ),
+    serve(SystemService, new SystemServiceImpl({ version, startedAtMs, settings, parts, agents })),
     serve(RunnerService, new RunnerServiceImpl({ runners })),
   ];
-  const ownership = ownershipInterceptor([
-    {
-      service: JobService,
-      resource: "job",
-      ownerOf: async (id) => (await stores.jobs.get(id))?.owner,
-      isOfJob: (id, jobId) => id === jobId,
-    },
-    {
-      service: TokenService,
-      resource: "token",
-      ownerOf: (id) => tokens.ownerOf(id),
-      isOfJob: () => false,
-    },
-  ]);
-  const { anonymousRateLimit, serviceToken } = config;
-  const callers = apiAuthenticator({
-    tokens,
-    watch: tokenWatch,
-    serviceToken: serviceToken === undefined ? undefined : serviceTokenAuthenticator(serviceToken),
-    devBypass: config.devBypass,
-    corsOrigins: config.corsOrigins,
-  });
-  const authenticator =
-    anonymousRateLimit === undefined
-      ? callers
-      : limitAddresses({
-          authenticator: callers,
-          limiter: new MemoryRateLimiter({ clock }),
-          limit: anonymousRateLimit,
-        });
-  const chain = serverInterceptors({
-    logger,
-    clock,
-    ids,
+  const { authenticator, interceptors } = createPublicDoor({
+    ...{ config, logger, clock, ids, stores, tokens, tokenWatch, rates, features },
     audit: (entry) => audit.record(entry),
-    authenticator,
-    gates: [featureInterceptor(features), rateLimitInterceptor(stores.limiter, rates.rulesOf)],
-    requestTimeoutMs: config.requestTimeoutMs,
   });
-  const interceptors = [...chain, ownership];
   const methods = bindMethods(services, interceptors);
   const openApi = openApiDocument(methods, { title: "devmesh", version }, jobLogPaths);
   runners.start();
@@ -271,7 +186,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
   const app: App = {
     services,
     // The other parts are told by GetSystem: a backend without them still takes jobs.
-    readiness: [storageCheck(stores)],
+    readiness: [storage],
     async close() {
       await runners.close();
       await retention.close();
@@ -295,44 +210,5 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     ],
     upgrade: createJobSocket({ methods, logger, pingIntervalMs: keepaliveMs, slowReaderMs }),
     tokens,
-  };
-}
-
-/** What the log says follows the settings; the level it was made with is the environment's. */
-function followLogLevel(
-  settings: HotSettings,
-  { config, logger, setLogLevel }: Pick<ApiOptions, "config" | "logger" | "setLogLevel">,
-): void {
-  let level = config.logLevel;
-  settings.onChange(({ logLevel = config.logLevel }) => {
-    if (logLevel === level) return;
-    level = logLevel;
-    if (setLogLevel === undefined) logger.level = level;
-    else setLogLevel(level);
-  });
-}
-
-/** `<Service>.<Method>` of every method that can be limited. */
-function methodNames({ name, methods }: DescService): string[] {
-  return methods.map((method) => `${name}.${method.name}`);
-}
-
-function storageCheck(stores: Stores): ReadinessCheck {
-  return {
-    name: "storage",
-    check: async () => {
-      await stores.jobs.ping();
-      return "the database answers";
-    },
-  };
-}
-
-function openApiHandler(document: unknown): HttpHandler {
-  return (exchange) => {
-    const { verb, url } = exchange;
-    if (url.pathname !== "/openapi.json") return false;
-    if (verb !== "GET" && verb !== "HEAD") throw methodNotAllowed(url.pathname, ["GET"]);
-    exchange.json(200, document);
-    return true;
   };
 }

@@ -2,6 +2,7 @@
 import { createLogger } from "@devmesh/mesh/log";
 import { SortableIds, SystemClock } from "@devmesh/mesh/runtime";
 import { exitOnConfigError, startServer, untilSignalled } from "@devmesh/mesh/server";
+import { startTelemetry } from "@devmesh/mesh/telemetry";
 import { createServiceTransport } from "@devmesh/mesh/transport";
 import { version } from "@devmesh/mesh/version";
 import { buildApi } from "./app.ts";
@@ -10,6 +11,7 @@ import { ensureOwnerToken, ownerTokenPath } from "./tokens/owner-token.ts";
 
 await exitOnConfigError(async () => {
   const config = readApiConfig(process.env);
+  const telemetry = await startTelemetry({ service: "api", env: process.env });
   const logger = createLogger({ service: "api", level: config.logLevel });
   const clock = new SystemClock();
   const ids = new SortableIds(clock);
@@ -34,5 +36,6 @@ await exitOnConfigError(async () => {
     await served.app.close();
     mcp.close();
     inference.close();
+    await telemetry.close();
   });
 });

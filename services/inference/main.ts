@@ -8,12 +8,14 @@ import {
   startServer,
   untilSignalled,
 } from "@devmesh/mesh/server";
+import { startTelemetry } from "@devmesh/mesh/telemetry";
 import { buildInference } from "./app.ts";
 import { readInferenceConfig } from "./config.ts";
 
 await exitOnConfigError(async () => {
   const config = readInferenceConfig(process.env);
   const serving = readServingConfig(process.env, "INFERENCE", 7100);
+  const telemetry = await startTelemetry({ service: "inference", env: process.env });
   const logger = createLogger({ service: "inference", level: serving.logLevel });
   const clock = new SystemClock();
   const app = await buildInference({ config, logger, clock });
@@ -22,5 +24,6 @@ await exitOnConfigError(async () => {
   await untilSignalled(async () => {
     await server.close(10_000);
     await app.close();
+    await telemetry.close();
   });
 });

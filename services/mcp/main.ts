@@ -8,6 +8,7 @@ import {
   startServer,
   untilSignalled,
 } from "@devmesh/mesh/server";
+import { startTelemetry } from "@devmesh/mesh/telemetry";
 import { createServiceTransport } from "@devmesh/mesh/transport";
 import { buildMcp } from "./app.ts";
 import { readMcpConfig } from "./config.ts";
@@ -15,6 +16,7 @@ import { readMcpConfig } from "./config.ts";
 await exitOnConfigError(async () => {
   const config = readMcpConfig(process.env);
   const serving = readServingConfig(process.env, "MCP", 7000);
+  const telemetry = await startTelemetry({ service: "mcp", env: process.env });
   const logger = createLogger({ service: "mcp", level: serving.logLevel });
   const clock = new SystemClock();
   const inference =
@@ -32,5 +34,6 @@ await exitOnConfigError(async () => {
     await server.close(10_000);
     await app.close();
     inference?.close();
+    await telemetry.close();
   });
 });

@@ -5,6 +5,7 @@
 
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { exitOnConfigError, untilSignalled } from "@devmesh/mesh/server";
+import { startTelemetry } from "@devmesh/mesh/telemetry";
 import { type Platform, startPlatform } from "./app.ts";
 import { readRestoreOptions, readUpOptions, restoreHelp, upHelp } from "./options.ts";
 import { type RestoreReport, restorePlatform } from "./restore.ts";
@@ -23,13 +24,17 @@ export async function runUp(argv: readonly string[]): Promise<void> {
     process.stdout.write(upHelp);
     return;
   }
-  const { platform, json } = await exitOnConfigError(async () => {
+  const { platform, telemetry, json } = await exitOnConfigError(async () => {
     const { env, json } = readUpOptions(argv, process.env);
-    return { platform: await startPlatform(env), json };
+    const telemetry = await startTelemetry({ service: "devmesh", env });
+    return { platform: await startPlatform(env), telemetry, json };
   });
   process.stdout.write(json ? `${JSON.stringify(summaryOf(platform))}\n` : welcome(platform));
   stopWithNpm();
-  await untilSignalled(() => platform.close());
+  await untilSignalled(async () => {
+    await platform.close();
+    await telemetry.close();
+  });
   process.exit(0);
 }
 

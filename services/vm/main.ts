@@ -7,6 +7,7 @@ import {
   startServer,
   untilSignalled,
 } from "@devmesh/mesh/server";
+import { startTelemetry } from "@devmesh/mesh/telemetry";
 import { createServiceTransport } from "@devmesh/mesh/transport";
 import { version } from "@devmesh/mesh/version";
 import { buildVm } from "./app.ts";
@@ -14,6 +15,7 @@ import { readVmConfig } from "./config.ts";
 
 await exitOnConfigError(async () => {
   const config = readVmConfig(process.env);
+  const telemetry = await startTelemetry({ service: "vm", env: process.env });
   const logger = createLogger({ service: "vm", level: config.logLevel });
   const clock = new SystemClock();
   const ids = new SortableIds(clock);
@@ -29,5 +31,6 @@ await exitOnConfigError(async () => {
     await server.close(10_000);
     api.close();
     heartbeats.close();
+    await telemetry.close();
   });
 });

@@ -9,7 +9,8 @@ import { TestClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import { AuditLog } from "../../services/api/audit/audit-log.ts";
 import { MemoryAuditStore } from "../../services/api/audit/audit-store.memory.ts";
-import { Bed, reasonOf, settled, trueSpec } from "./bed.ts";
+import { settled } from "../settled.ts";
+import { Bed, reasonOf, trueSpec } from "./bed.ts";
 
 const chatRequest = { model: "m", messages: [{ role: "user", content: "hi" }] };
 

@@ -123,8 +123,3 @@ export async function reasonOf(call: Promise<unknown>): Promise<string> {
 
 /** A spec that runs `true`. */
 export const trueSpec = { work: { case: "command" as const, value: { argv: ["true"] } } };
-
-/** Gives everything that is ready its turn. */
-export async function settled(turns = 10): Promise<void> {
-  for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve));
-}

@@ -12,8 +12,9 @@ import { bindMethods, serve, startServer } from "@devmesh/mesh/server";
 import { expect } from "chai";
 import fc from "fast-check";
 import { createJobLogHandler } from "../../services/api/streams/job-log.ts";
+import { settled } from "../settled.ts";
 import { settled as standsStill, within } from "../wire/waiting.ts";
-import { Bed, settled, trueSpec } from "./bed.ts";
+import { Bed, trueSpec } from "./bed.ts";
 import { type HandJob, HandRunner } from "./hand-runner.ts";
 
 const sha256 = (data: Uint8Array) => createHash("sha256").update(data).digest("hex");

@@ -8,7 +8,8 @@ import { JobSignals } from "../../services/api/jobs/job-signals.ts";
 import { MemoryJobStore } from "../../services/api/jobs/job-store.memory.ts";
 import { accept, claim } from "../../services/api/jobs/job-store.suite.bed.ts";
 import { JobWatch } from "../../services/api/jobs/job-watch.ts";
-import { reasonOf, settled } from "./bed.ts";
+import { settled } from "../settled.ts";
+import { reasonOf } from "./bed.ts";
 
 const keepaliveMs = 15_000;
 

@@ -4,7 +4,7 @@ import { silentLogger } from "@devmesh/mesh/log";
 import { TestClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import { LogRetention } from "../../services/api/streams/retention.ts";
-import { settled } from "./bed.ts";
+import { settled } from "../settled.ts";
 
 const dayMs = 24 * 60 * 60 * 1000;
 

@@ -19,7 +19,8 @@ import { accept } from "../../services/api/jobs/job-store.suite.bed.ts";
 import { Runners } from "../../services/api/runners/runners.ts";
 import { MemoryTokenStore } from "../../services/api/tokens/token-store.memory.ts";
 import { Tokens } from "../../services/api/tokens/tokens.ts";
-import { Bed, reasonOf, settled, trueSpec } from "./bed.ts";
+import { settled } from "../settled.ts";
+import { Bed, reasonOf, trueSpec } from "./bed.ts";
 
 const { QUEUED, RUNNING, CANCELLED } = JobStatus;
 const wait = { seconds: 20n };

@@ -12,7 +12,8 @@ import { expect } from "chai";
 import { HotSettings, pollMs } from "../../services/api/settings/settings.ts";
 import { MemorySettingsStore } from "../../services/api/settings/settings-store.memory.ts";
 import type { SettingsStore } from "../../services/api/settings/settings-store.ts";
-import { Bed, reasonOf, settled } from "./bed.ts";
+import { settled } from "../settled.ts";
+import { Bed, reasonOf } from "./bed.ts";
 
 const known = {
   methods: new Set(["JobService.CreateJob", "JobService.GetJob"]),

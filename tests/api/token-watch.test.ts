@@ -7,7 +7,7 @@ import { expect } from "chai";
 import { TokenPrincipal } from "../../services/api/tokens/token-principal.ts";
 import type { TokenRecord } from "../../services/api/tokens/token-store.ts";
 import { TokenWatch } from "../../services/api/tokens/token-watch.ts";
-import { settled } from "./bed.ts";
+import { settled } from "../settled.ts";
 
 function holder(id: string, jobId = ""): TokenPrincipal {
   const token: TokenRecord = {

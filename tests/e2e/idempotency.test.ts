@@ -9,7 +9,7 @@ import { createDevmesh, DevmeshApiError, type NodeDevmesh } from "../../sdk/ts/s
 import { postgresUrl } from "../conformance/store-places.ts";
 import { type TempFolder, tempFolder } from "../sdk/temp-folder.ts";
 import { type Program, startProgram } from "./program.ts";
-import { until } from "./wait.ts";
+import { isReady, until } from "./wait.ts";
 
 /** How often eight callers meet. */
 const rounds = 1_000;
@@ -83,12 +83,3 @@ describe("one idempotency key at eight callers and two backends", function () {
     expect(refused.message).to.include(options.idempotencyKey).and.include(made?.jobId);
   });
 });
-
-async function isReady(url: string): Promise<boolean> {
-  try {
-    return (await fetch(`${url}/readyz`)).ok;
-  } catch {
-    // It does not listen yet.
-    return false;
-  }
-}

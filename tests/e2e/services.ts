@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { freePort } from "../../scripts/parts/free-port.ts";
 import { createDevmesh, type NodeDevmesh } from "../../sdk/ts/src/node.ts";
 import { type Program, startProgram } from "./program.ts";
-import { until } from "./wait.ts";
+import { isReady, until } from "./wait.ts";
 
 /** Services that run. */
 export interface Services {
@@ -51,7 +51,7 @@ export async function startServices(
   };
   try {
     for (const [name, port] of Object.entries({ inference, mcp, api, vm })) {
-      await until(`${name} is ready`, () => isReady(programs.get(name), port));
+      await until(`${name} is ready`, () => isUp(programs.get(name), port));
     }
   } catch (error) {
     const said = [...programs].map(([name, program]) => `${name}: ${program.err()}`);
@@ -72,12 +72,7 @@ export async function startServices(
   };
 }
 
-async function isReady(program: Program | undefined, port: number | undefined): Promise<boolean> {
+async function isUp(program: Program | undefined, port: number | undefined): Promise<boolean> {
   if (program?.child.exitCode !== null) throw new Error(`it has ended: ${program?.err()}`);
-  try {
-    return (await fetch(`http://127.0.0.1:${port}/readyz`)).ok;
-  } catch {
-    // It does not listen yet.
-    return false;
-  }
+  return isReady(`http://127.0.0.1:${port}`);
 }

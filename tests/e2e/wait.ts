@@ -30,3 +30,13 @@ export async function within<T>(what: string, promise: Promise<T>, limitMs = 60_
     clearTimeout(timer);
   }
 }
+
+/** True if a service at this address listens and has all that it needs. */
+export async function isReady(url: string): Promise<boolean> {
+  try {
+    return (await fetch(`${url}/readyz`)).ok;
+  } catch {
+    // It does not listen yet.
+    return false;
+  }
+}

@@ -3,9 +3,11 @@
  * call is lost before it does anything, or its answer after it did; it comes
  * late, or twice. The same seed gives the same faults for the same calls.
  */
+
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type { Random } from "@devmesh/mesh/runtime";
 import type { JobStore } from "../../services/api/jobs/job-store.ts";
+import { settled } from "../settled.ts";
 
 /** How often each fault comes: parts of all calls, from 0 to 1. */
 export interface FaultRates {
@@ -39,11 +41,11 @@ export function faultStore({ store, random, rates, counts }: FaultStoreOptions):
   };
   const faulty = async (name: string, call: () => Promise<unknown>): Promise<unknown> => {
     if (hits("errorBefore")) throw lost(`${name} was lost on its way`);
-    if (hits("delay")) await turns(20);
+    if (hits("delay")) await settled(20);
     const twice = hits("duplicate");
     const first = await call();
     const answer = twice ? await call() : first;
-    if (hits("delay")) await turns(20);
+    if (hits("delay")) await settled(20);
     if (hits("errorAfter")) throw lost(`the answer of ${name} was lost`);
     return answer;
   };
@@ -62,27 +64,6 @@ export function faultStore({ store, random, rates, counts }: FaultStoreOptions):
         faulty(String(name), async () => await Reflect.apply(member, target, args));
     },
   });
-}
-
-/** Random numbers from a seed (the generator mulberry32). */
-export class SeededRandom implements Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed | 0;
-  }
-
-  next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  }
-}
-
-/** Lets other work go first. */
-export async function turns(count: number): Promise<void> {
-  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 function lost(what: string): DevmeshError {

@@ -9,7 +9,7 @@ import { AgentSchema } from "@devmesh/gen/devmesh/api/v1/agent_pb";
 import { Isolation, type Job, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { DevmeshError, isRetryable } from "@devmesh/mesh/errors";
 import { silentLogger } from "@devmesh/mesh/log";
-import { CountedIds, SortableIds } from "@devmesh/mesh/runtime";
+import { CountedIds, SeededRandom, SortableIds } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import { MemoryAgentStore } from "../../services/api/agents/agent-store.memory.ts";
 import { Agents } from "../../services/api/agents/agents.ts";
@@ -31,7 +31,8 @@ import { openStores } from "../../services/api/stores.ts";
 import { MemoryTokenStore } from "../../services/api/tokens/token-store.memory.ts";
 import { Tokens } from "../../services/api/tokens/tokens.ts";
 import { TestClock } from "../../services/mesh/runtime/index.ts";
-import { type FaultRates, faultStore, SeededRandom, turns } from "./fault-store.ts";
+import { settled } from "../settled.ts";
+import { type FaultRates, faultStore } from "./fault-store.ts";
 
 const rates: FaultRates = {
   ...{ errorBefore: 0.06, errorAfter: 0.06, delay: 0.1, duplicate: 0.06, lostHint: 0.5 },
@@ -134,7 +135,7 @@ class World {
     const time = (async () => {
       while (!this.#over && !(await isDone())) {
         this.#clock.advance(100);
-        await turns(5);
+        await settled(5);
       }
       this.#over = true;
     })();
@@ -164,7 +165,7 @@ class World {
       });
       while (working && !this.#over) {
         await attempt(() => this.#runners.heartbeat(runnerId, [...held.values()]));
-        await turns(3);
+        await settled(3);
       }
       await done;
     }
@@ -182,7 +183,7 @@ class World {
       for (let line = 0; line < lineCount; line++) {
         const event = log(nextSeq + line, `${line}\n`);
         await persist(() => this.#runners.append(lease, [event]));
-        await turns(2);
+        await settled(2);
       }
       // Some fail at first, and are tried again.
       const outcome = job.attempt === 1 && job.spec?.labels.fails ? "FAILED" : "SUCCEEDED";
@@ -211,7 +212,7 @@ async function persist<T>(call: () => Promise<T>): Promise<T> {
       return await call();
     } catch (error) {
       if (!(error instanceof DevmeshError) || !isRetryable(error.reason)) throw error;
-      await turns(3);
+      await settled(3);
     }
   }
 }

@@ -1,9 +1,11 @@
 /** The proxy's faults, each against a plain echo server. */
+
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { SeededRandom } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import { until, within } from "../wire/waiting.ts";
-import { between, seeded } from "./random.ts";
+import { between } from "./random.ts";
 import { type FaultPlan, TcpProxy } from "./tcp-proxy.ts";
 
 describe("the TCP fault proxy", function () {
@@ -135,7 +137,7 @@ describe("the TCP fault proxy", function () {
 
   it("repeats a seed's faults", () => {
     const draw = (seed: number) => {
-      const random = seeded(seed);
+      const random = new SeededRandom(seed);
       return Array.from({ length: 20 }, () => between(random, 1, 1_000));
     };
     expect(draw(7)).to.deep.equal(draw(7));

@@ -1,6 +1,6 @@
 /** Watchers over a network that cuts, resets and goes deaf: every byte once, in order. */
 import { createHash } from "node:crypto";
-import { SystemClock } from "@devmesh/mesh/runtime";
+import { SeededRandom, SystemClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import { WebSocket } from "ws";
 import * as portable from "../../sdk/ts/src/index.ts";
@@ -10,7 +10,7 @@ import type { JobFrame } from "../../web/src/features/jobs/job-frame.ts";
 import { Bed } from "../api/bed.ts";
 import { type HandJob, HandRunner } from "../api/hand-runner.ts";
 import { until } from "../wire/waiting.ts";
-import { between, seeded } from "./random.ts";
+import { between } from "./random.ts";
 import { type FaultPlan, TcpProxy } from "./tcp-proxy.ts";
 
 /** Connections until the network is good again. */
@@ -33,17 +33,17 @@ describe("watching over a bad network", function () {
 
   /** Cuts within a frame, or within a head, by reset or end. */
   function cuts(seed: number): FaultPlan {
-    const random = seeded(seed);
+    const random = new SeededRandom(seed);
     return (index) => {
       if (index >= faultyConnections) return {};
-      const cut = random() < 0.5 ? "reset" : "end";
+      const cut = random.next() < 0.5 ? "reset" : "end";
       return { cutAfterBytes: between(random, 50, 60_000), cut, latencyMs: between(random, 0, 3) };
     };
   }
 
   /** Writes pieces of odd sizes until the network has been as bad as planned, then ends the job. */
   async function play(job: HandJob, seed: number): Promise<{ sha256: string; lastSeq: number }> {
-    const random = seeded(seed + 1);
+    const random = new SeededRandom(seed + 1);
     const hash = createHash("sha256");
     for (let i = 0; i < 400; i++) {
       // Nothing that a transport could make smaller.

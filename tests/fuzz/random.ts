@@ -1,19 +1,10 @@
 /** Chance that a seed decides: the same seed gives the same case on every machine. */
+import { SeededRandom } from "@devmesh/mesh/runtime";
 
-/** A stream of numbers (mulberry32). */
-export class Random {
-  #state: number;
-
+/** A stream of numbers, decided by the seed's parts together. */
+export class Random extends SeededRandom {
   constructor(...seed: readonly (string | number)[]) {
-    this.#state = hash(seed.join("\u0000"));
-  }
-
-  /** From 0 up to, and without, 1. */
-  next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+    super(hash(seed.join("\u0000")));
   }
 
   /** A whole number from 0 up to, and without, `end`. */

@@ -123,8 +123,3 @@ export function receiptIn(pieces: readonly RoutedPiece[]) {
   if (first?.type !== "route") throw new Error("the route is not the first piece");
   return first.receipt;
 }
-
-/** Gives everything that is ready its turn. */
-export async function settled(): Promise<void> {
-  for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
-}

@@ -5,7 +5,7 @@ import { Ledger } from "../../services/inference/ledger/ledger.ts";
 import { MemoryLedgerStore } from "../../services/inference/ledger/ledger-store.memory.ts";
 import { ledgerEntry } from "../../services/inference/ledger/ledger-store.suite.ts";
 import type { LedgerEntry } from "../../services/inference/ledger/ledger-store.ts";
-import { settled } from "./fakes.ts";
+import { settled } from "../settled.ts";
 
 class FlakyStore extends MemoryLedgerStore {
   failing = false;

@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import { errorOf, reasonOf } from "../../services/inference/providers/provider.suite.ts";
-import { allOf, CountedProvider, call, fault, receiptIn, routed, settled } from "./fakes.ts";
+import { settled } from "../settled.ts";
+import { allOf, CountedProvider, call, fault, receiptIn, routed } from "./fakes.ts";
 
 describe("router", () => {
   it("asks the local provider first and says why", async () => {

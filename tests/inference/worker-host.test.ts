@@ -2,7 +2,7 @@ import { TestClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import { WorkerHost } from "../../services/inference/providers/embedded/worker-host.ts";
 import { errorOf, reasonOf } from "../../services/inference/providers/provider.suite.ts";
-import { settled } from "./fakes.ts";
+import { settled } from "../settled.ts";
 
 const module = new URL("./worker-host.fixture.ts", import.meta.url);
 

@@ -1,76 +1,17 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { buffer } from "node:stream/consumers";
-import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
+import { toDevmeshError } from "@devmesh/mesh/errors";
 import { startTelemetry } from "@devmesh/mesh/telemetry";
 import { trace } from "@opentelemetry/api";
 import { expect } from "chai";
-
-const kinds = { server: 2, client: 3 };
-
-interface SeenSpan {
-  readonly name: string;
-  readonly kind: number;
-  readonly traceId: string;
-  readonly spanId: string;
-  readonly parentId: string;
-}
-
-/** The fields of a message: numbers, and bytes by field number. */
-function fieldsOf(bytes: Uint8Array): { no: number; value: Uint8Array | number }[] {
-  const reader = new BinaryReader(bytes);
-  const fields: { no: number; value: Uint8Array | number }[] = [];
-  while (reader.pos < reader.len) {
-    const [no, type] = reader.tag();
-    if (type === WireType.LengthDelimited) fields.push({ no, value: reader.bytes() });
-    else if (type === WireType.Varint) fields.push({ no, value: Number(reader.uint64()) });
-    else reader.skip(type, no);
-  }
-  return fields;
-}
-
-/** The messages under a path of field numbers. */
-function messagesAt(bytes: Uint8Array, ...path: number[]): Uint8Array[] {
-  const [first, ...rest] = path;
-  if (first === undefined) return [bytes];
-  return fieldsOf(bytes).flatMap(({ no, value }) =>
-    no === first && value instanceof Uint8Array ? messagesAt(value, ...rest) : [],
-  );
-}
-
-/** The spans of `opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest`. */
-function spansOf(request: Uint8Array): SeenSpan[] {
-  return messagesAt(request, 1, 2, 2).map((span) => {
-    const fields = new Map(fieldsOf(span).map(({ no, value }) => [no, value]));
-    const hex = (no: number) => Buffer.from((fields.get(no) as Uint8Array) ?? []).toString("hex");
-    return {
-      traceId: hex(1),
-      spanId: hex(2),
-      parentId: hex(4),
-      name: Buffer.from(fields.get(5) as Uint8Array).toString(),
-      kind: Number(fields.get(6)),
-    };
-  });
-}
+import { type Collector, kinds, startCollector } from "./otlp-collector.ts";
 
 describe("telemetry", () => {
-  let collector: Server;
-  let endpoint: string;
-  let spans: SeenSpan[];
+  let collector: Collector;
   beforeEach(async () => {
-    spans = [];
-    collector = createServer(async (req, res) => {
-      expect(req.url).to.equal("/v1/traces");
-      spans.push(...spansOf(await buffer(req)));
-      res.writeHead(200, { "content-type": "application/x-protobuf" }).end();
-    });
-    collector.listen(0, "127.0.0.1");
-    await once(collector, "listening");
-    endpoint = `http://127.0.0.1:${(collector.address() as AddressInfo).port}`;
+    collector = await startCollector();
   });
-  afterEach(() => collector.close());
+  afterEach(() => collector[Symbol.dispose]());
 
   function start(env: Record<string, string>, ...args: string[]): ChildProcess {
     const file = new URL("telemetry.fixture.ts", import.meta.url).pathname;
@@ -90,12 +31,12 @@ describe("telemetry", () => {
   }
 
   it("makes one trace of a call across two processes", async () => {
-    expect(await runBoth({ OTEL_EXPORTER_OTLP_ENDPOINT: endpoint })).to.equal(true);
+    expect(await runBoth({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.endpoint })).to.equal(true);
     for (const name of [
       "devmesh.vm.v1.SandboxService/ListSandboxes",
       "devmesh.api.v1.JobService/WatchJob",
     ]) {
-      const both = spans.filter((span) => span.name === name);
+      const both = collector.spans.filter((span) => span.name === name);
       const client = both.find(({ kind }) => kind === kinds.client);
       const server = both.find(({ kind }) => kind === kinds.server);
       expect(both, name).to.have.length(2);
@@ -107,9 +48,9 @@ describe("telemetry", () => {
 
   it("sends nothing where nobody asks for it", async () => {
     expect(await runBoth({ OTEL_EXPORTER_OTLP_ENDPOINT: "" })).to.equal(false);
-    const off = { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_SDK_DISABLED: "true" };
+    const off = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.endpoint, OTEL_SDK_DISABLED: "true" };
     expect(await runBoth(off)).to.equal(false);
-    expect(spans).to.deep.equal([]);
+    expect(collector.spans).to.deep.equal([]);
   });
 
   it("is off without an endpoint, and costs a span that records nothing", async () => {
@@ -117,5 +58,12 @@ describe("telemetry", () => {
     expect(telemetry.on).to.equal(false);
     expect(trace.getTracer("test").startSpan("x").isRecording()).to.equal(false);
     await telemetry.close();
+  });
+
+  it("refuses an endpoint that is no URL, by its name", async () => {
+    const env = { OTEL_EXPORTER_OTLP_ENDPOINT: "collector" };
+    const error = await startTelemetry({ service: "test", env }).catch(toDevmeshError);
+    expect(error).to.include({ reason: "CONFIG_INVALID" });
+    expect(error).to.have.property("message").that.includes("OTEL_EXPORTER_OTLP_ENDPOINT");
   });
 });

@@ -1,6 +1,8 @@
 /** The SDK's and the command line's way to a raw log, against the real backend. */
+
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { SeededRandom } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import fc from "fast-check";
 import * as portable from "../../sdk/ts/src/index.ts";
@@ -8,7 +10,7 @@ import { createDevmesh, type Devmesh, type LogOptions } from "../../sdk/ts/src/n
 import { Bed, reasonOf } from "../api/bed.ts";
 import { HandRunner } from "../api/hand-runner.ts";
 import { runCli } from "../cli/run-cli.ts";
-import { between, seeded } from "../faults/random.ts";
+import { between } from "../faults/random.ts";
 import { TcpProxy } from "../faults/tcp-proxy.ts";
 import { tempFolder } from "./temp-folder.ts";
 
@@ -58,7 +60,7 @@ describe("a job's raw log by the SDK", function () {
 
   it("goes on where a connection broke, and gives every byte once", async () => {
     const id = await ended();
-    const random = seeded(20_260);
+    const random = new SeededRandom(20_260);
     const plan = (index: number) =>
       index < 8 ? { cutAfterBytes: between(random, 1_000, 90_000) } : {};
     const proxy = await TcpProxy.open({ upstreamPort: await bed.listen(), plan });

@@ -14,8 +14,9 @@ import { SystemClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import { Client } from "pg";
 import { WebSocket as Socket } from "ws";
-import { Bed, settled, trueSpec } from "../api/bed.ts";
+import { Bed, trueSpec } from "../api/bed.ts";
 import { postgresUrl } from "../conformance/store-places.ts";
+import { settled } from "../settled.ts";
 
 /** A stream that has begun; `end` tells the reason it ended for. */
 interface Open {

@@ -5,7 +5,7 @@ import { TestClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import fc from "fast-check";
 import { EventShipper } from "../../services/vm/runner/event-shipper.ts";
-import { settled } from "./settled.ts";
+import { settled } from "../settled.ts";
 
 const { STDOUT, STDERR } = LogStream;
 

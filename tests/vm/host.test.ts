@@ -5,7 +5,7 @@ import { expect } from "chai";
 import fc from "fast-check";
 import { type DriverProbe, isolations } from "../../services/vm/drivers/driver.ts";
 import { Host } from "../../services/vm/sandboxes/host.ts";
-import { settled } from "./settled.ts";
+import { settled } from "../settled.ts";
 import { TestDriver } from "./test-driver.ts";
 
 const logger = silentLogger();

@@ -3,7 +3,7 @@ import { TestClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import type { ExitState, OutputChunk, Sandbox } from "../../services/vm/drivers/driver.ts";
 import { pump } from "../../services/vm/runner/pump.ts";
-import { settled } from "./settled.ts";
+import { settled } from "../settled.ts";
 
 /** A program that ends, writes and dies when it is told to. */
 class Puppet {

@@ -2,8 +2,8 @@
 import { Isolation, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { expect } from "chai";
+import { settled } from "../settled.ts";
 import { Bed, failBefore, loseAnswer, twice } from "./bed.ts";
-import { settled } from "./settled.ts";
 
 const { SUCCEEDED, FAILED, RUNNING } = JobStatus;
 

@@ -2,7 +2,7 @@
 import { TestClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import { SilenceWatch } from "../../services/vm/runner/silence-watch.ts";
-import { settled } from "./settled.ts";
+import { settled } from "../settled.ts";
 
 describe("SilenceWatch", () => {
   let clock: TestClock;

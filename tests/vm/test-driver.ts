@@ -50,9 +50,6 @@ const programs: Record<string, FakeProgram> = {
   },
 };
 
-/** One line of what programs and sandboxes did: `start <job>`, `end <job>`. */
-export type Diary = string[];
-
 /** Sandboxes for tests. */
 export class TestDriver implements SandboxDriver {
   readonly name = "test";

@@ -3,7 +3,6 @@
  * `GET /v1/models`, on the same bound methods as every other way in.
  */
 import { create } from "@bufbuild/protobuf";
-import { createContextValues } from "@connectrpc/connect";
 import {
   InferService,
   ListModelsRequestSchema,
@@ -16,12 +15,11 @@ import {
   StreamChatRequestSchema,
   type StreamChatResponse,
 } from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";
-import { kPeer } from "@devmesh/mesh/context";
 import { type DevmeshError, statusOf, toDevmeshError } from "@devmesh/mesh/errors";
 import {
   type Admit,
   type BoundMethod,
-  type CallInit,
+  callOf,
   type HttpExchange,
   type HttpHandler,
   methodNotAllowed,
@@ -57,7 +55,10 @@ export function createOpenAiHandler(methods: readonly BoundMethod[], admit: Admi
       } else if (pathname === "/v1/models") {
         if (exchange.verb !== "GET" && exchange.verb !== "HEAD")
           throw methodNotAllowed(pathname, ["GET"]);
-        const res = await listModels.unary(create(ListModelsRequestSchema), initOf(exchange));
+        const res = await listModels.unary(
+          create(ListModelsRequestSchema),
+          callOf(exchange, "openai"),
+        );
         exchange.json(200, toModelList((res.message as ListModelsResponse).models));
       } else return false;
     } catch (error) {
@@ -78,7 +79,7 @@ async function complete(
   exchange: HttpExchange,
   { chat, streamChat, admit }: ChatMethods,
 ): Promise<void> {
-  const init = initOf(exchange);
+  const init = callOf(exchange, "openai");
   if (!(await admit(chat.desc, exchange.headers, init.contextValues))) {
     // It refuses: the body, which says how to answer, is not read.
     await chat.unary(create(ChatRequestSchema), init);
@@ -153,18 +154,6 @@ function errorBody({ reason, message, metadata }: DevmeshError): object {
       code: reason.toLowerCase(),
     },
   };
-}
-
-function initOf(exchange: HttpExchange) {
-  return {
-    header: exchange.headers,
-    signal: exchange.signal,
-    timeoutMs: undefined,
-    protocolName: "openai",
-    requestMethod: exchange.verb,
-    url: exchange.url.pathname,
-    contextValues: createContextValues().set(kPeer, exchange.peer),
-  } satisfies CallInit;
 }
 
 async function* once<T>(message: T) {

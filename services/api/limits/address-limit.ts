@@ -65,6 +65,7 @@ export function limitAddresses(options: AddressLimitOptions): Authenticator {
         return failed(error, address);
       }
     },
+    watch: (principal) => authenticator.watch?.(principal),
   };
 }
 

@@ -4,7 +4,6 @@
  * hold as everywhere and a slow reader is shed as any watcher.
  */
 import { create } from "@bufbuild/protobuf";
-import { createContextValues } from "@connectrpc/connect";
 import { type Job, type JobEvent, LogStream } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import {
   GetJobRequestSchema,
@@ -13,9 +12,13 @@ import {
   WatchJobRequestSchema,
   type WatchJobResponse,
 } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
-import { kPeer } from "@devmesh/mesh/context";
 import { DevmeshError, invalidField, notFound } from "@devmesh/mesh/errors";
-import type { BoundMethod, CallInit, HttpExchange, HttpHandler } from "@devmesh/mesh/server";
+import {
+  type BoundMethod,
+  callOf,
+  type HttpExchange,
+  type HttpHandler,
+} from "@devmesh/mesh/server";
 import { type ByteRange, byteRange } from "./byte-range.ts";
 import {
   type LogQuery,
@@ -104,7 +107,7 @@ class JobLogs {
 
   async #job(exchange: HttpExchange, id: string): Promise<Job> {
     const message = create(GetJobRequestSchema, { id });
-    const res = await this.#getJob.unary(message, initOf(exchange));
+    const res = await this.#getJob.unary(message, callOf(exchange, "rest"));
     const requestId = res.header.get("x-request-id");
     if (requestId !== null) exchange.res.setHeader("x-request-id", requestId);
     const { job } = res.message as GetJobResponse;
@@ -114,7 +117,7 @@ class JobLogs {
 
   async *#events(exchange: HttpExchange, id: string, from: number): AsyncGenerator<JobEvent> {
     const message = create(WatchJobRequestSchema, { id, from });
-    const res = await this.#watchJob.stream(once(message), initOf(exchange));
+    const res = await this.#watchJob.stream(once(message), callOf(exchange, "rest"));
     for await (const { step } of res.message as AsyncIterable<WatchJobResponse>) {
       if (step.case === "event") yield step.value;
     }
@@ -132,18 +135,6 @@ class JobLogs {
     }
     return survey;
   }
-}
-
-function initOf(exchange: HttpExchange): CallInit {
-  return {
-    header: exchange.headers,
-    signal: exchange.signal,
-    timeoutMs: undefined,
-    protocolName: "rest",
-    requestMethod: exchange.verb,
-    url: exchange.url.pathname,
-    contextValues: createContextValues().set(kPeer, exchange.peer),
-  };
 }
 
 async function* once<T>(message: T) {

@@ -10,9 +10,6 @@ export type ModelName =
 /** Every provider that devmesh knows, configured or not. */
 export const providerNames = ["ollama", "embedded", "scripted", "openai", "anthropic"] as const;
 
-/** The name of a provider that devmesh knows. */
-export type ProviderName = (typeof providerNames)[number];
-
 /** Reads a name. Empty: the role `fallback`. A slash after an unknown word is part of the name. */
 export function parseModelName(text: string, fallback: ModelRole): ModelName {
   if (text === "") return { type: "role", role: fallback };

@@ -1,4 +1,5 @@
 /** What every vector store does, whatever finds the vectors. */
+import { SeededRandom } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import type { ChunkVector } from "../documents/context-store.ts";
 import { vectorSpace } from "./index-version.ts";
@@ -85,7 +86,8 @@ export function vectorStoreSuite(open: () => Promise<VectorStore>): void {
   it("finds what an exact search finds, after many changes", async function () {
     this.timeout(60_000);
     const wide = vectorSpace("fake/wide", 48);
-    const random = seeded(7);
+    const seeded = new SeededRandom(7);
+    const random = () => seeded.next();
     // Clustered, as texts are: uniform random vectors have no near neighbours.
     const centres = Array.from({ length: 24 }, () => gaussians(random, 48));
     const near = (centre: readonly number[]) =>
@@ -117,17 +119,6 @@ export function vectorStoreSuite(open: () => Promise<VectorStore>): void {
     expect(hits / (queries * 10)).to.be.at.least(0.98);
     expect(await store.count(wide)).to.equal(1_500);
   });
-}
-
-/** Numbers from 0 to 1 that are the same on each run (mulberry32). */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 function gaussians(random: () => number, count: number): number[] {

@@ -1,12 +1,11 @@
 /** Answers REST calls through the same bound methods as every other way in. */
 import { type Message, toJson } from "@bufbuild/protobuf";
-import { createContextValues } from "@connectrpc/connect";
-import { kPeer } from "../context/index.ts";
 import { DevmeshError } from "../errors/index.ts";
 import { bodyLimit } from "../interceptors/access.ts";
 import { UnreadMessage } from "../interceptors/unread-message.ts";
+import { callOf } from "../server/exchange-call.ts";
 import { type HttpExchange, type HttpHandler, methodNotAllowed } from "../server/http-exchange.ts";
-import type { BoundMethod, CallInit } from "../server/methods.ts";
+import type { BoundMethod } from "../server/methods.ts";
 import { messageOfRequest } from "./message-of-request.ts";
 import { type RestRoute, restRoutes } from "./routes.ts";
 
@@ -58,7 +57,7 @@ export function createRestHandler(options: RestOptions): HttpHandler {
 type Read = () => Promise<Message>;
 
 async function answerUnary(route: RestRoute, read: Read, exchange: HttpExchange): Promise<void> {
-  const res = await route.method.unary(new UnreadMessage(read), initOf(exchange));
+  const res = await route.method.unary(new UnreadMessage(read), callOf(exchange, "rest"));
   for (const [key, value] of res.header) exchange.res.setHeader(key, value);
   exchange.json(200, toJson(route.method.desc.output, res.message));
 }
@@ -75,7 +74,7 @@ async function answerStream(
   shutdown: AbortSignal,
 ): Promise<void> {
   const signal = AbortSignal.any([exchange.signal, shutdown]);
-  const init = { ...initOf(exchange), signal };
+  const init = { ...callOf(exchange, "rest"), signal };
   const res = await route.method.stream(requestOf(exchange, read), init);
   const messages = res.message[Symbol.asyncIterator]();
   // The first message comes before the head, so that a refusal has its status.
@@ -99,18 +98,6 @@ async function answerStream(
   } finally {
     await messages.return?.(undefined);
   }
-}
-
-function initOf(exchange: HttpExchange): CallInit {
-  return {
-    header: exchange.headers,
-    signal: exchange.signal,
-    timeoutMs: undefined,
-    protocolName: "rest",
-    requestMethod: exchange.verb,
-    url: exchange.url.pathname,
-    contextValues: createContextValues().set(kPeer, exchange.peer),
-  };
 }
 
 /** The one message of a stream's request; a browser that comes back says where it was. */

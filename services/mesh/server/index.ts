@@ -1,4 +1,5 @@
 export { type Admit, createAdmission } from "./admission.ts";
+export { callOf } from "./exchange-call.ts";
 export {
   HttpExchange,
   type HttpHandler,

@@ -1,1 +1,2 @@
-export { startTelemetry, type Telemetry, type TelemetryOptions } from "./telemetry.ts";
+export { startTelemetry, type TelemetryOptions } from "./telemetry.ts";
+export type { Telemetry } from "./tracing.ts";

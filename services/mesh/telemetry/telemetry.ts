@@ -1,6 +1,7 @@
 /** Traces by OTLP, where the operator asks for them; nothing is loaded where not. */
 import type { SpanExporter } from "@opentelemetry/sdk-trace";
-import type { Env } from "../config/index.ts";
+import { type Env, EnvReader } from "../config/index.ts";
+import type { Telemetry } from "./tracing.ts";
 
 /** Whose traces, and where they go. */
 export interface TelemetryOptions {
@@ -15,34 +16,32 @@ export interface TelemetryOptions {
   readonly exporter?: SpanExporter;
 }
 
-/** Tracing that runs, or does not. */
-export interface Telemetry {
-  readonly on: boolean;
-  /** Sends what is left, within a few seconds, and stops. Never throws. */
-  close(): Promise<void>;
-}
-
 const off: Telemetry = { on: false, close: async () => {} };
 
 /**
  * Starts tracing, at most once in a process: spans of served calls, spans of
- * calls over gRPC channels, and the trace's context sent along between them.
+ * calls to other services, and the trace's context sent along between them.
+ * Throws CONFIG_INVALID for a URL that is none.
  */
 export async function startTelemetry({
   service,
   env,
   exporter,
 }: TelemetryOptions): Promise<Telemetry> {
-  const url = tracesUrl(env);
-  if (env.OTEL_SDK_DISABLED === "true") return off;
-  if (exporter === undefined && url === undefined) return off;
+  const reader = new EnvReader(env);
+  const isOff = reader.boolean("OTEL_SDK_DISABLED", false);
+  const name = reader.string("OTEL_SERVICE_NAME", service);
+  const to = exporter ?? tracesUrl(reader);
+  reader.finish();
+  if (isOff || to === undefined) return off;
   const { startTracing } = await import("./tracing.ts");
-  return startTracing(env.OTEL_SERVICE_NAME || service, exporter ?? url ?? "");
+  return startTracing(name, to);
 }
 
 /** The signal's own variable is the whole URL; the common one is the base of it. */
-function tracesUrl(env: Env): string | undefined {
-  if (env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) return env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT;
-  const base = env.OTEL_EXPORTER_OTLP_ENDPOINT;
-  return base ? `${base.replace(/\/+$/, "")}/v1/traces` : undefined;
+function tracesUrl(reader: EnvReader): string | undefined {
+  const schemes = ["http", "https"];
+  const whole = reader.url("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", schemes, undefined);
+  const base = reader.url("OTEL_EXPORTER_OTLP_ENDPOINT", schemes, undefined);
+  return whole ?? (base && `${base.replace(/\/+$/, "")}/v1/traces`);
 }

@@ -5,7 +5,7 @@
 import { lstat, realpath } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { errorCode } from "../text.ts";
-import { fileError } from "./text-file.ts";
+import { fileError } from "./file-error.ts";
 import { ToolError } from "./tool.ts";
 
 /** A path that was checked. */

@@ -2,7 +2,7 @@
 import { relative } from "node:path";
 import { oneLine } from "../text.ts";
 import { runProgram } from "./program.ts";
-import type { Match, SearchQuery } from "./search.ts";
+import type { Match, SearchQuery } from "./search-query.ts";
 import { maxFileBytes } from "./text-file.ts";
 import { ArgumentError, ToolError } from "./tool.ts";
 import { skippedFolders } from "./tree.ts";

@@ -3,7 +3,7 @@ import { relative, sep } from "node:path";
 import vm from "node:vm";
 import { errorCode, errorText } from "../text.ts";
 import { compileGlob } from "./glob.ts";
-import type { Match, SearchQuery } from "./search.ts";
+import type { Match, SearchQuery } from "./search-query.ts";
 import { readText } from "./text-file.ts";
 import { ArgumentError, ToolError } from "./tool.ts";
 import { walkTree } from "./tree.ts";

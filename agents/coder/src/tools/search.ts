@@ -1,31 +1,11 @@
 /** The tool `search`: lines that match a pattern. How they are found is left to `search-*.ts`. */
 import { cutBytes } from "../text.ts";
 import type { Jail } from "./jail.ts";
+import type { Match, SearchQuery } from "./search-query.ts";
 import { searchRipgrep } from "./search-ripgrep.ts";
 import { searchWalk } from "./search-walk.ts";
 import { statOf } from "./text-file.ts";
 import { ArgumentError, type Tool } from "./tool.ts";
-
-/** What is looked for, and where. */
-export interface SearchQuery {
-  readonly pattern: string;
-  readonly glob: string | undefined;
-  /** The work dir. */
-  readonly root: string;
-  /** The file or folder to search, inside the work dir. */
-  readonly real: string;
-  readonly isFolder: boolean;
-  readonly maxMatches: number;
-  readonly signal: AbortSignal;
-}
-
-/** A line that matches. */
-export interface Match {
-  /** Relative to the work dir. */
-  readonly path: string;
-  readonly line: number;
-  readonly text: string;
-}
 
 /** How to search. */
 export interface SearchOptions {

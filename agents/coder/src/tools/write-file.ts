@@ -1,8 +1,9 @@
 /** The tool `write_file`: a whole file, new or over an old one. */
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
+import { fileError } from "./file-error.ts";
 import type { Jail } from "./jail.ts";
-import { fileError, writeText } from "./text-file.ts";
+import { writeText } from "./text-file.ts";
 import { type Tool, ToolError } from "./tool.ts";
 
 /** Makes the tool. */

@@ -1,0 +1,22 @@
+/** What the two ways to search are asked and answer. */
+
+/** What is looked for, and where. */
+export interface SearchQuery {
+  readonly pattern: string;
+  readonly glob: string | undefined;
+  /** The work dir. */
+  readonly root: string;
+  /** The file or folder to search, inside the work dir. */
+  readonly real: string;
+  readonly isFolder: boolean;
+  readonly maxMatches: number;
+  readonly signal: AbortSignal;
+}
+
+/** A line that matches. */
+export interface Match {
+  /** Relative to the work dir. */
+  readonly path: string;
+  readonly line: number;
+  readonly text: string;
+}
