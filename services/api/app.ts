@@ -146,7 +146,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     clock,
     logger,
   });
-  const rates = new RateLimits({ exempt: RunnerService });
+  const rates = new RateLimits({ exempt: [RunnerService, SystemService.method.updateSettings] });
   settings.onChange((now) => rates.set(now));
   followLogLevel(settings, options);
   const features = (name: string) => settings.feature(name);
