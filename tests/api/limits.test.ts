@@ -64,7 +64,9 @@ describe("rate limits", () => {
     const methodRates = { "SystemService.UpdateSettings": least };
     await system.updateSettings({ settings: { tokenRate: least, methodRates } });
     expect(await countOk(3, () => system.getSystem({}))).to.equal(1);
-    expect(await reasonOf(system.updateSettings({ settings: { logLevel: "info" } }))).to.equal("ok");
+    expect(await reasonOf(system.updateSettings({ settings: { logLevel: "info" } }))).to.equal(
+      "ok",
+    );
     await system.updateSettings({ settings: {}, reset: ["token_rate", "method_rates"] });
     expect(await countOk(3, () => system.getSystem({}))).to.equal(3);
   });

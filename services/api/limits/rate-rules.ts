@@ -30,10 +30,7 @@ export class RateLimits {
   }
 
   /** The rules of one call. Who is anonymous is limited by address, elsewhere. */
-  readonly rulesOf = (
-    { id }: Principal,
-    method: DescMethod,
-  ): readonly RateRule[] | undefined => {
+  readonly rulesOf = ({ id }: Principal, method: DescMethod): readonly RateRule[] | undefined => {
     if (this.#token === undefined && this.#methods.size === 0) return undefined;
     if (id === "service" || id === "anonymous") return undefined;
     const { parent, name } = method;

@@ -14,8 +14,14 @@ import {
   type WatchJobResponse,
 } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { kPeer } from "@devmesh/mesh/context";
-import { DevmeshError, invalidField, notFound } from "@devmesh/mesh/errors";
-import type { BoundMethod, CallInit, HttpExchange, HttpHandler } from "@devmesh/mesh/server";
+import { invalidField, notFound } from "@devmesh/mesh/errors";
+import {
+  type BoundMethod,
+  type CallInit,
+  type HttpExchange,
+  type HttpHandler,
+  methodNotAllowed,
+} from "@devmesh/mesh/server";
 import { type ByteRange, byteRange } from "./byte-range.ts";
 import {
   type LogQuery,
@@ -38,7 +44,7 @@ export function createJobLogHandler(methods: readonly BoundMethod[]): HttpHandle
     const id = /^\/v1\/jobs\/([^/:]+)\/log$/.exec(exchange.url.pathname)?.[1];
     if (id === undefined) return false;
     if (exchange.verb !== "GET" && exchange.verb !== "HEAD") {
-      throw new DevmeshError("NO_SUCH_ROUTE", `${exchange.url.pathname} takes GET`);
+      throw methodNotAllowed(exchange.url.pathname, ["GET"]);
     }
     await logs.answer(exchange, decoded(id));
     return true;
