@@ -121,7 +121,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     clock,
     logger,
   });
-  const rates = new RateLimits({ exempt: RunnerService });
+  const rates = new RateLimits({ exempt: [RunnerService, SystemService.method.updateSettings] });
   settings.onChange((now) => rates.set(now));
   followLogLevel(settings, { initial: config.logLevel, logger, setLogLevel });
   const features = (name: string) => settings.feature(name);

@@ -194,6 +194,20 @@ describe("audit log", () => {
     await log.close();
   });
 
+  it("keeps callers that come too often from filling it, each counted by itself", async () => {
+    const store = new MemoryAuditStore();
+    const log = new AuditLog({ store, logger: silentLogger(), clock: new TestClock() });
+    const refused = { ...entry("job.create"), outcome: "RATE_LIMITED" };
+    for (let i = 0; i < 500; i++) void log.record(refused);
+    for (let i = 0; i < 3; i++) void log.record({ ...refused, actor: "tok_2" });
+    await log.close();
+    const rows = await store.list(1_000);
+    const actors = Map.groupBy(rows, ({ actor }) => actor);
+    expect(actors.get("tok_1")).to.have.length(11);
+    expect(actors.get("tok_2")).to.have.length(3);
+    expect(rows[0]).to.include({ actor: "tok_1", resource: "490 more in this minute" });
+  });
+
   it("has written what it counted when it is closed", async () => {
     const store = new MemoryAuditStore();
     const log = new AuditLog({ store, logger: silentLogger(), clock: new TestClock() });

@@ -187,13 +187,19 @@ describe("the raw log", function () {
       [await ask("job_0/log"), 404, "NOT_FOUND"],
       [await ask("%zz/log"), 404, "NOT_FOUND"],
       [await ask(`${id}/log?attempt=0`), 400, "INVALID_FIELD"],
-      [await ask(`${id}/log`, {}, "POST"), 404, "NO_SUCH_ROUTE"],
+      [await ask(`${id}/log`, {}, "POST"), 405, "METHOD_NOT_ALLOWED"],
     ] as const;
     for (const [{ status, body }, expected, reason] of refusals) {
       expect([status, reasonIn(body)]).to.deep.equal([expected, reason]);
     }
     const { jobId } = await bed.client(JobService).createJob({ spec: trueSpec });
     expect((await ask(`${jobId}/log`)).status).to.equal(404);
+  });
+
+  it("says which methods it takes", async () => {
+    const { status, body, res } = await ask("job_1/log", {}, "DELETE");
+    expect([status, reasonIn(body)]).to.deep.equal([405, "METHOD_NOT_ALLOWED"]);
+    expect(res.headers.get("allow")).to.equal("GET, HEAD");
   });
 
   it("stands in the OpenAPI document", async () => {

@@ -57,6 +57,20 @@ describe("rate limits", () => {
     expect(await countOk(5, () => system.getSettings({}))).to.equal(5);
   });
 
+  it("lock nobody out of the settings that made them", async () => {
+    bed = await Bed.open();
+    const system = bed.client(SystemService);
+    const least = { perSecond: 1e-9, burst: 1 };
+    const methodRates = { "SystemService.UpdateSettings": least };
+    await system.updateSettings({ settings: { tokenRate: least, methodRates } });
+    expect(await countOk(3, () => system.getSystem({}))).to.equal(1);
+    expect(await reasonOf(system.updateSettings({ settings: { logLevel: "info" } }))).to.equal(
+      "ok",
+    );
+    await system.updateSettings({ settings: {}, reset: ["token_rate", "method_rates"] });
+    expect(await countOk(3, () => system.getSystem({}))).to.equal(3);
+  });
+
   it("leave the deployment's services and its runners alone", async () => {
     bed = await Bed.open({ config: { rateLimit: { perSecond: 0.01, burst: 1 } } });
     const service = bed.client(SystemService, "the-services-secret");

@@ -8,6 +8,7 @@ import { Isolation, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { QueueService } from "@devmesh/gen/devmesh/api/v1/queue_service_pb";
 import { RunnerService } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
+import { TokenService } from "@devmesh/gen/devmesh/api/v1/token_service_pb";
 import { toDevmeshError } from "@devmesh/mesh/errors";
 import { expect } from "chai";
 import { Bed, reasonOf, trueSpec } from "./bed.ts";
@@ -153,6 +154,41 @@ describe("the queue", () => {
     // With this one the queue is full.
     await jobs.createJob({ spec: trueSpec });
     expect(await reasonOf(jobs.retryJobs({ reason: "TIMEOUT" }))).to.equal("RATE_LIMITED");
+  });
+
+  it("retries for the owner of the job, whoever asks, and for all of them once", async () => {
+    const secretOf = async (owner: string, ...scopes: string[]) => {
+      const grant = { name: owner, owner, scopes: ["read:jobs", "write:jobs", ...scopes] };
+      return (await bed.client(TokenService).createToken(grant)).secret;
+    };
+    const anns = bed.client(JobService, await secretOf("ann"));
+    const bobs = bed.client(JobService, await secretOf("bob", "admin:owners"));
+    const { jobId } = await anns.createJob({ spec: trueSpec });
+    await anns.cancelJob({ id: jobId });
+    const filter = { statuses: [CANCELLED] };
+    const made = (await bobs.retryJobs(filter)).jobs;
+    expect(made.map(({ id }) => id)).to.deep.equal([jobId]);
+    expect((await anns.getJob({ id: made[0]?.newId ?? "" })).job?.owner).to.equal("ann");
+    expect((await jobs.retryJobs(filter)).jobs).to.deep.equal([]);
+    expect((await anns.retryJobs(filter)).jobs).to.deep.equal([]);
+    const one = await bobs.retryJob({ id: jobId, idempotencyKey: "again" });
+    expect(one.job?.owner).to.equal("ann");
+    const two = await jobs.retryJob({ id: jobId, idempotencyKey: "again" });
+    expect(two).to.deep.include({ jobId: one.jobId, replayed: true });
+  });
+
+  it("passes over what cannot be done again now, and goes on behind it", async () => {
+    const older = await jobs.createJob({ spec: trueSpec });
+    const vm = await jobs.createJob({ spec: { ...trueSpec, isolation: Isolation.VM } });
+    const newer = await jobs.createJob({ spec: trueSpec });
+    for (const { jobId: id } of [older, vm, newer]) await jobs.cancelJob({ id });
+    await register("run_1", Isolation.PROCESS);
+    bed.clock.advance(3_000);
+    const retried = (await jobs.retryJobs({ statuses: [CANCELLED] })).jobs.map(({ id }) => id);
+    expect(retried).to.deep.equal([newer.jobId, older.jobId]);
+    await register("run_1", Isolation.VM);
+    const later = (await jobs.retryJobs({ statuses: [CANCELLED] })).jobs.map(({ id }) => id);
+    expect(later).to.deep.equal([vm.jobId]);
   });
 
   it("gives a drained runner nothing, tells it, and lets what it runs go on", async () => {

@@ -37,6 +37,20 @@ describe("SystemClock", () => {
     }
   });
 
+  it("wakes at once from a sleep that should be over already", async () => {
+    const warned: string[] = [];
+    const onWarning = ({ name }: Error) => warned.push(name);
+    process.on("warning", onWarning);
+    try {
+      await clock.sleep(-5_000);
+      // Warnings are told in a later turn.
+      await new Promise((resolve) => setImmediate(resolve));
+    } finally {
+      process.off("warning", onWarning);
+    }
+    expect(warned).to.deep.equal([]);
+  });
+
   it("leaves the signal alone once it has woken", async () => {
     const abort = new AbortController();
     await clock.sleep(0, abort.signal);

@@ -1,12 +1,12 @@
 /**
- * Keeps callers without credentials from filling the audit. For each action and
- * reason the first few refusals of a minute have a row each; those behind them
+ * Keeps callers without credentials, and those that call too often, from filling
+ * the audit. For each caller, action and reason the first few refusals of a minute have a row each; those behind them
  * are counted, and one row at the minute's end says how many there were.
  */
 import type { AuditEntry } from "@devmesh/mesh/interceptors";
 import type { Clock } from "@devmesh/mesh/runtime";
 
-/** Rows of their own in a window, for each action and reason. */
+/** Rows of their own in a window, for each caller, action and reason. */
 export const refusalsInFull = 10;
 
 /** The window: one minute. */
@@ -24,12 +24,12 @@ interface Refusals {
   last: AuditEntry;
 }
 
-/** Counts refusals of callers that showed no good credentials. */
+/** Counts refusals of callers that showed no good credentials, or called too often. */
 export class RefusalSummary {
   readonly #clock: Clock;
   readonly #write: (entry: AuditEntry) => void;
   readonly #closed = new AbortController();
-  /** By action and reason: as many as the contracts have, whoever calls. */
+  /** By caller, action and reason: as many as there are tokens, strangers counting as one. */
   #window = new Map<string, Refusals>();
 
   constructor({ clock, write }: RefusalSummaryOptions) {
@@ -39,9 +39,10 @@ export class RefusalSummary {
 
   /** True if the row is to be written as it is; false if it is counted. */
   admit(entry: AuditEntry): boolean {
-    if (entry.actor !== "anonymous" || entry.outcome === "ok") return true;
+    const { actor, action, outcome } = entry;
+    if (outcome === "ok" || (actor !== "anonymous" && outcome !== "RATE_LIMITED")) return true;
     if (this.#window.size === 0) void this.#summariseLater();
-    const key = `${entry.action} ${entry.outcome}`;
+    const key = `${actor} ${action} ${outcome}`;
     const refusals = this.#window.get(key) ?? { seen: 0, last: entry };
     refusals.seen += 1;
     refusals.last = entry;

@@ -1,6 +1,6 @@
 /** Writes that the fence kept out, in memory: rows as in `job_fences`. */
 import type { FencedWrite } from "@devmesh/gen/devmesh/api/v1/job_pb";
-import { type FencedAction, type FenceRow, toFencedWrite } from "./job-fences.ts";
+import { type FencedAction, type FenceRow, maxFences, toFencedWrite } from "./job-fences.ts";
 import type { JobRow } from "./job-rows.ts";
 import type { LeaseRef } from "./job-store.ts";
 
@@ -21,6 +21,7 @@ export class MemoryFences {
     const runner = known?.runner ?? (Number(row.epoch) - epoch <= 1 ? row.runner : "");
     const count = Number(known?.count ?? 0) + 1;
     const others = rows.filter((fence) => fence !== known);
+    if (others.length >= maxFences) return;
     this.#rows.set(jobId, [...others, { epoch, action, runner, count, ts }]);
   }
 

@@ -9,6 +9,9 @@ import type { LeaseRef } from "./job-store.ts";
 /** What a lease may be refused. */
 export type FencedAction = "append" | "finish" | "release" | "renew";
 
+/** Rows of one job at most: what a runner repeats for ever fills no table. */
+export const maxFences = 100;
+
 /** A row of `job_fences`. */
 export interface FenceRow {
   readonly epoch: number | string;

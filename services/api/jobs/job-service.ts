@@ -85,13 +85,10 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
   }
 
   async retryJob(req: RetryJobRequest, context: HandlerContext) {
-    const { owner } = context.values.get(kPrincipal);
-    // Of a refusal; a success names the new job.
-    context.values.get(kSubject).resource = req.id;
     const key = idempotencyKeyOf(context, req.idempotencyKey);
     // Where it is refused, the audit names the job that was to be done again.
     context.values.get(kSubject).resource = req.id;
-    const { job, replayed } = await this.#jobs.retry(req.id, owner, key);
+    const { job, replayed } = await this.#jobs.retry(req.id, key);
     context.values.get(kSubject).resource = job.id;
     return { jobId: job.id, job, replayed };
   }
@@ -116,13 +113,11 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
   }
 
   async retryJobs(req: RetryJobsRequest, context: HandlerContext) {
-    const principal = context.values.get(kPrincipal);
-    const { owner } = principal;
-    const visible = visibleOwner(principal);
+    const visible = visibleOwner(context.values.get(kPrincipal));
     const { statuses, reason, labels, pageSize, pageToken } = req;
     const beforeId = decodePageToken(pageToken);
     const { jobs, lastId } = await this.#jobs.retryMany({
-      ...{ owner, reason, labels },
+      ...{ reason, labels },
       query: {
         limit: pageSize === 0 ? 100 : pageSize,
         statuses: statuses.length === 0 ? [JobStatus.FAILED] : statuses,

@@ -1,4 +1,5 @@
 /** The SQL of the job store for Postgres, apart from its use so that plans can be tested. */
+import { maxFences } from "./job-fences.ts";
 import { jobColumns } from "./job-rows.ts";
 
 /** The channel on which ids of changed jobs are told, after their change has committed. */
@@ -307,20 +308,23 @@ export const jobSql = {
     WHERE bytes <= $4 OR place = 1
     ORDER BY seq`,
 
-  /** The runner of a lease is known while nobody has taken the job after it. */
+  /** The runner of a lease is known while nobody has taken the job after it. See `maxFences`. */
   noteFence: `
     INSERT INTO job_fences (job_id, epoch, action, runner, count, ts)
     SELECT id, $2::bigint, $3, CASE WHEN epoch - $2::bigint <= 1 THEN runner ELSE '' END, 1,
       clock_timestamp()
     FROM jobs
     WHERE id = $1 AND $2::bigint BETWEEN 1 AND epoch
+      AND (SELECT count(*) FROM job_fences AS other
+        WHERE job_id = $1 AND (other.epoch <> $2::bigint OR action <> $3)) < ${maxFences}
     ON CONFLICT (job_id, epoch, action) DO UPDATE
     SET count = job_fences.count + 1, ts = excluded.ts`,
 
   fences: `
     SELECT epoch, runner, action, count, ts FROM job_fences
     WHERE job_id = $1
-    ORDER BY epoch, action COLLATE "C"`,
+    ORDER BY epoch, action COLLATE "C"
+    LIMIT ${maxFences}`,
 
   /** Ended jobs whose log is still there. */
   trimmable: `

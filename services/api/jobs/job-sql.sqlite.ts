@@ -1,4 +1,5 @@
 /** The SQL of the job store for SQLite, apart from its use so that plans can be tested. */
+import { maxFences } from "./job-fences.ts";
 import { jobColumns } from "./job-rows.ts";
 
 /** Jobs that have a slot of a concurrency key, as the index `jobs_key_active` has them. */
@@ -166,18 +167,21 @@ export const jobSql = {
     ORDER BY seq
     LIMIT ?3`,
 
-  /** The runner of a lease is known while nobody has taken the job after it. */
+  /** The runner of a lease is known while nobody has taken the job after it. See `maxFences`. */
   noteFence: `
     INSERT INTO job_fences (job_id, epoch, action, runner, count, ts)
     SELECT id, ?2, ?3, iif(epoch - ?2 <= 1, runner, ''), 1, ?4 FROM jobs
     WHERE id = ?1 AND ?2 BETWEEN 1 AND epoch
+      AND (SELECT count(*) FROM job_fences AS other
+        WHERE job_id = ?1 AND (other.epoch <> ?2 OR action <> ?3)) < ${maxFences}
     ON CONFLICT (job_id, epoch, action) DO UPDATE
     SET count = count + 1, ts = excluded.ts`,
 
   fences: `
     SELECT epoch, runner, action, count, ts FROM job_fences
     WHERE job_id = ?1
-    ORDER BY epoch, action`,
+    ORDER BY epoch, action
+    LIMIT ${maxFences}`,
 
   /** Ended jobs whose log is still there. */
   trimmable: `

@@ -183,6 +183,25 @@ export function retriesSuite(bed: JobStoreBed): void {
       for (const { time } of await store.fencedWrites(id)) expect(time).not.to.equal(undefined);
     });
 
+    it("are 100 at most of one job, and those go on counting", async () => {
+      const { id } = await accept(store);
+      let last = 0;
+      while (last <= 101) {
+        const [held] = await claim(store);
+        if (held === undefined) throw new Error("no job to claim");
+        last = held.epoch;
+        await store.release({ jobId: id, epoch: last }, "");
+      }
+      const leases = Array.from({ length: 101 }, (_, i) => ({ jobId: id, epoch: i + 1 }));
+      await store.renew(leases, longMs);
+      await store.renew(leases.slice(0, 1), longMs);
+      const noted = await store.fencedWrites(id);
+      expect(noted.map(({ epoch }) => epoch)).to.deep.equal(
+        leases.slice(0, 100).map((l) => l.epoch),
+      );
+      expect(noted[0]?.count).to.equal(2);
+    });
+
     it("leaves nothing of leases that were never given, and of a gap", async () => {
       const { id, lease } = await hold(store);
       for (const epoch of [0, 77]) await reasonOf(store.append({ jobId: id, epoch }, []));

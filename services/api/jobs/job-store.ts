@@ -232,7 +232,10 @@ export interface JobStore {
   /** Events from number `from` on (0 and 1: from the start), in order. Empty for unknown jobs. */
   readEvents(id: string, from: number, limits: ReadLimits): Promise<JobEvent[]>;
 
-  /** The writes that were refused because their lease had ended, by epoch, then by action. */
+  /**
+   * The writes that were refused because their lease had ended, by epoch, then
+   * by action. Of one job 100 kinds at most are noted.
+   */
   fencedWrites(id: string): Promise<FencedWrite[]>;
 
   /**

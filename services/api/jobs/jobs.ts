@@ -27,6 +27,14 @@ const defaultAttempts = 2;
 /** How long `retryMany` knows which jobs it has retried: as good as for ever. */
 const retriedTtlMs = 10 * 365 * 24 * 60 * 60 * 1000;
 
+/**
+ * Refusals of one job that say nothing of the next: its key is in other use,
+ * its workspace is gone, no runner isolates it, its module is off.
+ */
+const passedOver: ReadonlySet<string> = new Set([
+  ...["KEY_REUSED", "NOT_FOUND", "ISOLATION_UNAVAILABLE", "FEATURE_DISABLED"],
+]);
+
 /** What jobs need. */
 export interface JobsOptions {
   readonly store: JobStore;
@@ -46,10 +54,8 @@ export interface CreateInput {
   readonly idempotencyKey: string;
 }
 
-/** Which ended jobs to do again, and whose the new ones are. */
+/** Which ended jobs to do again. */
 export interface RetryManyInput {
-  /** The new jobs' owner. */
-  readonly owner: string;
   /** Which jobs to look at; of `statuses` only final ones. */
   readonly query: ListQuery;
   /** Only jobs that ended with this reason. Empty: any. */
@@ -117,8 +123,11 @@ export class Jobs {
     return this.#store.requestCancel(id, { by, detail: detail.replaceAll("\0", "") });
   }
 
-  /** Makes a new job with an ended one's spec. Throws WRONG_STATE, and what `create` throws. */
-  async retry(id: string, owner: string, idempotencyKey: string): Promise<Accepted> {
+  /**
+   * Makes a new job with an ended one's spec and owner, whose the key is too.
+   * Throws WRONG_STATE, and what `create` throws.
+   */
+  async retry(id: string, idempotencyKey: string): Promise<Accepted> {
     const job = await this.get(id);
     if (!isFinal(job.status) || job.spec === undefined) {
       const state = JobStatus[job.status];
@@ -126,15 +135,17 @@ export class Jobs {
         metadata: { state },
       });
     }
-    return this.#accept({ owner, spec: job.spec, idempotencyKey }, id, keyTtlMs);
+    const { owner, spec } = job;
+    return this.#accept({ owner, spec, idempotencyKey }, id, keyTtlMs);
   }
 
   /**
    * Retries each job of a page that the filter picks and that this method has
-   * not retried yet. A full queue ends the page early; RATE_LIMITED is thrown
-   * if it let none in.
+   * not retried yet, for its own owner. One that could not be accepted now is
+   * passed over: `retry` says why. A full queue ends the page early;
+   * RATE_LIMITED is thrown if it let none in.
    */
-  async retryMany({ owner, query, reason, labels }: RetryManyInput): Promise<RetriedMany> {
+  async retryMany({ query, reason, labels }: RetryManyInput): Promise<RetriedMany> {
     const page = await this.#store.list({ ...query, limit: query.limit + 1 });
     const looked = page.slice(0, query.limit);
     const jobs: { id: string; newId: string }[] = [];
@@ -142,7 +153,7 @@ export class Jobs {
     for (const job of looked) {
       if (isPicked(job, reason, labels)) {
         try {
-          const newId = await this.#retryOnce(job, owner);
+          const newId = await this.#retryOnce(job);
           if (newId !== undefined) jobs.push({ id: job.id, newId });
         } catch (error) {
           const isFull = error instanceof DevmeshError && error.reason === "RATE_LIMITED";
@@ -163,15 +174,15 @@ export class Jobs {
     return { status, blocks: blocksOf(facts, await this.#agents.list()) };
   }
 
-  /** The id of the new job; undefined if the job was retried before, or its key is in other use. */
-  async #retryOnce({ id, spec }: Job, owner: string): Promise<string | undefined> {
+  /** The id of the new job; undefined if the job was retried before, or is passed over. */
+  async #retryOnce({ id, owner, spec }: Job): Promise<string | undefined> {
     if (spec === undefined) return undefined;
     try {
       const input = { owner, spec, idempotencyKey: `retry:${id}` };
       const { job, replayed } = await this.#accept(input, id, retriedTtlMs);
       return replayed ? undefined : job.id;
     } catch (error) {
-      if (error instanceof DevmeshError && error.reason === "KEY_REUSED") return undefined;
+      if (error instanceof DevmeshError && passedOver.has(error.reason)) return undefined;
       throw error;
     }
   }

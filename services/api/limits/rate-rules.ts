@@ -1,7 +1,8 @@
 /**
  * Which calls are limited: each token by all of its calls together and by
  * method, as the settings say. The services of the deployment and its runners
- * are exempt: what they bring is work that was accepted already.
+ * are exempt: what they bring is work that was accepted already. So is the
+ * change of the settings: a limit that is too low must be undone.
  */
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import type { RateLimit as RateLimitPb, Settings } from "@devmesh/gen/devmesh/api/v1/settings_pb";
@@ -12,10 +13,10 @@ import type { RateLimit, RateRule } from "@devmesh/mesh/interceptors";
 export class RateLimits {
   #token: RateLimit | undefined;
   #methods = new Map<string, RateLimit>();
-  readonly #exempt: DescService;
+  readonly #exempt: readonly (DescService | DescMethod)[];
 
-  /** `exempt`: the contract of the runners. */
-  constructor({ exempt }: { readonly exempt: DescService }) {
+  /** `exempt`: the contract of the runners, and the method that changes the settings. */
+  constructor({ exempt }: { readonly exempt: readonly (DescService | DescMethod)[] }) {
     this.#exempt = exempt;
   }
 
@@ -29,17 +30,16 @@ export class RateLimits {
   }
 
   /** The rules of one call. Who is anonymous is limited by address, elsewhere. */
-  readonly rulesOf = (
-    { id }: Principal,
-    { parent, name }: DescMethod,
-  ): readonly RateRule[] | undefined => {
+  readonly rulesOf = ({ id }: Principal, method: DescMethod): readonly RateRule[] | undefined => {
     if (this.#token === undefined && this.#methods.size === 0) return undefined;
-    if (id === "service" || id === "anonymous" || parent === this.#exempt) return undefined;
+    if (id === "service" || id === "anonymous") return undefined;
+    const { parent, name } = method;
+    if (this.#exempt.includes(parent) || this.#exempt.includes(method)) return undefined;
     const rules: RateRule[] = [];
     const what = `${parent.name}.${name}`;
-    const method = this.#methods.get(what);
+    const limit = this.#methods.get(what);
     // The narrower one first: a call that it refuses costs the token nothing else.
-    if (method !== undefined) rules.push({ name: `${what} ${id}`, limit: method, what });
+    if (limit !== undefined) rules.push({ name: `${what} ${id}`, limit, what });
     if (this.#token !== undefined) rules.push({ name: id, limit: this.#token, what: "this token" });
     return rules.length === 0 ? undefined : rules;
   };

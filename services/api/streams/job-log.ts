@@ -12,12 +12,13 @@ import {
   WatchJobRequestSchema,
   type WatchJobResponse,
 } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
-import { DevmeshError, invalidField, notFound } from "@devmesh/mesh/errors";
+import { invalidField, notFound } from "@devmesh/mesh/errors";
 import {
   type BoundMethod,
   callOf,
   type HttpExchange,
   type HttpHandler,
+  methodNotAllowed,
 } from "@devmesh/mesh/server";
 import { type ByteRange, byteRange } from "./byte-range.ts";
 import {
@@ -41,7 +42,7 @@ export function createJobLogHandler(methods: readonly BoundMethod[]): HttpHandle
     const id = /^\/v1\/jobs\/([^/:]+)\/log$/.exec(exchange.url.pathname)?.[1];
     if (id === undefined) return false;
     if (exchange.verb !== "GET" && exchange.verb !== "HEAD") {
-      throw new DevmeshError("NO_SUCH_ROUTE", `${exchange.url.pathname} takes GET`);
+      throw methodNotAllowed(exchange.url.pathname, ["GET"]);
     }
     await logs.answer(exchange, decoded(id));
     return true;

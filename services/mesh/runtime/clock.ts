@@ -4,7 +4,7 @@
 export interface Clock {
   /** Milliseconds since the Unix epoch. */
   now(): number;
-  /** Resolves after `ms` milliseconds; rejects with the signal's reason when it aborts. */
+  /** Resolves after `ms` milliseconds, at once where they are over; rejects with the signal's reason when it aborts. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
@@ -35,7 +35,7 @@ export class SystemClock implements Clock {
           Math.min(leftMs, longestTimerMs),
         );
       };
-      wait(ms);
+      wait(Math.max(0, ms));
       signal?.addEventListener("abort", onAbort, { once: true });
     });
   }

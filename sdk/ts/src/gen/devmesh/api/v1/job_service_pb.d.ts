@@ -697,8 +697,8 @@ export declare const JobService: GenService<{
     output: typeof CancelJobResponseSchema;
   },
   /**
-   * Makes a new job with the spec of an ended one. Takes an idempotency key as
-   * CreateJob does. Fails with NOT_FOUND, WRONG_STATE (it has not ended),
+   * Makes a new job with the spec of an ended one, for the same owner, whoever
+   * asks. Takes an idempotency key as CreateJob does: one of that owner's. Fails with NOT_FOUND, WRONG_STATE (it has not ended),
    * KEY_REUSED.
    *
    * @generated from rpc devmesh.api.v1.JobService.RetryJob
@@ -712,8 +712,9 @@ export declare const JobService: GenService<{
    * Retries failed and cancelled jobs that a filter picks, newest first, as
    * RetryJob does one by one. `next_page_token` goes on where it stopped.
    * A job that has been retried by this method already is passed over, so a
-   * repeated call makes no job twice. Fails with INVALID_FIELD,
-   * INVALID_PAGE_TOKEN, RATE_LIMITED.
+   * repeated call makes no job twice; so is one that could not be accepted now
+   * (its workspace is gone, no runner isolates it, its module is off): RetryJob
+   * says why. Fails with INVALID_FIELD, INVALID_PAGE_TOKEN, RATE_LIMITED.
    *
    * @generated from rpc devmesh.api.v1.JobService.RetryJobs
    */
