@@ -102,12 +102,12 @@ describe("a start that cannot be", function () {
     const names = columns.map(({ name }) => String(name));
     const others = names.filter((name) => name !== "version").join(", ");
     database.exec(
-      `INSERT INTO schema_migrations (version, ${others}) SELECT version + 900, ${others} FROM schema_migrations LIMIT 1`,
+      `INSERT INTO schema_migrations (version, ${others}) SELECT max(version) + 1, ${others} FROM schema_migrations`,
     );
     database.close();
     const text = await refusalOf({});
     expect(text)
-      .to.include("has schema version 901")
+      .to.match(/has schema version \d+, this devmesh knows up to/)
       .and.to.match(/\(STORE_TOO_NEW\)$/);
     expect(text).to.include("start the newer devmesh, or restore a backup");
   });

@@ -48,7 +48,7 @@ describe("retrieval on this repository", () => {
   }
 
   const described: [query: string, source: string][] = [
-    ["replaces what looks like a secret in log lines", "services/mesh/log/logger.ts"],
+    ["replaces what looks like a secret in log lines", "services/mesh/log/redact.ts"],
     ["forward-only migrations numbered files checksums", "services/mesh/database/migrations.ts"],
     ["surrogate pair is not cut in two", "services/mcp/chunks/cut.ts"],
     ["RFC 9457 problem document", "services/mesh/errors/problem.ts"],

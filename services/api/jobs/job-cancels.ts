@@ -19,7 +19,7 @@ export async function requestCancel(
     }
     if (isFinal(row.status)) {
       throw new DevmeshError("WRONG_STATE", `job ${id} has ${row.status} already`, {
-        metadata: { jobId: id, status: row.status },
+        metadata: { state: row.status },
       });
     }
     const changed =

@@ -86,7 +86,7 @@ export function checkHeld(row: JobRow | undefined, lease: LeaseRef): asserts row
 /** The refusal of a write under a lease that has ended. */
 export function fenced({ jobId, epoch }: LeaseRef): DevmeshError {
   return new DevmeshError("FENCED", `lease ${epoch} of job ${jobId} has ended: stop the work`, {
-    metadata: { jobId, epoch: String(epoch) },
+    metadata: { job_id: jobId, epoch: String(epoch) },
   });
 }
 
@@ -95,7 +95,7 @@ export function sequenceGap(jobId: string, got: number, expected: number): Devme
   return new DevmeshError(
     "SEQUENCE_GAP",
     `event ${got} of job ${jobId} does not continue its log: the next number is ${expected}`,
-    { metadata: { jobId, got: String(got), expected: String(expected) } },
+    { metadata: { job_id: jobId, expected_seq: String(expected) } },
   );
 }
 

@@ -107,11 +107,8 @@ export function createConnectEngine(options: ConnectEngineOptions): ConnectEngin
     // Node bounds the bodies of HTTP/1.1.
     if (req.httpVersionMajor !== 1 && !isClientStreaming) cutLateBody(req, bodyTimeoutMs);
     const answered = admit(method, header, values).then((admitted) => {
-      if (!admitted) {
-        cutLateBody(req, refusedBodyTimeoutMs);
-        return handler(withoutBody(request));
-      }
-      const kept = keepJson(request);
+      if (!admitted) cutLateBody(req, refusedBodyTimeoutMs);
+      const kept = keepJson(admitted ? request : withoutBody(request));
       return handler(kept.request).then((answer) => withReason(answer, method.input, kept));
     });
     answered

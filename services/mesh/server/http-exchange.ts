@@ -66,19 +66,24 @@ export class HttpExchange {
   }
 
   /**
-   * The whole body. Throws TOO_LARGE beyond `maxBytes`, after reading as much
-   * again to no purpose: a client that still sends would miss the refusal.
+   * The whole body. Throws CANCELLED if its sender leaves, and TOO_LARGE beyond
+   * `maxBytes`, after reading as much again to no purpose: a client that still
+   * sends would miss the refusal.
    */
   async body(maxBytes: number): Promise<Uint8Array> {
     let chunks: Buffer[] = [];
     let size = 0;
-    // The request is not destroyed with the loop: its connection takes the refusal.
-    for await (const chunk of this.req.iterator({ destroyOnReturn: false })) {
-      const bytes = chunk as Buffer;
-      size += bytes.length;
-      if (size <= maxBytes) chunks.push(bytes);
-      else chunks = [];
-      if (size > 2 * maxBytes) break;
+    try {
+      // The request is not destroyed with the loop: its connection takes the refusal.
+      for await (const chunk of this.req.iterator({ destroyOnReturn: false })) {
+        const bytes = chunk as Buffer;
+        size += bytes.length;
+        if (size <= maxBytes) chunks.push(bytes);
+        else chunks = [];
+        if (size > 2 * maxBytes) break;
+      }
+    } catch (cause) {
+      throw new DevmeshError("CANCELLED", "the caller went away", { cause });
     }
     if (size <= maxBytes) return Buffer.concat(chunks);
     throw new DevmeshError("TOO_LARGE", `the body is larger than ${maxBytes} bytes`, {

@@ -124,14 +124,14 @@ export enum ErrorReason {
 
   /**
    * The lease's epoch is over: another runner, or nobody, holds the job now.
-   * Metadata: `epoch`, `current_epoch`.
+   * Metadata: `job_id`, `epoch`.
    *
    * @generated from enum value: ERROR_REASON_FENCED = 30;
    */
   FENCED = 30,
 
   /**
-   * Events do not continue the log. Metadata: `expected_seq`.
+   * Events do not continue the log. Metadata: `job_id`, `expected_seq`.
    *
    * @generated from enum value: ERROR_REASON_SEQUENCE_GAP = 31;
    */
