@@ -64,13 +64,16 @@ export function pendingMigrations(
   applied: readonly AppliedMigration[],
 ): Migration[] {
   const inOrder = [...applied].sort((a, b) => a.version - b.version);
+  const newest = inOrder.at(-1)?.version ?? 0;
   inOrder.forEach(({ version, checksum, reader }, index) => {
     if (version !== index + 1) {
+      // A gap behind what this program knows is of a numbering that it does not know.
+      if (index >= known.length) throw tooNew(store, newest, known.length);
       throw new DevmeshError("INTERNAL", `${store}: migration ${index + 1} was never applied`);
     }
     const migration = known[index];
     if (migration === undefined) {
-      if ((reader ?? version) > known.length) throw tooNew(store, applied.length, known.length);
+      if ((reader ?? version) > known.length) throw tooNew(store, newest, known.length);
     } else if (migration.checksum !== checksum) {
       throw new DevmeshError("INTERNAL", `${store}: migration ${version} was edited after it ran`);
     }
