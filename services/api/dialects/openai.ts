@@ -138,10 +138,7 @@ function refuse(exchange: HttpExchange, error: unknown): void {
   if (failure.reason === "UNAUTHENTICATED") {
     exchange.res.setHeader("www-authenticate", "Bearer");
   }
-  // An unread body would be taken for the next request of the connection.
-  if (!exchange.req.complete && exchange.req.httpVersionMajor === 1) {
-    exchange.res.setHeader("connection", "close");
-  }
+  exchange.dropBody();
   exchange.json(statusOf(failure.reason), errorBody(failure));
 }
 

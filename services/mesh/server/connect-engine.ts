@@ -3,7 +3,6 @@
  * the engine of the public port, and of HTTP/1.1 everywhere.
  */
 
-import { constants, type ServerHttp2Stream } from "node:http2";
 import type { DescMethod } from "@bufbuild/protobuf";
 import {
   type ConnectRouterOptions,
@@ -30,7 +29,7 @@ import {
   peerOf,
   toHeaders,
 } from "./http-exchange.ts";
-import { cutLateBody } from "./late-body.ts";
+import { cutLateBody, endUploadAfter } from "./late-body.ts";
 import { keepJson, withReason } from "./refused-requests.ts";
 import type { ServiceRegistration } from "./service.ts";
 import { StallTimer } from "./stall-timer.ts";
@@ -151,17 +150,4 @@ function bounded(
       },
     },
   };
-}
-
-/**
- * Tells a client of HTTP/2 that has its answer, and still sends, to stop: the
- * rest would fill the windows of a connection that other calls share.
- */
-function endUploadAfter(stream: ServerHttp2Stream): void {
-  stream.once("wantTrailers", () =>
-    // The trailers go out in this turn: a stream that is closed sends none.
-    setImmediate(() => {
-      if (!stream.readableEnded && !stream.closed) stream.close(constants.NGHTTP2_NO_ERROR);
-    }),
-  );
 }

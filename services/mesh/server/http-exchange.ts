@@ -156,13 +156,19 @@ export class HttpExchange {
     if (failure.retryAfterMs !== undefined) {
       this.res.setHeader("retry-after", String(Math.ceil(failure.retryAfterMs / 1000)));
     }
-    // An unread body would be taken for the next request of the connection. It is
-    // thrown away as it comes: a connection closed on it would lose the answer.
-    if (!this.req.complete) {
-      if (this.req.httpVersionMajor === 1) this.res.setHeader("connection", "close");
-      this.req.resume();
-    }
+    this.dropBody();
     this.json(problem.status, problem, problemType);
+  }
+
+  /**
+   * Before an answer that does not wait for the body: unread it would be taken
+   * for the next request of the connection. It is thrown away as it comes: a
+   * connection closed on it would lose the answer.
+   */
+  dropBody(): void {
+    if (this.req.complete) return;
+    if (this.req.httpVersionMajor === 1) this.res.setHeader("connection", "close");
+    this.req.resume();
   }
 
   #requestId(error: unknown): string {

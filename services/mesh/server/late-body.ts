@@ -1,5 +1,5 @@
 /** Ends requests whose body does not end. */
-import { constants } from "node:http2";
+import { constants, type ServerHttp2Stream } from "node:http2";
 import type { HttpRequest } from "./http-exchange.ts";
 
 /**
@@ -17,4 +17,17 @@ export function cutLateBody(req: HttpRequest, timeoutMs: number): void {
   const clear = () => clearTimeout(late);
   req.once("end", clear);
   req.once("close", clear);
+}
+
+/**
+ * Tells a client of HTTP/2 that has its answer, and still sends, to stop: the
+ * rest would fill the windows of a connection that other calls share.
+ */
+export function endUploadAfter(stream: ServerHttp2Stream): void {
+  stream.once("wantTrailers", () =>
+    // The trailers go out in this turn: a stream that is closed sends none.
+    setImmediate(() => {
+      if (!stream.readableEnded && !stream.closed) stream.close(constants.NGHTTP2_NO_ERROR);
+    }),
+  );
 }

@@ -24,7 +24,7 @@ import {
   type HttpRequest,
   type HttpResponse,
 } from "./http-exchange.ts";
-import { cutLateBody } from "./late-body.ts";
+import { cutLateBody, endUploadAfter } from "./late-body.ts";
 import { listen } from "./listener.ts";
 import { type BoundMethod, bindMethods } from "./methods.ts";
 import { probeHandler } from "./probes.ts";
@@ -138,7 +138,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const fallback = async (req: HttpRequest, res: HttpResponse) => {
     const exchange = new HttpExchange(req, res, stallTimeoutMs);
     // Node bounds the bodies of HTTP/1.1.
-    if (req.httpVersionMajor !== 1) cutLateBody(req, bodyTimeoutMs);
+    if ("stream" in req) {
+      cutLateBody(req, bodyTimeoutMs);
+      endUploadAfter(req.stream);
+    }
     try {
       for (const handler of handlers) if (await handler(exchange)) return;
       throw new DevmeshError("NO_SUCH_ROUTE", `there is nothing at ${exchange.url.pathname}`);
