@@ -10,13 +10,18 @@ import {
 import { WatchJobResponseSchema } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { expect } from "chai";
 import fc from "fast-check";
-import { type JobFrame, toFrame } from "../../services/api/streams/job-frames.ts";
+import { encodeFrame, type JobFrame } from "../../services/api/streams/job-frames.ts";
 
 const time = timestampFromMs(1_700_000_000_123);
 
 function frameOf(kind: JobEvent["kind"] | { case: string; value: object }): JobFrame {
   const value = create(JobEventSchema, { seq: 7, time, kind: kind as JobEvent["kind"] });
-  const frame = toFrame(create(WatchJobResponseSchema, { step: { case: "event", value } }));
+  const step = { case: "event" as const, value };
+  const encoded = encodeFrame(create(WatchJobResponseSchema, { step }));
+  const again = encodeFrame(create(WatchJobResponseSchema, { step }));
+  expect(again?.bytes).to.equal(encoded?.bytes);
+  expect(encoded?.seq).to.equal(value.seq);
+  const frame: JobFrame | undefined = encoded && JSON.parse(encoded.bytes.toString());
   if (frame === undefined) throw new Error("no frame");
   return frame;
 }
@@ -69,11 +74,11 @@ describe("job frames", () => {
 
   it("are none for signs of life and for kinds of a later release", () => {
     expect(
-      toFrame(create(WatchJobResponseSchema, { step: { case: "keepalive", value: {} } })),
+      encodeFrame(create(WatchJobResponseSchema, { step: { case: "keepalive", value: {} } })),
     ).to.equal(undefined);
     const value = create(JobEventSchema, { seq: 1 });
-    expect(toFrame(create(WatchJobResponseSchema, { step: { case: "event", value } }))).to.equal(
-      undefined,
-    );
+    expect(
+      encodeFrame(create(WatchJobResponseSchema, { step: { case: "event", value } })),
+    ).to.equal(undefined);
   });
 });

@@ -107,13 +107,25 @@ export class JobSignals {
   }
 }
 
-/** Remembers whether something happened since the last wait. */
+/**
+ * Remembers whether something happened since the last wait. A thousand watchers
+ * wait for each line of a job, so a wait makes as little as it can: the alarm
+ * and the signal's listener are made once and serve many waits.
+ */
 export class JobListener {
   readonly #clock: Clock;
   readonly #leave: () => void;
   readonly #maxWaitMs: number;
+  readonly #left = new AbortController();
   #pending = false;
   #wake: (() => void) | undefined;
+  #heeded: AbortSignal | undefined;
+  /** How long the wait that is under way may take: a clock that is set back does not prolong it by more. */
+  #waitMs = 0;
+  /** When it ends at the latest, by the clock. */
+  #dueMs = 0;
+  /** When the alarm that is set goes off; infinite if none is. */
+  #alarmMs = Number.POSITIVE_INFINITY;
 
   constructor(clock: Clock, leave: () => void, maxWaitMs = Number.POSITIVE_INFINITY) {
     this.#clock = clock;
@@ -130,15 +142,13 @@ export class JobListener {
   /** Resolves at the next hint, after `maxMs` at the latest, or when the signal aborts. */
   async wait(maxMs: number, signal: AbortSignal): Promise<void> {
     if (!this.#pending && !signal.aborted) {
-      const woken = new AbortController();
-      const hint = new Promise<void>((resolve) => {
+      this.#heed(signal);
+      this.#waitMs = Math.min(maxMs, this.#maxWaitMs);
+      this.#dueMs = this.#clock.now() + this.#waitMs;
+      this.#setAlarm();
+      await new Promise<void>((resolve) => {
         this.#wake = resolve;
-        signal.addEventListener("abort", () => resolve(), { once: true, signal: woken.signal });
       });
-      const late = this.#clock.sleep(Math.min(maxMs, this.#maxWaitMs), woken.signal);
-      // The sleep that lost the race ends by the abort below.
-      await Promise.race([hint, late.catch(() => {})]);
-      woken.abort();
       this.#wake = undefined;
     }
     this.#pending = false;
@@ -146,7 +156,33 @@ export class JobListener {
 
   /** Stops listening. */
   [Symbol.dispose](): void {
+    this.#left.abort();
     this.#leave();
+  }
+
+  #heed(signal: AbortSignal): void {
+    if (this.#heeded === signal) return;
+    this.#heeded = signal;
+    signal.addEventListener("abort", () => this.#wake?.(), { signal: this.#left.signal });
+  }
+
+  /** An alarm that goes off before it is due is set again; an earlier one is in nobody's way. */
+  #setAlarm(): void {
+    if (this.#alarmMs <= this.#dueMs) return;
+    const alarmMs = this.#dueMs;
+    this.#alarmMs = alarmMs;
+    const leftMs = Math.max(0, Math.min(this.#waitMs, alarmMs - this.#clock.now()));
+    this.#clock.sleep(leftMs, this.#left.signal).then(
+      () => {
+        if (this.#alarmMs === alarmMs) this.#alarmMs = Number.POSITIVE_INFINITY;
+        if (this.#wake === undefined) return;
+        if (alarmMs === this.#dueMs || this.#clock.now() >= this.#dueMs) this.#wake();
+        else this.#setAlarm();
+      },
+      () => {
+        // It listens no more.
+      },
+    );
   }
 }
 

@@ -24,12 +24,29 @@ export interface JobFrame {
   readonly payload: { readonly seq: number };
 }
 
-/** The frame of one step of a watch; undefined for keepalives, which the socket makes itself. */
-export function toFrame({ step }: WatchJobResponse): JobFrame | undefined {
-  return step.case === "event" ? eventFrame(step.value) : undefined;
+/** Encoded frames by event: a job's watchers share its events, and so the work of encoding them. */
+const encoded = new WeakMap<JobEvent, Buffer>();
+
+/**
+ * The same as the bytes that go out, made once for all watchers of an event,
+ * with the event's number; undefined for keepalives.
+ */
+export function encodeFrame({
+  step,
+}: WatchJobResponse): { seq: number; bytes: Buffer } | undefined {
+  if (step.case !== "event") return undefined;
+  const event = step.value;
+  const known = encoded.get(event);
+  if (known !== undefined) return { seq: event.seq, bytes: known };
+  const frame = toFrame(event);
+  if (frame === undefined) return undefined;
+  const bytes = Buffer.from(JSON.stringify(frame));
+  encoded.set(event, bytes);
+  return { seq: event.seq, bytes };
 }
 
-function eventFrame(event: JobEvent): JobFrame | undefined {
+/** The frame of an event; undefined for kinds that are not known here. */
+export function toFrame(event: JobEvent): JobFrame | undefined {
   const { seq, kind } = event;
   const ts = (event.time === undefined ? new Date() : timestampDate(event.time)).toISOString();
   switch (kind.case) {

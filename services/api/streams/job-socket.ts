@@ -19,7 +19,7 @@ import type { Logger } from "@devmesh/mesh/log";
 import { type BoundMethod, peerOf, toHeaders, type UpgradeHandler } from "@devmesh/mesh/server";
 import { type WebSocket, WebSocketServer } from "ws";
 import { tooSlow } from "../jobs/job-watch.ts";
-import { toFrame } from "./job-frames.ts";
+import { encodeFrame } from "./job-frames.ts";
 
 /** What the socket needs. */
 export interface JobSocketOptions {
@@ -130,10 +130,10 @@ class JobStream {
     const pinging = this.#ping(pingIntervalMs);
     try {
       for await (const message of await this.#open()) {
-        const frame = toFrame(message as WatchJobResponse);
+        const frame = encodeFrame(message as WatchJobResponse);
         if (frame === undefined) continue;
-        const sent = this.#send(frame);
-        this.#next = frame.payload.seq + 1;
+        const sent = this.#send(frame.bytes);
+        this.#next = frame.seq + 1;
         if (this.#ws.bufferedAmount > 0) await this.#taken(sent);
       }
       this.#close(closeCodes.normal, "");
@@ -162,10 +162,10 @@ class JobStream {
     return res.message;
   }
 
-  /** Resolves when the frame is handed to the system. */
-  #send(frame: object): Promise<void> {
+  /** Resolves when the frame, JSON text, is handed to the system. */
+  #send(frame: Buffer | string): Promise<void> {
     const sent = new Promise<void>((resolve, reject) => {
-      this.#ws.send(JSON.stringify(frame), (error) => (error ? reject(error) : resolve()));
+      this.#ws.send(frame, { binary: false }, (error) => (error ? reject(error) : resolve()));
     });
     // Of a socket that broke: its close ends the stream.
     sent.catch(() => {});
@@ -193,7 +193,7 @@ class JobStream {
     const metadata = { ...problem.metadata, resume_from: String(this.#next) };
     const payload = resumes ? { ...problem, metadata } : problem;
     // Both lie behind what the reader has not taken yet: it gets them in order, or is cut.
-    void this.#send({ type: "error", ts: new Date().toISOString(), payload });
+    void this.#send(JSON.stringify({ type: "error", ts: new Date().toISOString(), payload }));
     if (resumes) {
       const code = failure.reason === "DRAINING" ? closeCodes.goingAway : closeCodes.tryLater;
       this.#close(code, `resume from ${this.#next}`);
