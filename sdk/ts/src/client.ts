@@ -3,16 +3,12 @@ import { createClient, type Transport } from "@connectrpc/connect";
 import { createAuthInterceptor } from "./auth.ts";
 import { defaultRetryPolicy } from "./backoff.ts";
 import { Caller } from "./caller.ts";
-import { AgentService } from "./gen/devmesh/api/v1/agent_service_pb.js";
-import { AuditService } from "./gen/devmesh/api/v1/audit_service_pb.js";
 import { BlobService } from "./gen/devmesh/api/v1/blob_service_pb.js";
 import { ContextService } from "./gen/devmesh/api/v1/context_service_pb.js";
 import { InferService } from "./gen/devmesh/api/v1/infer_service_pb.js";
 import { JobService } from "./gen/devmesh/api/v1/job_service_pb.js";
-import { QueueService } from "./gen/devmesh/api/v1/queue_service_pb.js";
-import { SystemService } from "./gen/devmesh/api/v1/system_service_pb.js";
-import { TokenService } from "./gen/devmesh/api/v1/token_service_pb.js";
 import { createAuthorizedGet, createFetchGet, type HttpGet } from "./http-get.ts";
+import { lazyClient } from "./lazy-client.ts";
 import { Blobs } from "./nouns/blobs.ts";
 import { Context } from "./nouns/context.ts";
 import { Jobs } from "./nouns/jobs.ts";
@@ -29,7 +25,7 @@ import { Queue } from "./nouns/queue.ts";
 import { Tokens } from "./nouns/tokens.ts";
 import { checkBaseUrl, type DevmeshOptions, type TransportSetup } from "./options.ts";
 import { createRetryInterceptor } from "./retry.ts";
-import { createPortableSha256 } from "./sha256.ts";
+import type { LoadSha256 } from "./sha256.ts";
 
 /** A client of one devmesh server. It holds no state; make as many as you like. */
 export interface Devmesh {
@@ -63,7 +59,7 @@ export function composeDevmesh(
   };
   const transport = pickTransport(options, createTransport)(setup);
   const caller = new Caller({ timeoutMs: options.timeoutMs ?? 60_000 });
-  const createSha256 = options.createSha256 ?? createPortableSha256;
+  const loadSha256 = sha256Loader(options);
   const get = createAuthorizedGet({ ...options, baseUrl }, createGet(baseUrl));
   return {
     jobs: new Jobs({
@@ -71,18 +67,31 @@ export function composeDevmesh(
       caller,
       get,
       retry,
-      createSha256,
+      loadSha256,
     }),
-    queue: new Queue({ client: createClient(QueueService, transport), caller }),
-    blobs: new Blobs({ client: createClient(BlobService, transport), caller, createSha256 }),
+    queue: new Queue({ client: lazyClient(services.queue, transport), caller }),
+    blobs: new Blobs({ client: createClient(BlobService, transport), caller, loadSha256 }),
     context: new Context({ client: createClient(ContextService, transport), caller }),
     llm: new Llm({ client: createClient(InferService, transport), caller }),
-    tokens: new Tokens({ client: createClient(TokenService, transport), caller }),
-    agents: createAgents(createClient(AgentService, transport), caller),
-    audit: createAudit(createClient(AuditService, transport), caller),
-    system: createSystem(createClient(SystemService, transport), caller),
+    tokens: new Tokens({ client: lazyClient(services.token, transport), caller }),
+    agents: createAgents(lazyClient(services.agent, transport), caller),
+    audit: createAudit(lazyClient(services.audit, transport), caller),
+    system: createSystem(lazyClient(services.system, transport), caller),
     transport,
   };
+}
+
+/** What a page that runs and watches jobs does without. */
+const services = {
+  agent: async () => (await import("./gen/devmesh/api/v1/agent_service_pb.js")).AgentService,
+  audit: async () => (await import("./gen/devmesh/api/v1/audit_service_pb.js")).AuditService,
+  queue: async () => (await import("./gen/devmesh/api/v1/queue_service_pb.js")).QueueService,
+  system: async () => (await import("./gen/devmesh/api/v1/system_service_pb.js")).SystemService,
+  token: async () => (await import("./gen/devmesh/api/v1/token_service_pb.js")).TokenService,
+};
+
+function sha256Loader({ createSha256 }: DevmeshOptions): LoadSha256 {
+  return async () => createSha256 ?? (await import("./portable-sha256.ts")).createPortableSha256;
 }
 
 function pickTransport(

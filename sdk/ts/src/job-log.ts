@@ -4,8 +4,9 @@
  */
 import { delayMs, type RetryPolicy, wait } from "./backoff.ts";
 import { Code, DevmeshApiError, fromConnect } from "./errors.ts";
-import { type HttpAnswer, type HttpGet, problemOf } from "./http-get.ts";
+import type { HttpAnswer, HttpGet } from "./http-get.ts";
 import type { CallOptions } from "./options.ts";
+import { problemOf } from "./problem.ts";
 
 /** Which part of a job's log to read. */
 export interface LogOptions extends Omit<CallOptions, "timeoutMs"> {

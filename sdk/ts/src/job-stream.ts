@@ -7,7 +7,7 @@ import { delayMs, type RetryPolicy, wait } from "./backoff.ts";
 import { Code, type DevmeshApiError, fromConnect } from "./errors.ts";
 import { type JobEvent, type JobResult, JobStatus } from "./gen/devmesh/api/v1/job_pb.js";
 import type { WatchJobResponse } from "./gen/devmesh/api/v1/job_service_pb.js";
-import type { CreateSha256, Sha256 } from "./sha256.ts";
+import type { CreateSha256, LoadSha256, Sha256 } from "./sha256.ts";
 
 /** What a watcher may want to know about the connection. */
 export type WatchState =
@@ -50,7 +50,7 @@ export interface WatchDeps {
   /** Opens one connection that starts at `from`. */
   readonly open: (from: number, signal: AbortSignal) => AsyncIterable<WatchJobResponse>;
   readonly retry: RetryPolicy;
-  readonly createSha256: CreateSha256;
+  readonly loadSha256: LoadSha256;
 }
 
 /** A job's events from `from` to its result, each exactly once, over any number of connections. */
@@ -62,7 +62,7 @@ export async function* watchEvents(
   let next = Math.max(1, options.from ?? 1);
   let failures = 0;
   let everLive = false;
-  const log = options.verify === false ? undefined : new LogDigest(deps.createSha256, next);
+  const log = options.verify === false ? undefined : new LogDigest(await deps.loadSha256(), next);
   for (;;) {
     signal?.throwIfAborted();
     let failure: DevmeshApiError | undefined;

@@ -1,6 +1,4 @@
-/** Owns SHA-256 over pieces; WebCrypto only has it for a whole. */
-import { sha256 } from "@noble/hashes/sha2.js";
-import { bytesToHex } from "@noble/hashes/utils.js";
+/** The port behind which SHA-256 over pieces lies. */
 
 /** A digest in the making. */
 export interface Sha256 {
@@ -13,13 +11,5 @@ export interface Sha256 {
 /** Starts a digest. */
 export type CreateSha256 = () => Sha256;
 
-/** Works in every runtime. */
-export const createPortableSha256: CreateSha256 = () => {
-  const hash = sha256.create();
-  return {
-    update: (data) => {
-      hash.update(data);
-    },
-    hex: () => bytesToHex(hash.digest()),
-  };
-};
+/** Gets the code that digests, when it is needed first: who verifies nothing does not load it. */
+export type LoadSha256 = () => Promise<CreateSha256>;

@@ -6,7 +6,7 @@ import type { Caller } from "../caller.ts";
 import { Code, DevmeshApiError } from "../errors.ts";
 import type { BlobService, PutBlobRequestSchema } from "../gen/devmesh/api/v1/blob_service_pb.js";
 import type { CallOptions } from "../options.ts";
-import type { CreateSha256 } from "../sha256.ts";
+import type { LoadSha256 } from "../sha256.ts";
 
 /** Content that can be read again, for example from a file. */
 export interface BlobSource {
@@ -38,17 +38,17 @@ const pieceBytes = 256 * 1024;
 export class Blobs {
   readonly #client: Client<typeof BlobService>;
   readonly #caller: Caller;
-  readonly #createSha256: CreateSha256;
+  readonly #loadSha256: LoadSha256;
 
   /** Made by `createDevmesh`. */
   constructor(deps: {
     readonly client: Client<typeof BlobService>;
     readonly caller: Caller;
-    readonly createSha256: CreateSha256;
+    readonly loadSha256: LoadSha256;
   }) {
     this.#client = deps.client;
     this.#caller = deps.caller;
-    this.#createSha256 = deps.createSha256;
+    this.#loadSha256 = deps.loadSha256;
   }
 
   /** Whether the server has a blob. */
@@ -65,7 +65,7 @@ export class Blobs {
    * unless the call names one. Throws TOO_LARGE, INVALID_FIELD.
    */
   async put(content: Uint8Array | BlobSource, options: PutBlobOptions = {}): Promise<StoredBlob> {
-    const source = content instanceof Uint8Array ? this.#sourceOf(content) : content;
+    const source = content instanceof Uint8Array ? await this.#sourceOf(content) : content;
     const { sha256 } = source;
     const before = await this.stat(sha256, options);
     if (before.exists) return { sha256, sizeBytes: before.sizeBytes, present: true };
@@ -79,7 +79,7 @@ export class Blobs {
 
   /** A blob's content; throws INTERNAL at the end if it is not what its name says. */
   async *get(sha256: string, options?: CallOptions): AsyncGenerator<Uint8Array, void, undefined> {
-    const digest = this.#createSha256();
+    const digest = (await this.#loadSha256())();
     for await (const { data } of this.#caller.stream(
       (o) => this.#client.getBlob({ sha256 }, o),
       options,
@@ -95,8 +95,8 @@ export class Blobs {
     });
   }
 
-  #sourceOf(content: Uint8Array): BlobSource {
-    const digest = this.#createSha256();
+  async #sourceOf(content: Uint8Array): Promise<BlobSource> {
+    const digest = (await this.#loadSha256())();
     digest.update(content);
     const open = async function* () {
       yield content;

@@ -12,11 +12,11 @@ import type {
 import type { HttpGet } from "../http-get.ts";
 import { createIdempotencyKey } from "../idempotency-key.ts";
 import { type JobInput, type JobStatusName, toJobSpec, toJobStatus } from "../job-input.ts";
-import { type LogOptions, readLog } from "../job-log.ts";
+import type { LogOptions } from "../job-log.ts";
 import { type WatchOptions, watchEvents } from "../job-stream.ts";
 import type { CallOptions } from "../options.ts";
 import { Pager } from "../pager.ts";
-import type { CreateSha256 } from "../sha256.ts";
+import type { LoadSha256 } from "../sha256.ts";
 
 /** A call that makes a job. */
 export interface CreateJobOptions extends CallOptions {
@@ -67,7 +67,7 @@ export class Jobs {
   readonly #caller: Caller;
   readonly #get: HttpGet;
   readonly #retry: RetryPolicy;
-  readonly #createSha256: CreateSha256;
+  readonly #loadSha256: LoadSha256;
 
   /** Made by `createDevmesh`. */
   constructor(deps: {
@@ -75,13 +75,13 @@ export class Jobs {
     readonly caller: Caller;
     readonly get: HttpGet;
     readonly retry: RetryPolicy;
-    readonly createSha256: CreateSha256;
+    readonly loadSha256: LoadSha256;
   }) {
     this.#client = deps.client;
     this.#caller = deps.caller;
     this.#get = deps.get;
     this.#retry = deps.retry;
-    this.#createSha256 = deps.createSha256;
+    this.#loadSha256 = deps.loadSha256;
   }
 
   /** Hands in a job. Safe to repeat with the same key. */
@@ -185,7 +185,7 @@ export class Jobs {
         open: (from, signal) =>
           this.#client.watchJob({ id, from }, { signal, ...(headers && { headers }) }),
         retry: this.#retry,
-        createSha256: this.#createSha256,
+        loadSha256: this.#loadSha256,
       },
       options,
     );
@@ -196,8 +196,9 @@ export class Jobs {
    * `options` say. Resumes over broken connections once the job has ended.
    * Throws NOT_FOUND, also where retention has removed the log.
    */
-  log(id: string, options: LogOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
-    return readLog({ get: this.#get, retry: this.#retry }, id, options);
+  async *log(id: string, options: LogOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+    const { readLog } = await import("../job-log.ts");
+    yield* readLog({ get: this.#get, retry: this.#retry }, id, options);
   }
 
   /** Waits for a job's end without looking at its log. */
