@@ -3,12 +3,15 @@ import { createHash } from "node:crypto";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
+import { History } from "../../chaos/history.ts";
+import { Random } from "../../chaos/random.ts";
+import type { Work } from "../../chaos/work.ts";
 import { type Postgres, startPostgres } from "../../scripts/parts/postgres.ts";
 import { createDevmesh } from "../../sdk/ts/src/node.ts";
 import { runCli } from "../cli/run-cli.ts";
 import { need } from "../parts/need.ts";
 import { type TempFolder, tempFolder } from "../sdk/temp-folder.ts";
-import { type Acknowledged, expectHistory, jobOf } from "./backup-history.ts";
+import { type Acknowledged, expectHistory, jobOf, maxAttempts } from "./backup-history.ts";
 import { runProgram } from "./program.ts";
 import { startUp, type Up, untilRunner } from "./up.ts";
 import { until } from "./wait.ts";
@@ -103,19 +106,24 @@ async function backUpUnderLoad(dataDir: string, file: string): Promise<Acknowled
     const caller = createDevmesh({ baseUrl: up.url, token: secret });
     const blob = Buffer.from("a blob that no job names");
     await up.devmesh.blobs.put(blob);
-    const jobs = new Map<string, string>();
+    const history = new History();
     const ended = new Map<string, string>();
     let isOver = false;
-    const create = async (idempotencyKey: string) => {
-      const { jobId } = await caller.jobs.create(jobOf(idempotencyKey), { idempotencyKey });
-      jobs.set(idempotencyKey, jobId);
+    const create = async (work: Work) => {
+      const key = `key-${work.tag}`;
+      history.add({ kind: "asked", key, work, maxAttempts });
+      const { jobId, replayed } = await caller.jobs.create(jobOf(work), { idempotencyKey: key });
+      history.add({ kind: "accepted", key, jobId, replayed });
       return jobId;
     };
     // It runs all the while: the backup has it in the middle.
-    await create("long");
+    await create({ kind: "lines", tag: "long", count: 40, pauseMs: 100 });
+    const random = new Random("backup");
     const callers = [0, 1, 2].map(async (name) => {
       for (let i = 0; !isOver; i++) {
-        const jobId = await create(`${name}-${i}`);
+        const kind = random.pick(["lines", "binary", "failing"] as const);
+        const work = { kind, tag: `${name}-${i}`, count: random.integer(1, 50), pauseMs: 0 };
+        const jobId = await create(work);
         const { logSha256 } = await caller.jobs.wait(jobId);
         ended.set(jobId, logSha256);
       }
@@ -123,11 +131,12 @@ async function backUpUnderLoad(dataDir: string, file: string): Promise<Acknowled
     const load = Promise.all(callers);
     await until("some jobs have ended", () => ended.size >= 3);
     const acknowledged = {
-      jobs: new Map(jobs),
+      history: [...history.entries],
       ended: new Map(ended),
       blobs: new Map([[createHash("sha256").update(blob).digest("hex"), blob.toString()]]),
       secret,
     };
+    const acknowledgedJobs = history.acknowledgements;
     const { code, out, err } = await runCli(["backup", "--json", "--out", file], {
       env: { DEVMESH_URL: up.url, DEVMESH_TOKEN: up.token },
     });
@@ -138,7 +147,7 @@ async function backUpUnderLoad(dataDir: string, file: string): Promise<Acknowled
     expect(code).to.equal(0);
     const { tables } = JSON.parse(out) as { tables: { name: string; rows: number }[] };
     const rows = tables.find(({ name }) => name === "jobs")?.rows ?? 0;
-    expect(rows).to.be.within(acknowledged.jobs.size, jobs.size);
+    expect(rows).to.be.within(acknowledgedJobs, history.acknowledgements);
     return acknowledged;
   } finally {
     await up.stop("SIGKILL");
