@@ -90,6 +90,7 @@ describe("a stop of real processes", function () {
       jobId: "job_count",
       limits,
       mounts: [],
+      doors: [],
     });
     const count = () => sandbox.processes?.();
     expect(await count()).to.equal(0);

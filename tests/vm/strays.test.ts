@@ -33,6 +33,7 @@ describe("strays of bubblewrap", function () {
       jobId: "job_stray",
       limits: { memoryMib: 64, cpuMillis: 1000, pids: 32, diskMib: 16 },
       mounts: [],
+      doors: [],
     });
 
   it("are not left by a start that is aborted at any moment", async () => {

@@ -3,7 +3,7 @@
  * every program gets.
  */
 import { DevmeshError, invalidField } from "@devmesh/mesh/errors";
-import type { ExecSpec } from "./driver.ts";
+import type { ExecSpec, SandboxDoor } from "./driver.ts";
 
 /** The variables of every sandbox; `ExecSpec.env` is added and wins. */
 export const sandboxVariables: Readonly<Record<string, string>> = {
@@ -13,8 +13,10 @@ export const sandboxVariables: Readonly<Record<string, string>> = {
   LANG: "C.UTF-8",
 };
 
-/** Where `SandboxSpec.backendSocket` appears. */
-export const backendSocketPath = "/run/devmesh/backend.sock";
+/** Where a door appears in the sandbox. */
+export function doorPath(name: SandboxDoor["name"]): string {
+  return `/run/devmesh/${name}.sock`;
+}
 
 /** The refusal of a program that is not there or cannot be executed. */
 export function commandNotFound(command: string, detail: string): DevmeshError {

@@ -105,6 +105,11 @@ export class FakeFiles {
     );
   }
 
+  /** How many bytes its files hold. */
+  get bytes(): number {
+    return [...this.#nodes.values()].reduce((sum, { data }) => sum + data.length, 0);
+  }
+
   #set(path: string, node: FakeNode): void {
     if (!roots.some((root) => path.startsWith(`${root}/`))) throw fault("EROFS", path);
     let bytes = node.data.length;

@@ -15,10 +15,12 @@ import type {
   SandboxDriver,
   SandboxProcess,
   SandboxSpec,
+  SandboxStats,
 } from "./driver.ts";
 import { checkExec, commandNotFound, sandboxFailed, sandboxVariables } from "./driver-errors.ts";
 import { FakeFiles } from "./fake-files.ts";
 import { ProgramOutput } from "./program-output.ts";
+import type { SandboxReceipt } from "./receipt.ts";
 import { guardedEntries } from "./tar-guard.ts";
 
 type SignalName = "SIGTERM" | "SIGKILL" | "SIGINT";
@@ -105,7 +107,10 @@ class FakeSandbox implements Sandbox {
   readonly #files: FakeFiles;
   readonly #processes = new Set<FakeProcess>();
   readonly #onDelete: () => void;
+  readonly #receipt: SandboxReceipt;
   #deleted = false;
+  /** There while it is frozen; resolves when it goes on or is deleted. */
+  #thaw: PromiseWithResolvers<void> | undefined;
 
   constructor(spec: SandboxSpec, options: FakeDriverOptions, onDelete: () => void) {
     this.id = spec.id;
@@ -115,6 +120,7 @@ class FakeSandbox implements Sandbox {
     this.#options = options;
     this.#files = new FakeFiles(spec.limits.diskMib * 1024 * 1024);
     this.#onDelete = onDelete;
+    this.#receipt = receiptOf(spec, this.driver);
   }
 
   async put(tar: Readable, signal?: AbortSignal): Promise<void> {
@@ -138,7 +144,13 @@ class FakeSandbox implements Sandbox {
     }
     const program = this.#options.programs[posix.basename(command)];
     if (program === undefined) throw commandNotFound(command, "there is no such program");
-    const process = new FakeProcess(program, this.#files, this.#spec, { ...spec, cwd });
+    const process = new FakeProcess({
+      program,
+      files: this.#files,
+      spec: this.#spec,
+      exec: { ...spec, cwd },
+      thawed: () => this.#thaw?.promise,
+    });
     this.#processes.add(process);
     process.gone.then(() => this.#processes.delete(process));
     return process;
@@ -151,10 +163,40 @@ class FakeSandbox implements Sandbox {
 
   async delete(): Promise<void> {
     this.#deleted = true;
+    this.#thaw?.resolve();
     const running = [...this.#processes];
     for (const process of running) await process.signal("SIGKILL");
     await Promise.all(running.map((process) => process.gone));
     this.#onDelete();
+  }
+
+  get receipt(): SandboxReceipt {
+    return this.#receipt;
+  }
+
+  async stats(): Promise<SandboxStats> {
+    this.#check();
+    const memoryMib = [...this.#processes].reduce((sum, process) => sum + process.memoryMib, 0);
+    return {
+      cpuMs: 0,
+      throttledMs: 0,
+      memoryBytes: memoryMib * 1024 * 1024,
+      peakMemoryBytes: memoryMib * 1024 * 1024,
+      pids: await this.processes(),
+      pidsRefused: 0,
+      diskBytes: this.#files.bytes,
+    };
+  }
+
+  async freeze(): Promise<void> {
+    this.#check();
+    this.#thaw ??= Promise.withResolvers<void>();
+  }
+
+  async resume(): Promise<void> {
+    this.#check();
+    this.#thaw?.resolve();
+    this.#thaw = undefined;
   }
 
   async processes(): Promise<number> {
@@ -167,6 +209,15 @@ class FakeSandbox implements Sandbox {
   }
 }
 
+interface FakeProcessOptions {
+  readonly program: FakeProgram;
+  readonly files: FakeFiles;
+  readonly spec: SandboxSpec;
+  readonly exec: ExecSpec;
+  /** Absent while nothing is frozen. */
+  readonly thawed: () => Promise<void> | undefined;
+}
+
 class FakeProcess implements SandboxProcess {
   readonly exit: Promise<ExitState>;
   /** Resolves when no program of it runs any more. */
@@ -176,10 +227,12 @@ class FakeProcess implements SandboxProcess {
   readonly #killed = new AbortController();
   readonly #limits: SandboxSpec["limits"];
   readonly #running = new Set<{ handler?: (name: SignalName) => void; end(code: number): void }>();
+  readonly #thawed: () => Promise<void> | undefined;
   #memoryMib = 0;
   #outOfMemory = false;
 
-  constructor(program: FakeProgram, files: FakeFiles, spec: SandboxSpec, exec: ExecSpec) {
+  constructor({ program, files, spec, exec, thawed }: FakeProcessOptions) {
+    this.#thawed = thawed;
     this.#output = new ProgramOutput(this.#streams.stdout, this.#streams.stderr);
     this.#limits = spec.limits;
     const gone = Promise.withResolvers<void>();
@@ -227,6 +280,11 @@ class FakeProcess implements SandboxProcess {
     this.exit = start(program).then((exitCode) => ({ exitCode, outOfMemory: this.#outOfMemory }));
   }
 
+  /** What its programs have allocated. */
+  get memoryMib(): number {
+    return this.#running.size === 0 ? 0 : this.#memoryMib;
+  }
+
   /** How many programs of it run. */
   get count(): number {
     return this.#running.size;
@@ -249,7 +307,8 @@ class FakeProcess implements SandboxProcess {
     for (const { end } of [...this.#running]) end(128 + constants.signals.SIGKILL);
   }
 
-  #write(stream: OutputChunk["stream"], data: string | Uint8Array): Promise<void> {
+  async #write(stream: OutputChunk["stream"], data: string | Uint8Array): Promise<void> {
+    await this.#thawed();
     this.#killed.signal.throwIfAborted();
     const target = this.#streams[stream];
     const copy = typeof data === "string" ? data : Buffer.from(data);
@@ -263,4 +322,28 @@ class FakeProcess implements SandboxProcess {
       });
     });
   }
+}
+
+/** A fake has no kernel: its receipt says what its own code holds to. */
+function receiptOf({ limits }: SandboxSpec, driver: string): SandboxReceipt {
+  const measured = <T>(value: T) => ({ value, source: "in memory" });
+  const mib = 1024 * 1024;
+  return {
+    driver,
+    isolation: "process",
+    engine: "in memory",
+    memoryBytes: measured(limits.memoryMib * mib),
+    cpuMillis: measured(limits.cpuMillis),
+    pids: measured(limits.pids),
+    diskBytes: measured(limits.diskMib * mib),
+    uid: measured(1000),
+    gid: measured(1000),
+    noNewPrivileges: measured(true),
+    seccomp: measured(true),
+    capabilities: measured({ effective: "0", permitted: "0", bounding: "0" }),
+    namespaces: measured([]),
+    interfaces: measured([]),
+    mounts: measured([]),
+    readOnlyRoot: measured(true),
+  };
 }

@@ -1,7 +1,7 @@
 /** Owns what a sandbox's container may and may not: the one place to review. */
 import type { ContainerCreateOptions, MountSettings } from "dockerode";
 import type { SandboxSpec } from "../driver.ts";
-import { backendSocketPath, sandboxVariables } from "../driver-errors.ts";
+import { doorPath, sandboxVariables } from "../driver-errors.ts";
 import type { WorkDisk } from "../work-disk.ts";
 import { supervisorCommand } from "./supervisor.ts";
 
@@ -102,6 +102,6 @@ function mountsOf(spec: SandboxSpec, disk: WorkDisk | undefined): MountSettings[
     ...(disk ? [bind(disk.work, "/work", false), bind(disk.tmp, "/tmp", false)] : []),
     ...spec.mounts.map(({ hostPath, sandboxPath }) => bind(hostPath, sandboxPath, true)),
     // Reading is enough: connecting asks for the right to write of the socket, not of its mount.
-    ...(spec.backendSocket ? [bind(spec.backendSocket, backendSocketPath, true)] : []),
+    ...spec.doors.map(({ name, socketPath }) => bind(socketPath, doorPath(name), true)),
   ];
 }

@@ -8,7 +8,14 @@ import { chown, mkdir, realpath, stat } from "node:fs/promises";
 import { join, posix } from "node:path";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import Docker from "dockerode";
-import type { DriverProbe, Isolation, Sandbox, SandboxDriver, SandboxSpec } from "../driver.ts";
+import type {
+  DriverProbe,
+  Isolation,
+  Sandbox,
+  SandboxDoor,
+  SandboxDriver,
+  SandboxSpec,
+} from "../driver.ts";
 import { startFailed } from "../driver-errors.ts";
 import { formatOwner, isAlive, parseOwner, thisOwner } from "../owner.ts";
 import { forgetSandboxFolder, leftovers, makeSandboxFolder } from "../sandbox-folders.ts";
@@ -172,6 +179,7 @@ export class DockerDriver implements SandboxDriver {
       jobId: "probe",
       limits: { memoryMib: 64, cpuMillis: 1000, pids: 32, diskMib: 16 },
       mounts: [],
+      doors: [],
     };
     const sandbox = await this.create(spec, signal);
     try {
@@ -225,14 +233,17 @@ export class DockerDriver implements SandboxDriver {
       }
       mounts.push({ sandboxPath, hostPath: await realpath(hostPath) });
     }
-    if (spec.backendSocket === undefined) return { ...spec, mounts };
-    const backendSocket = await realpath(spec.backendSocket);
-    if (!(await stat(backendSocket)).isSocket())
-      throw new Error(`${backendSocket} is not a socket`);
+    const doors = await Promise.all(spec.doors.map((door) => this.#checkDoor(door)));
+    return { ...spec, mounts, doors };
+  }
+
+  async #checkDoor(door: SandboxDoor): Promise<SandboxDoor> {
+    const socketPath = await realpath(door.socketPath);
+    if (!(await stat(socketPath)).isSocket()) throw new Error(`${socketPath} is not a socket`);
     // A connection needs the right to write, and only the sandbox's user shall have it.
     const [uid, gid] = this.#user.split(":").map(Number);
-    if (process.getuid?.() === 0) await chown(backendSocket, uid ?? -1, gid ?? -1);
-    return { ...spec, mounts, backendSocket };
+    if (process.getuid?.() === 0) await chown(socketPath, uid ?? -1, gid ?? -1);
+    return { ...door, socketPath };
   }
 
   /** Removes what there is of a sandbox: container, disk, folder. Nothing of it need be there. */
@@ -273,7 +284,7 @@ export class DockerDriver implements SandboxDriver {
     if (process.getuid?.() !== 0 || (await findDiskKind(base)) !== "image") return false;
     const id = `sbx_image${process.pid}x${randomInt(1_000_000)}`;
     const limits = { memoryMib: 64, cpuMillis: 1000, pids: 32, diskMib: 16 };
-    const spec: SandboxSpec = { id, jobId: "probe", limits, mounts: [] };
+    const spec: SandboxSpec = { id, jobId: "probe", limits, mounts: [], doors: [] };
     try {
       const disk = await this.#makeDisk(await makeSandboxFolder(base, id), spec);
       const owner = formatOwner(await thisOwner());

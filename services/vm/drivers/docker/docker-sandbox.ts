@@ -85,6 +85,22 @@ export class DockerSandbox implements Sandbox {
     return this.#deletion;
   }
 
+  get receipt(): never {
+    throw sandboxFailed("docker", "receipts are not built");
+  }
+
+  stats(): never {
+    throw sandboxFailed("docker", "stats are not built");
+  }
+
+  freeze(): never {
+    throw sandboxFailed("docker", "freezing is not built");
+  }
+
+  resume(): never {
+    throw sandboxFailed("docker", "freezing is not built");
+  }
+
   async #delete(): Promise<void> {
     await this.#options.remove();
     // Nothing writes any more: what is left is little, and its connections can go.

@@ -69,6 +69,7 @@ export class ProcessDriver implements SandboxDriver {
       jobId: "probe",
       limits: { memoryMib: 64, cpuMillis: 1000, pids: 32, diskMib: 16 },
       mounts: [],
+      doors: [],
     };
     const limit = AbortSignal.any([
       AbortSignal.timeout(probeTimeoutMs),
@@ -225,7 +226,7 @@ async function stage(
   const binds = new Map<string, string>();
   const staged: StagedBind[] = [];
   for (const [inside, outside] of bindTargets(spec)) {
-    const isSocket = outside === spec.backendSocket;
+    const isSocket = spec.doors.some(({ socketPath }) => socketPath === outside);
     if (!isSocket && (!inside.startsWith("/opt/devmesh/") || posix.normalize(inside) !== inside)) {
       throw new Error(`${inside}: mounts must lie below /opt/devmesh/`);
     }

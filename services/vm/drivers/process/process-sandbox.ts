@@ -7,7 +7,7 @@ import { pipeline } from "node:stream/promises";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type { Cgroup } from "../cgroup.ts";
 import type { ExecSpec, Sandbox, SandboxProcess, SandboxSpec } from "../driver.ts";
-import { backendSocketPath, checkExec, sandboxFailed, sandboxVariables } from "../driver-errors.ts";
+import { checkExec, doorPath, sandboxFailed, sandboxVariables } from "../driver-errors.ts";
 import { descendants, startTicks } from "../process-tree.ts";
 import { packCommand, readArchive, unpackCommand, unpackFailure } from "../sandbox-tar.ts";
 import { guardTar } from "../tar-guard.ts";
@@ -125,6 +125,22 @@ export class ProcessSandbox implements Sandbox {
     return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
   }
 
+  get receipt(): never {
+    throw sandboxFailed("process", "receipts are not built");
+  }
+
+  stats(): never {
+    throw sandboxFailed("process", "stats are not built");
+  }
+
+  freeze(): never {
+    throw sandboxFailed("process", "freezing is not built");
+  }
+
+  resume(): never {
+    throw sandboxFailed("process", "freezing is not built");
+  }
+
   async #delete(): Promise<void> {
     this.#ending.abort();
     this.#watch?.stop();
@@ -182,17 +198,17 @@ export class ProcessSandbox implements Sandbox {
       ...["--proc", "/proc", "--dev", "/dev", "--size", `${shmBytes}`, "--tmpfs", "/dev/shm"],
       ...["--remount-ro", "/dev"],
       ...["--bind", disk.work, "/work", "--bind", disk.tmp, "/tmp"],
-      ...(spec.backendSocket ? ["--dir", "/run", "--dir", "/run/devmesh"] : []),
+      ...(spec.doors.length > 0 ? ["--dir", "/run", "--dir", "/run/devmesh"] : []),
       ...mounts,
       ...["--remount-ro", "/", "--chdir", cwd],
     ];
   }
 }
 
-/** Where the backend's socket and the mounts appear, in the order in which they are bound. */
+/** Where doors and mounts appear, in the order in which they are bound. */
 export function bindTargets(spec: SandboxSpec): Map<string, string> {
   const targets = new Map(spec.mounts.map(({ sandboxPath, hostPath }) => [sandboxPath, hostPath]));
-  if (spec.backendSocket) targets.set(backendSocketPath, spec.backendSocket);
+  for (const { name, socketPath } of spec.doors) targets.set(doorPath(name), socketPath);
   return targets;
 }
 

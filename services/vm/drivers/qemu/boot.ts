@@ -8,9 +8,10 @@ import { DevmeshError } from "@devmesh/mesh/errors";
 import type { Cgroup, CgroupHost } from "../cgroup.ts";
 import type { SandboxLimits } from "../driver.ts";
 import { sandboxFailed } from "../driver-errors.ts";
-import type { BackendBridge } from "./backend-bridge.ts";
+import { type GuestMount, ResidentChannel } from "../resident/channel.ts";
+import type { DoorBridge } from "../resident/door-bridge.ts";
+import type { Cage } from "../resident/resident-sandbox.ts";
 import { makeScratch } from "./disk-images.ts";
-import { GuestChannel, type GuestMount } from "./guest-channel.ts";
 import type { Launcher } from "./launcher.ts";
 import { type Accelerator, startVm, type VirtualMachine, type VmDisk } from "./vm-process.ts";
 
@@ -41,16 +42,12 @@ export interface BootOptions {
   readonly folder: string;
   readonly limits: SandboxLimits;
   readonly mounts: readonly BootMount[];
-  readonly backend?: BackendBridge | undefined;
+  readonly backend?: DoorBridge | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A guest whose agent answers. */
-export interface Guest {
-  readonly channel: GuestChannel;
-  /** Ends it at once, whatever it is doing; nothing of it is left on the host then. */
-  remove(): Promise<void>;
-}
+/** A guest whose resident answers. */
+export type Guest = Cage;
 
 /** What the guest's kernel and agent take, beside what the sandbox may use. */
 const OVERHEAD_MIB = 128;
@@ -130,8 +127,8 @@ async function answering(
   { limits, mounts, backend }: BootOptions,
   stop: AbortSignal,
   group: Cgroup | undefined,
-): Promise<GuestChannel> {
-  const channel = new GuestChannel({
+): Promise<ResidentChannel> {
+  const channel = new ResidentChannel({
     connection: vm.connection,
     config: { ...limits, memoryBytes: limits.memoryMib * MIB, mounts },
     backend,

@@ -11,13 +11,13 @@ import { DevmeshError } from "@devmesh/mesh/errors";
 import { findCgroups } from "../cgroup.ts";
 import type { DriverProbe, Sandbox, SandboxDriver, SandboxSpec } from "../driver.ts";
 import { sandboxFailed } from "../driver-errors.ts";
+import { DoorBridge } from "../resident/door-bridge.ts";
+import { ResidentSandbox } from "../resident/resident-sandbox.ts";
 import { type AcceleratorChoice, chooseAccelerator } from "./accelerator.ts";
-import { BackendBridge } from "./backend-bridge.ts";
 import { type BootMount, bootGuest, type GuestSetting } from "./boot.ts";
 import { hasMkfs, mountImage } from "./disk-images.ts";
 import { readGuestManifest } from "./guest-image.ts";
 import { findLauncher } from "./launcher.ts";
-import { QemuSandbox } from "./qemu-sandbox.ts";
 import { makeVmFolder, reapVmFolders } from "./vm-folder.ts";
 import { type Accelerator, maxDisks } from "./vm-process.ts";
 
@@ -83,7 +83,8 @@ export class QemuDriver implements SandboxDriver {
 
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     checkSpec(spec);
-    if (spec.backendSocket) await checkSocket(spec.backendSocket);
+    const backend = spec.doors.find(({ name }) => name === "backend");
+    if (backend) await checkSocket(backend.socketPath);
     const setting = await this.#settings();
     const folder = await makeVmFolder(this.#vmsDir, spec.id).catch((error: unknown) => {
       throw failed(`the folder of ${spec.id} cannot be made`, error);
@@ -95,15 +96,15 @@ export class QemuDriver implements SandboxDriver {
         folder,
         limits: spec.limits,
         mounts: await this.#mountsOf(spec),
-        backend: spec.backendSocket ? new BackendBridge(spec.backendSocket) : undefined,
+        backend: backend ? new DoorBridge(backend.socketPath) : undefined,
         signal,
       });
       const { id, jobId } = spec;
-      const sandbox = new QemuSandbox({
+      const sandbox = new ResidentSandbox({
         id,
         jobId,
         createdAtMs: (this.#options.now ?? Date.now)(),
-        guest,
+        cage: guest,
         folder,
         diskMib: spec.limits.diskMib,
         onDeleted: () => this.#sandboxes.delete(id),

@@ -49,6 +49,7 @@ export function suiteSpec(overrides: Partial<SandboxSpec> = {}): SandboxSpec {
     jobId: "job_suite",
     limits: { memoryMib: 256, cpuMillis: 1000, pids: 128, diskMib: 96 },
     mounts: [],
+    doors: [],
     ...overrides,
   };
 }

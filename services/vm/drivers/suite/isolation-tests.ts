@@ -5,7 +5,7 @@ import { type AddressInfo, createServer, type Server } from "node:net";
 import { homedir, networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import type { ReadOnlyMount, Sandbox } from "../driver.ts";
+import type { ReadOnlyMount, Sandbox, SandboxSpec } from "../driver.ts";
 import {
   archive,
   finish,
@@ -149,7 +149,7 @@ export function isolationTests(context: SuiteContext): void {
       server.listen(path);
       await once(server, "listening");
       try {
-        const sandbox = await withNode(context, { backendSocket: path });
+        const sandbox = await withNode(context, { doors: [{ name: "backend", socketPath: path }] });
         const args = ["/run/devmesh/backend.sock"];
         expect((await node(sandbox, connect, args)).text).to.equal("reached: host heard hello");
         expect((await node(sandbox, connect, args)).text).to.equal("reached: host heard hello");
@@ -222,7 +222,7 @@ export function isolationTests(context: SuiteContext): void {
       expect(await refusal(driver.create(suiteSpec(missing)))).to.equal("SANDBOX_FAILED");
       const astray = { mounts: [{ hostPath: tmpdir(), sandboxPath: "/opt/devmesh/../../etc" }] };
       expect(await refusal(driver.create(suiteSpec(astray)))).to.equal("SANDBOX_FAILED");
-      const socket = { backendSocket: "/none/such.sock" };
+      const socket = { doors: [{ name: "backend" as const, socketPath: "/none/such.sock" }] };
       expect(await refusal(driver.create(suiteSpec(socket)))).to.equal("SANDBOX_FAILED");
       expect(driver.list()).to.deep.equal([]);
     });
@@ -243,7 +243,7 @@ socket.on("error", (error) => process.stdout.write("refused " + error.code));
 
 async function withNode(
   context: SuiteContext,
-  overrides: { readonly backendSocket?: string } = {},
+  overrides: Partial<SandboxSpec> = {},
 ): Promise<Sandbox> {
   const mounts: ReadOnlyMount[] = [
     { hostPath: await realpath(process.execPath), sandboxPath: "/opt/devmesh/node" },

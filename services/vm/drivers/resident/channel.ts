@@ -5,17 +5,17 @@
 import type { Duplex } from "node:stream";
 import type { DevmeshError } from "@devmesh/mesh/errors";
 import { sandboxFailed } from "../driver-errors.ts";
-import type { BackendBridge } from "./backend-bridge.ts";
+import type { DoorBridge } from "./door-bridge.ts";
 import {
   decodeList,
   encodeFrame,
   encodeList,
   type Frame,
   FrameReader,
-  firstGuestStream,
+  firstResidentStream,
   frameType,
 } from "./frames.ts";
-import { GuestStream } from "./guest-stream.ts";
+import { ResidentStream } from "./stream.ts";
 
 /** A read-only image that the guest mounts. */
 export interface GuestMount {
@@ -35,7 +35,7 @@ export interface GuestConfig {
 }
 
 /** A program for the guest. */
-export interface GuestProgram {
+export interface ResidentProgram {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
@@ -46,11 +46,11 @@ export interface GuestProgram {
 }
 
 /** What a channel works with. */
-export interface GuestChannelOptions {
+export interface ChannelOptions {
   readonly connection: Duplex;
   readonly config: GuestConfig;
   /** Where connections of the guest go. Absent: it gets no way out. */
-  readonly backend?: BackendBridge | undefined;
+  readonly backend?: DoorBridge | undefined;
   /** Called once when the guest breaks the protocol. */
   readonly onBroken: (cause: Error) => void;
 }
@@ -58,19 +58,19 @@ export interface GuestChannelOptions {
 const FLAGS = { job: "jl", user: "j", root: "" };
 
 /** The connection to one guest's agent. */
-export class GuestChannel {
+export class ResidentChannel {
   /** Resolves when the guest is set up; rejects when it cannot be or is lost before. */
   readonly ready: Promise<void>;
 
   readonly #ready = Promise.withResolvers<void>();
-  readonly #options: GuestChannelOptions;
+  readonly #options: ChannelOptions;
   readonly #reader = new FrameReader();
-  readonly #streams = new Map<number, GuestStream>();
+  readonly #streams = new Map<number, ResidentStream>();
   #nextStream = 1;
   #configured = false;
   #closed: Error | undefined;
 
-  constructor(options: GuestChannelOptions) {
+  constructor(options: ChannelOptions) {
     this.#options = options;
     this.ready = this.#ready.promise;
     this.ready.catch(() => {});
@@ -82,7 +82,7 @@ export class GuestChannel {
   }
 
   /** Starts a program; what became of it is told by the stream. */
-  start(program: GuestProgram): GuestStream {
+  start(program: ResidentProgram): ResidentStream {
     const flags = FLAGS[program.rights] + (program.input ? "i" : "");
     const list = [flags, program.cwd, program.argv.length, ...program.argv];
     const env = Object.entries(program.env).flat();
@@ -110,8 +110,8 @@ export class GuestChannel {
     this.#options.connection.destroy();
   }
 
-  #add(id: number): GuestStream {
-    const stream = new GuestStream(
+  #add(id: number): ResidentStream {
+    const stream = new ResidentStream(
       (type, payload) => this.#send(type, id, payload),
       () => this.#streams.delete(id),
     );
@@ -171,7 +171,7 @@ export class GuestChannel {
 
   #accept(id: number): void {
     const { backend } = this.#options;
-    if (!backend || id < firstGuestStream || this.#streams.has(id)) {
+    if (!backend || id < firstResidentStream || this.#streams.has(id)) {
       throw new Error("the guest opened a stream that it may not open");
     }
     backend.carry(this.#add(id));

@@ -1,7 +1,7 @@
 /**
  * Owns the host's end of one stream to the guest: a program with its output and input, or
  * a connection to the backend. Both ways are held back by credit, so neither end stores
- * more than a window. Frames travel through `guest-channel.ts`.
+ * more than a window. Frames travel through `channel.ts`.
  */
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type { OutputChunk } from "../driver.ts";
@@ -9,7 +9,7 @@ import { sandboxFailed } from "../driver-errors.ts";
 import { chunkBytes, decodeList, encodeU32, type Frame, frameType, windowBytes } from "./frames.ts";
 
 /** How a program in the guest ended. */
-export interface GuestExit {
+export interface ResidentExit {
   /** 128 + n where signal n ended it. */
   readonly status: number;
   /** True if the memory cap killed it or one of its children. */
@@ -34,14 +34,14 @@ export class StartRefusal extends Error {
 type Send = (type: (typeof frameType)[keyof typeof frameType], payload?: Buffer) => void;
 
 /** One stream. Made by the channel only. */
-export class GuestStream {
+export class ResidentStream {
   /** Resolves when the program runs; rejects with `StartRefusal` when it cannot. */
   readonly started: Promise<void>;
   /** Resolves when the program has ended; rejects when the guest is lost. */
-  readonly exit: Promise<GuestExit>;
+  readonly exit: Promise<ResidentExit>;
 
   readonly #started = Promise.withResolvers<void>();
-  readonly #exit = Promise.withResolvers<GuestExit>();
+  readonly #exit = Promise.withResolvers<ResidentExit>();
   readonly #send: Send;
   readonly #onDone: () => void;
   #queue: OutputChunk[] = [];
@@ -196,7 +196,7 @@ export class GuestStream {
     this.#uncredited = 0;
   }
 
-  #settleExit(exit: GuestExit): void {
+  #settleExit(exit: ResidentExit): void {
     this.#exited = true;
     this.#exit.resolve(exit);
   }

@@ -1,6 +1,6 @@
 /**
  * Owns the frames between host and guest agent: their form, their meaning, their bounds.
- * The other end is `deploy/guest/agent.pl`. The guest is not trusted: whatever breaks the
+ * The other end is `resident.pl`. The guest is not trusted: whatever breaks the
  * form or a bound ends the virtual machine.
  *
  * Frame: u32 length of the payload, u8 type, u32 stream, payload; big endian. A list is a
@@ -54,7 +54,7 @@ export const windowBytes = 262_144;
 export const chunkBytes = 32_768;
 
 /** Streams with this number and above are opened by the guest. */
-export const firstGuestStream = 0x8000_0000;
+export const firstResidentStream = 0x8000_0000;
 
 const HEADER_BYTES = 9;
 const MAX_PAYLOAD_BYTES = 65_536;

@@ -5,7 +5,7 @@
 #
 # Frame: u32 length of the payload, u8 type, u32 stream, payload; big endian.
 # A list is a sequence of (u32 length, bytes). The other end of the protocol,
-# with the meaning of each frame, is services/vm/drivers/qemu/frames.ts.
+# with the meaning of each frame, is services/vm/drivers/resident/frames.ts.
 #
 # No modules but strict: each one costs boot time under emulation. The numbers of system
 # calls and constants are those of Linux on x86-64.

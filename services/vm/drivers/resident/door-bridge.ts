@@ -5,13 +5,13 @@
 import { connect, type Socket } from "node:net";
 import { finished } from "node:stream/promises";
 import { DevmeshError } from "@devmesh/mesh/errors";
-import type { GuestStream } from "./guest-stream.ts";
+import type { ResidentStream } from "./stream.ts";
 
 /** As many as the guest's agent takes at a time. */
 const MAX_CONNECTIONS = 64;
 
 /** Carries connections of one guest to one socket of the host. */
-export class BackendBridge {
+export class DoorBridge {
   readonly #path: string;
   #open = 0;
 
@@ -21,7 +21,7 @@ export class BackendBridge {
   }
 
   /** Connects `stream` and carries bytes both ways until both have ended. Throws above the limit. */
-  carry(stream: GuestStream): void {
+  carry(stream: ResidentStream): void {
     if (this.#open >= MAX_CONNECTIONS) throw new Error("the guest opened too many connections");
     this.#open++;
     const socket = connect({ path: this.#path, allowHalfOpen: true });
@@ -40,7 +40,7 @@ export class BackendBridge {
   }
 }
 
-async function toHost(stream: GuestStream, socket: Socket): Promise<void> {
+async function toHost(stream: ResidentStream, socket: Socket): Promise<void> {
   for await (const { data } of stream.chunks()) {
     if (!socket.write(data)) await drained(socket);
   }
@@ -48,7 +48,7 @@ async function toHost(stream: GuestStream, socket: Socket): Promise<void> {
   await finished(socket, { readable: false });
 }
 
-async function toGuest(socket: Socket, stream: GuestStream): Promise<void> {
+async function toGuest(socket: Socket, stream: ResidentStream): Promise<void> {
   // The other way stays open when this one has ended.
   const incoming = socket.iterator({ destroyOnReturn: false });
   for await (const data of incoming) await stream.write(data);

@@ -9,16 +9,22 @@ import { DevmeshError } from "@devmesh/mesh/errors";
 import type { ExecSpec, ExitState, OutputChunk, Sandbox, SandboxProcess } from "../driver.ts";
 import { checkExec, commandNotFound, sandboxFailed, sandboxVariables } from "../driver-errors.ts";
 import { guardTar } from "../tar-guard.ts";
-import type { Guest } from "./boot.ts";
-import type { GuestProgram } from "./guest-channel.ts";
-import { type GuestStream, StartRefusal } from "./guest-stream.ts";
+import type { ResidentChannel, ResidentProgram } from "./channel.ts";
+import { type ResidentStream, StartRefusal } from "./stream.ts";
+
+/** Where a resident runs. */
+export interface Cage {
+  readonly channel: ResidentChannel;
+  /** Ends it at once, whatever it is doing; nothing of it is left on the host then. */
+  remove(): Promise<void>;
+}
 
 /** What a sandbox is made of. */
-export interface QemuSandboxOptions {
+export interface ResidentSandboxOptions {
   readonly id: string;
   readonly jobId: string;
   readonly createdAtMs: number;
-  readonly guest: Guest;
+  readonly cage: Cage;
   /** Its folder on the host; removed with it. */
   readonly folder: string;
   readonly diskMib: number;
@@ -31,15 +37,15 @@ const TAR = "/usr/bin/tar";
 const WORDS_BYTES = 2_048;
 
 /** A virtual machine as a sandbox. */
-export class QemuSandbox implements Sandbox {
+export class ResidentSandbox implements Sandbox {
   readonly id: string;
   readonly jobId: string;
   readonly driver = "qemu";
   readonly createdAtMs: number;
-  readonly #options: QemuSandboxOptions;
+  readonly #options: ResidentSandboxOptions;
   #deleted: Promise<void> | undefined;
 
-  constructor(options: QemuSandboxOptions) {
+  constructor(options: ResidentSandboxOptions) {
     this.id = options.id;
     this.jobId = options.jobId;
     this.createdAtMs = options.createdAtMs;
@@ -82,7 +88,7 @@ export class QemuSandbox implements Sandbox {
     const stop = closeOn(signal, stream);
     try {
       await stream.started;
-      return new QemuProcess(stream);
+      return new ResidentProcess(stream);
     } catch (error: unknown) {
       if (signal?.aborted) throw cancelled(error);
       throw error instanceof StartRefusal ? refusalOf(error, command, spec.cwd) : error;
@@ -110,25 +116,41 @@ export class QemuSandbox implements Sandbox {
     return this.#deleted;
   }
 
+  get receipt(): never {
+    throw sandboxFailed("qemu", "receipts are not built");
+  }
+
+  stats(): never {
+    throw sandboxFailed("qemu", "stats are not built");
+  }
+
+  freeze(): never {
+    throw sandboxFailed("qemu", "freezing is not built");
+  }
+
+  resume(): never {
+    throw sandboxFailed("qemu", "freezing is not built");
+  }
+
   async #delete(): Promise<void> {
-    const { guest, folder, onDeleted } = this.#options;
-    await guest.remove();
+    const { cage, folder, onDeleted } = this.#options;
+    await cage.remove();
     await rm(folder, { recursive: true, force: true });
     onDeleted();
   }
 
-  #start(program: Partial<GuestProgram> & Pick<GuestProgram, "argv" | "rights" | "input">) {
-    return this.#options.guest.channel.start({ env: sandboxVariables, cwd: WORK, ...program });
+  #start(program: Partial<ResidentProgram> & Pick<ResidentProgram, "argv" | "rights" | "input">) {
+    return this.#options.cage.channel.start({ env: sandboxVariables, cwd: WORK, ...program });
   }
 }
 
 /** A program in a guest. */
-class QemuProcess implements SandboxProcess {
+class ResidentProcess implements SandboxProcess {
   readonly exit: Promise<ExitState>;
-  readonly #stream: GuestStream;
+  readonly #stream: ResidentStream;
   #taken = false;
 
-  constructor(stream: GuestStream) {
+  constructor(stream: ResidentStream) {
     this.#stream = stream;
     this.exit = stream.exit.then(({ status, memoryKill }) => ({
       exitCode: status,
@@ -150,7 +172,7 @@ class QemuProcess implements SandboxProcess {
 }
 
 /** The archive that tar writes; ends with an error where tar failed. */
-async function* packed(stream: GuestStream, stop: () => void, signal?: AbortSignal) {
+async function* packed(stream: ResidentStream, stop: () => void, signal?: AbortSignal) {
   let words = "";
   try {
     for await (const { stream: source, data } of stream.chunks()) {
@@ -169,7 +191,7 @@ async function* packed(stream: GuestStream, stop: () => void, signal?: AbortSign
 }
 
 /** Reads a stream to its end and answers the last part of it. */
-async function lastWords(stream: GuestStream): Promise<string> {
+async function lastWords(stream: ResidentStream): Promise<string> {
   let words = "";
   try {
     for await (const { data } of stream.chunks()) {
@@ -183,7 +205,7 @@ async function lastWords(stream: GuestStream): Promise<string> {
 }
 
 /** Gives the stream up when `signal` fires; the answer takes that back. */
-function closeOn(signal: AbortSignal | undefined, stream: GuestStream): () => void {
+function closeOn(signal: AbortSignal | undefined, stream: ResidentStream): () => void {
   const close = () => stream.close();
   if (signal?.aborted) close();
   signal?.addEventListener("abort", close, { once: true });
