@@ -90,6 +90,8 @@ export interface ExecSpec {
   readonly env: Readonly<Record<string, string>>;
   /** Absolute. Default: `/work`. */
   readonly cwd?: string;
+  /** What its standard input holds, which ends after it. Default: nothing. At most 16 MiB. */
+  readonly input?: Uint8Array;
 }
 
 /** A piece of output, in the order in which it was read. */
