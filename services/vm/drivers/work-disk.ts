@@ -32,8 +32,6 @@ export interface WorkDiskOptions {
   /** Who owns `work` and `tmp`; absent: this process's user. */
   readonly user?: number;
   readonly binds?: readonly StagedBind[];
-  /** Named pipes to make on the way: starting a process is what costs. */
-  readonly pipes?: readonly string[];
 }
 
 /** The two folders of a disk. */
@@ -42,13 +40,10 @@ export interface WorkDisk {
   readonly tmp: string;
 }
 
-/** Arguments: template, image, disk, the pipes one a line, and pairs to bind. */
+/** Arguments: template, image, disk, and pairs to bind. */
 const script = `set -ef
-template=$1 image=$2 disk=$3 pipes=$4
-shift 4
-IFS='
-'
-if [ "$pipes" != "" ]; then mkfifo -m 600 $pipes; fi
+template=$1 image=$2 disk=$3
+shift 3
 if [ "$image" != "" ]; then
   cp --sparse=always --reflink=auto "$template" "$image"
   mount -t ext4 -o loop,nosuid,nodev,noatime "$image" "$disk"
@@ -57,13 +52,13 @@ while [ $# -gt 0 ]; do mount --bind "$1" "$2"; shift 2; done`;
 
 /** Makes the disk. What it leaves when it throws, `removeFolder` takes away. */
 export async function makeWorkDisk(options: WorkDiskOptions): Promise<WorkDisk> {
-  const { folder, kind, mountPoint: disk, binds = [], pipes = [] } = options;
+  const { folder, kind, mountPoint: disk, binds = [] } = options;
   await mkdir(disk, { mode: 0o755 });
-  if (kind === "image" || binds.length + pipes.length > 0) {
+  if (kind === "image" || binds.length > 0) {
     const image = kind === "image" ? join(folder, "disk.img") : "";
     const template = kind === "image" ? await templateOf(options.templates, options.diskMib) : "";
     const pairs = binds.flatMap(({ source, target }) => [source, target]);
-    const args = [template, image, disk, pipes.join("\n"), ...pairs];
+    const args = [template, image, disk, ...pairs];
     // Not under the caller's signal: a mount that is under way cannot be taken back.
     await runTool("sh", ["-c", script, "sh", ...args]);
   }

@@ -36,7 +36,7 @@ my %CALLS = (
 );
 my $CALL = $CALLS{ machine() } || die 'neither x86-64 nor arm64';
 
-my ($CAGE, @CHANNEL) = @ARGV;      # absent: a guest
+my ($CAGE, @CHANNEL) = @ARGV[0 .. 2];    # absent: a guest
 my $JOB = '/sys/fs/cgroup/job';    # parent of one cgroup per program
 my $UID = 1000;
 my $MARK = 'DEVMESH_EXEC';         # the variable that marks a program's children
@@ -60,7 +60,7 @@ my (@doors, $next_bridge, $bridges);    # each door: a name and a socket that li
 my %SETTINGS = (clock => [2, \&set_clock], limits => [3, \&set_limits],
     mount => [3, \&mount_tool], door => [2, \&open_door]);
 
-$0 = 'agent';
+$0 = join ' ', 'agent', @ARGV > 3 ? $ARGV[3] : ();    # a cage's may bear a name
 $SIG{PIPE} = 'IGNORE';
 my $deaths = death_notes();
 $CAGE ? enter_cage() : prepare();
