@@ -174,11 +174,11 @@ export class BwrapCage implements Cage {
     return { oomKills, pidsRefused, diskKills };
   }
 
-  async processes(): Promise<number> {
+  readonly processes = async (): Promise<number> => {
     const { init, began } = this.#options;
     const isAlive = began !== "" && (await startTicks(init)) === began;
     return isAlive ? (await descendants(init)).length : 0;
-  }
+  };
 
   #inTurn(act: () => Promise<void>): Promise<void> {
     const done = this.#turn.then(act);

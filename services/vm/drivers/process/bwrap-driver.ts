@@ -3,7 +3,6 @@
  * removing them lies here; what runs in one is left to its resident.
  */
 import { randomInt } from "node:crypto";
-import { mkdirSync, rmdirSync } from "node:fs";
 import { mkdir, realpath, stat, writeFile } from "node:fs/promises";
 import { join, posix } from "node:path";
 import { DevmeshError } from "@devmesh/mesh/errors";
@@ -12,16 +11,19 @@ import type { DriverProbe, Sandbox, SandboxDriver, SandboxSpec } from "../driver
 import { startFailed } from "../driver-errors.ts";
 import { requireReceipt } from "../receipt-check.ts";
 import { ResidentSandbox } from "../resident/resident-sandbox.ts";
-import { forgetSandboxFolder, leftovers, makeSandboxFolder } from "../sandbox-folders.ts";
-import {
-  isReachableByAll,
-  makeWorkDisk,
-  removeFolder,
-  type StagedBind,
-  type WorkDisk,
-} from "../work-disk.ts";
+import { leftovers } from "../sandbox-folders.ts";
+import { bindAll, isReachableByAll, type StagedBind } from "../work-disk.ts";
 import { openCage } from "./bwrap-cage.ts";
-import { findHost, makeEtc, type ProcessHost, reachFolder } from "./host.ts";
+import { etcArguments, findHost, type ProcessHost } from "./host.ts";
+import { isReadyPlace, PlaceStock } from "./place-stock.ts";
+import {
+  makePlace,
+  ownPlace,
+  removePlace,
+  renamePlace,
+  reservePlace,
+  type SandboxPlace,
+} from "./sandbox-place.ts";
 import { endStrays } from "./strays.ts";
 
 /** What a driver of bubblewrap is made of. */
@@ -30,6 +32,8 @@ export interface BwrapDriverOptions {
   readonly stateDir: string;
   /** Default: `bwrap`, looked up on the PATH. */
   readonly bwrap?: string;
+  /** How many disks of a size are kept ready once one was asked for; `close` lets them go. Default: 0. */
+  readonly readyDisks?: number;
 }
 
 /** Host users of root's sandboxes, one for each; a range that no account is given. */
@@ -45,10 +49,12 @@ export class BwrapDriver implements SandboxDriver {
   readonly #options: BwrapDriverOptions;
   readonly #sandboxes = new Map<string, Sandbox>();
   readonly #usersTaken = new Set<number>();
+  readonly #stock: PlaceStock;
   #host: Promise<ProcessHost> | undefined;
 
   constructor(options: BwrapDriverOptions) {
     this.#options = options;
+    this.#stock = new PlaceStock(options.readyDisks ?? 0);
   }
 
   async probe(signal?: AbortSignal): Promise<DriverProbe> {
@@ -110,9 +116,9 @@ export class BwrapDriver implements SandboxDriver {
     let tidy = async () => {};
     try {
       const host = await this.#findHost();
-      const folder = await makeSandboxFolder(host.base, spec.id);
+      await reservePlace(host, spec.id);
       tidy = () => this.#remove(host, spec.id);
-      const sandbox = await this.#make(host, folder, spec, user, signal);
+      const sandbox = await this.#make(host, spec, user, signal);
       this.#sandboxes.set(spec.id, sandbox);
       return sandbox;
     } catch (error: unknown) {
@@ -134,28 +140,30 @@ export class BwrapDriver implements SandboxDriver {
       await endStrays(host.bwrap, id);
       await this.#remove(host, id);
     }
-    return ids;
+    return ids.filter((id) => !isReadyPlace(id));
+  }
+
+  close(): Promise<void> {
+    return this.#stock.close();
   }
 
   async #make(
     host: ProcessHost,
-    folder: string,
     spec: SandboxSpec,
     user: number | undefined,
     signal: AbortSignal | undefined,
   ): Promise<Sandbox> {
-    const reach = reachFolder(host, spec.id);
-    mkdirSync(reach, { recursive: true, mode: 0o711 });
-    const [{ binds, staged }] = await Promise.all([stage(reach, spec, user), checkDoors(spec)]);
-    const etc = makeEtc(join(reach, "etc"));
-    const [disk, cgroup] = await bothDone(
-      this.#makeDisk(host, folder, spec, user, staged),
+    await checkDoors(spec);
+    const [place, cgroup] = await bothDone(
+      this.#place(host, spec, user),
       host.cgroups?.create(spec.id, spec.limits),
     );
+    const binds = await stage(place.reach, spec, user);
     signal?.throwIfAborted();
+    const { disk, etc } = place;
     const cage = await openCage({
       ...{ host, spec, user, cgroup, disk },
-      layout: { limits: spec.limits, system: [...host.system, ...etc], disk, binds },
+      layout: { limits: spec.limits, system: [...host.system, ...etcArguments(etc)], disk, binds },
       remove: async () => {
         await this.#remove(host, spec.id);
         if (user !== undefined) this.#usersTaken.delete(user);
@@ -178,31 +186,29 @@ export class BwrapDriver implements SandboxDriver {
     });
   }
 
-  #makeDisk(
+  async #place(
     host: ProcessHost,
-    folder: string,
-    spec: SandboxSpec,
+    { id, limits: { diskMib } }: SandboxSpec,
     user: number | undefined,
-    binds: readonly StagedBind[],
-  ): Promise<WorkDisk> {
-    return makeWorkDisk({
-      folder,
-      mountPoint: join(reachFolder(host, spec.id), "disk"),
-      templates: join(host.base, "templates"),
-      kind: host.disk,
-      diskMib: spec.limits.diskMib,
-      binds,
-      ...(user !== undefined && { user }),
-    });
+  ): Promise<SandboxPlace> {
+    const ready = this.#stock.take(diskMib);
+    this.#stock.want(host, diskMib);
+    try {
+      const place = await (ready === undefined
+        ? makePlace(host, id, diskMib)
+        : renamePlace(host, ready, id));
+      await ownPlace(place, user);
+      return place;
+    } catch (error: unknown) {
+      if (ready !== undefined) await removePlace(host, ready);
+      throw error;
+    }
   }
 
   /** Removes what there is of a sandbox that was killed. */
   async #remove(host: ProcessHost, id: string): Promise<void> {
     await host.cgroups?.open(id).remove();
-    await removeFolder(reachFolder(host, id));
-    await removeFolder(join(host.base, id));
-    await forgetSandboxFolder(host.base, id);
-    if (host.reach !== host.base) removeIfEmpty(host.reach);
+    await removePlace(host, id);
   }
 
   #findHost(): Promise<ProcessHost> {
@@ -226,24 +232,13 @@ export class BwrapDriver implements SandboxDriver {
 
 /** Both to their end, so that what one of them made can be removed when the other fails. */
 async function bothDone(
-  disk: Promise<WorkDisk>,
+  place: Promise<SandboxPlace>,
   cgroup: Promise<Cgroup> | undefined,
-): Promise<[WorkDisk, Cgroup | undefined]> {
-  const [first, second] = await Promise.allSettled([disk, cgroup]);
+): Promise<[SandboxPlace, Cgroup | undefined]> {
+  const [first, second] = await Promise.allSettled([place, cgroup]);
   if (first.status === "rejected") throw first.reason;
   if (second.status === "rejected") throw second.reason;
   return [first.value, second.value];
-}
-
-/** Synchronous, as is the making of folders in it: neither comes between the other's steps. */
-function removeIfEmpty(folder: string): void {
-  try {
-    rmdirSync(folder);
-  } catch (error: unknown) {
-    // Another sandbox's things lie in it, or it is gone already.
-    const code = error instanceof Error && "code" in error ? error.code : undefined;
-    if (code !== "ENOTEMPTY" && code !== "ENOENT") throw error;
-  }
 }
 
 /** A door leads to a socket that is there when the sandbox is made. */
@@ -255,14 +250,14 @@ async function checkDoors({ doors }: SandboxSpec): Promise<void> {
 
 /**
  * Checks mounts, and finds for each the path by which the sandbox's user reaches
- * it: its own, or a bind below the sandbox's folder where the way to it is
- * closed for others.
+ * it: its own, or a bind that is made below the sandbox's folder where the way to
+ * it is closed for others.
  */
 async function stage(
   folder: string,
   spec: SandboxSpec,
   user: number | undefined,
-): Promise<{ binds: Map<string, string>; staged: StagedBind[] }> {
+): Promise<Map<string, string>> {
   const binds = new Map<string, string>();
   const staged: StagedBind[] = [];
   for (const { sandboxPath: inside, hostPath } of spec.mounts) {
@@ -281,7 +276,8 @@ async function stage(
     staged.push({ source, target });
     binds.set(inside, target);
   }
-  return { binds, staged };
+  await bindAll(staged);
+  return binds;
 }
 
 function messageOf(error: unknown): string {

@@ -8,6 +8,8 @@ export interface ProcessDriverOptions {
   readonly stateDir: string;
   /** Default: `bwrap`, looked up on the PATH. */
   readonly bwrap?: string;
+  /** How many disks of a size are kept ready once one was asked for; `close` lets them go. Default: 0. */
+  readonly readyDisks?: number;
 }
 
 /** Makes sandboxes of processes: bubblewrap on Linux. */
@@ -34,5 +36,9 @@ export class ProcessDriver implements SandboxDriver {
 
   reap(): Promise<string[]> {
     return this.#engine.reap();
+  }
+
+  async close(): Promise<void> {
+    await this.#engine.close?.();
   }
 }

@@ -161,9 +161,8 @@ sub open_port {
     die 'there is no port named devmesh';
 }
 
-# Nobody else in the cage may look into this process, whose user they share; orphans come to it.
+# Orphans come to this process.
 sub enter_cage {
-    syscall($CALL->{PRCTL}, 4, 0, 0, 0, 0);     # PR_SET_DUMPABLE
     syscall($CALL->{PRCTL}, 36, 1, 0, 0, 0);    # PR_SET_CHILD_SUBREAPER
 }
 
@@ -289,6 +288,8 @@ sub start {
     my ($id, $flags, $cwd, $count, @rest) = @_;
     my @argv = splice @rest, 0, $count;
     my %env = @rest;
+    # From the first program on. Before, an ordinary user of the host may read what holds it.
+    syscall($CALL->{PRCTL}, 4, 0, 0, 0, 0) if $CAGE;    # PR_SET_DUMPABLE
     my $group = !$CAGE && $flags =~ /l/ ? "$JOB/$id" : undef;
     my $drops = !$CAGE && $flags =~ /j/;
     if ($group) { mkdir $group or return send_frame(FAILED, $id, pack '(N/a*)*', 'start', $!+0, "$!") }
