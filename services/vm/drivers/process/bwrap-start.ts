@@ -92,20 +92,23 @@ export function startBwrap(options: BwrapStart): Bwrap {
     if (pid === undefined) void failure(cause).then(init.reject);
   });
   init.promise.catch(() => {});
+  const killOuter = () => {
+    child.kill("SIGKILL");
+    // What it leaves behind holds their other ends.
+    for (const stream of [status, child.stderr]) stream?.destroy();
+  };
   return {
     connection,
     init: init.promise,
     gone: gone.promise,
     failure,
     kill() {
+      connection.destroy();
       // The kernel ends all of a pid namespace with its first process.
-      if (pid === undefined) child.kill("SIGKILL");
+      if (pid === undefined) killOuter();
       else if (isRunning(child)) signalProcess(pid, "SIGKILL");
-      for (const stream of [connection, status, child.stderr]) stream?.destroy();
     },
-    killOuter() {
-      child.kill("SIGKILL");
-    },
+    killOuter,
   };
 }
 
