@@ -36,6 +36,8 @@ export interface SandboxRuntime {
     rules: RuntimeRules,
     signal?: AbortSignal,
   ): Promise<{ readonly argv: string[] }>;
+  /** Ends what it keeps running for all sandboxes. */
+  reset(): Promise<void>;
 }
 
 /** Loads the library. Throws ISOLATION_UNAVAILABLE if it is not installed. */

@@ -13,6 +13,7 @@ import { startFailed } from "../driver-errors.ts";
 import { requireReceipt } from "../receipt-check.ts";
 import { runTool } from "../run-tool.ts";
 import { forgetSandboxFolder, leftovers, makeSandboxFolder } from "../sandbox-folders.ts";
+import { checkSpec } from "../spec-check.ts";
 import { loadSandboxRuntime, type RuntimeRules, type SandboxRuntime } from "./sandbox-runtime.ts";
 import { openDoors } from "./seatbelt-doors.ts";
 import { SeatbeltFamily } from "./seatbelt-family.ts";
@@ -66,6 +67,7 @@ export class SeatbeltDriver implements SandboxDriver {
 
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     if (signal?.aborted) throw new DevmeshError("CANCELLED", "the start was cancelled");
+    checkSpec(spec);
     let tidy = async () => {};
     try {
       this.#refuseWeaker();
@@ -89,10 +91,7 @@ export class SeatbeltDriver implements SandboxDriver {
       const rules = this.#rules(root, spec, [work, tmp], join(root, "doors"));
       const wrap = async (line: string, abort?: AbortSignal) =>
         (await runtime.wrapWithSandboxArgv(line, shell, rules, abort)).argv;
-      const trial = await tryInside(root, async (line) => {
-        const [file = "", ...args] = await wrap(line, signal);
-        return runTool(file, args);
-      });
+      const trial = await tryInside(root, (line) => wrap(line, signal));
       const receipt = seatbeltReceipt(engine, spec.limits, trial);
       // The one member that an operator may accept as it is; every other must hold.
       const limits = { ...spec.limits, cpuMillis: receipt.cpuMillis.value };
@@ -128,10 +127,19 @@ export class SeatbeltDriver implements SandboxDriver {
     return ids;
   }
 
+  async close(): Promise<void> {
+    const runtime = this.#runtime;
+    this.#runtime = undefined;
+    await (await runtime)?.reset();
+  }
+
   /** What this tier can never give here is said before anything is made. */
   #refuseWeaker(): void {
     if (process.getuid?.() === 0) {
-      throw unavailable("Seatbelt cannot give root's programs another user", "run devmesh as a user");
+      throw unavailable(
+        "Seatbelt cannot give root's programs another user",
+        "run devmesh as a user",
+      );
     }
     if (!this.#options.acceptUnboundedCpu) {
       throw unavailable(
@@ -160,7 +168,10 @@ export class SeatbeltDriver implements SandboxDriver {
   async #startRuntime(): Promise<SandboxRuntime> {
     const runtime = await (this.#options.load ?? loadSandboxRuntime)();
     if (!runtime.isSupportedPlatform()) {
-      throw unavailable(`sandbox-runtime does not know ${process.platform}`, "use the docker driver");
+      throw unavailable(
+        `sandbox-runtime does not know ${process.platform}`,
+        "use the docker driver",
+      );
     }
     const { errors } = runtime.checkDependencies();
     if (errors.length > 0) {
@@ -201,7 +212,8 @@ const nowhere = { allowedDomains: [], deniedDomains: [] };
 /** What programs need not see: people's folders, other disks, temporary files, all sandboxes. */
 function hidden(root: string): string[] {
   const homes = homedir();
-  const shared = process.platform === "darwin" ? ["/Users", "/Volumes", "/private/var/folders"] : [];
+  const shared =
+    process.platform === "darwin" ? ["/Users", "/Volumes", "/private/var/folders"] : [];
   return [...new Set([root, homes, dirname(homes), tmpdir(), ...shared])].filter(
     (path) => path !== "/",
   );

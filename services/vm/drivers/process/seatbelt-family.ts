@@ -65,7 +65,9 @@ export class SeatbeltFamily {
   /** The processes of one program and what descends from it. */
   async programOf(head: number): Promise<number[]> {
     const members = await this.#members();
-    const found = new Set(members.filter(({ pid, group }) => pid === head || group === head).map(pidOf));
+    const found = new Set(
+      members.filter(({ pid, group }) => pid === head || group === head).map(pidOf),
+    );
     grow(found, members);
     return [...found];
   }
@@ -110,7 +112,9 @@ export class SeatbeltFamily {
     const all = await table(this.#mark);
     const found = new Set(
       all
-        .filter(({ pid, group, isMarked }) => isMarked || this.#heads.has(pid) || this.#heads.has(group))
+        .filter(
+          ({ pid, group, isMarked }) => isMarked || this.#heads.has(pid) || this.#heads.has(group),
+        )
         .map(pidOf),
     );
     grow(found, all);
@@ -131,7 +135,7 @@ function grow(found: Set<number>, all: readonly Member[]): void {
 async function table(mark: string): Promise<Member[]> {
   const columns = "pid=,ppid=,pgid=,rss=,time=,state=,command=";
   // With the environment behind the command: a flag of its own on each system.
-  const flags = process.platform === "darwin" ? ["-AwwE", "-o", columns] : ["eAww", "-o", columns];
+  const flags = process.platform === "darwin" ? ["-AwwE", "-o", columns] : ["axeww", "-o", columns];
   return (await runTool("ps", flags))
     .split("\n")
     .map((line) => line.trim().split(/\s+/))

@@ -19,8 +19,8 @@ import { checkExec, commandNotFound, sandboxFailed, sandboxVariables } from "../
 import { signalProcess } from "../process-tree.ts";
 import { ProgramOutput } from "../program-output.ts";
 import type { SandboxReceipt } from "../receipt.ts";
-import { guardTar } from "../tar-guard.ts";
 import { workspaceInvalid } from "../tar-format.ts";
+import { guardTar } from "../tar-guard.ts";
 import { quoted } from "./sandbox-runtime.ts";
 import { familyVariable, type SeatbeltFamily } from "./seatbelt-family.ts";
 import type { SeatbeltPaths } from "./seatbelt-paths.ts";
@@ -153,7 +153,11 @@ export class SeatbeltSandbox implements Sandbox {
       ([key, value]) => `${key}=${paths.realList(value)}`,
     );
     const argv = spec.argv.map((part) => paths.real(part));
-    await findProgram(argv[0] ?? "", cwd, paths.realList(spec.env.PATH ?? sandboxVariables.PATH ?? ""));
+    await findProgram(
+      argv[0] ?? "",
+      cwd,
+      paths.realList(spec.env.PATH ?? sandboxVariables.PATH ?? ""),
+    );
     // `env -i`: nothing of the host's, and nothing that the profile's own wrapper adds.
     const line = `cd ${quoted(cwd)} && exec env -i ${[...env, ...argv].map(quoted).join(" ")}`;
     const [file = "", ...args] = await wrap(line, signal);
