@@ -15,6 +15,7 @@ import {
   guestVersion,
   readGuestManifest,
 } from "../../services/vm/drivers/qemu/guest-image.ts";
+import { residentPath } from "../../services/vm/drivers/resident/resident-path.ts";
 import { cpioArchive } from "./cpio.ts";
 import { unpackKernel } from "./kernel-image.ts";
 
@@ -99,7 +100,7 @@ async function makeInitramfs(options: BuildGuestOptions): Promise<Buffer> {
   return cpioArchive([
     ...folders.map((path) => ({ path })),
     { path: "init", data: await readFile(join(here, "init")) },
-    { path: "agent.pl", mode: 0o644, data: await readFile(join(here, "agent.pl")) },
+    { path: "agent.pl", mode: 0o644, data: await readFile(residentPath) },
     { path: "bin/busybox", data: await readFile(busybox) },
     ...modules.map(({ name, data }) => ({ path: `modules/${name}`, mode: 0o644, data })),
     {

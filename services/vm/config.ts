@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type Env, EnvReader } from "@devmesh/mesh/config";
 
 /** The drivers there are, weakest isolation first. */
-export const driverNames = ["process", "docker", "qemu"] as const;
+export const driverNames = ["process", "docker", "gvisor", "qemu"] as const;
 
 /** One of the drivers. */
 export type DriverName = (typeof driverNames)[number];
@@ -29,8 +29,13 @@ export interface VmConfig {
   readonly stopGraceMs: number;
   /** Which drivers to offer. Default: all. */
   readonly drivers: readonly DriverName[];
-  /** The image of containers. Default: `devmesh-base:latest`. */
+  /**
+   * The image of containers. Default: `devmesh-base:latest`. An id, or `name@sha256:…`, is
+   * held to: another image is refused.
+   */
   readonly dockerImage: string;
+  /** How many containers are kept ready for each shape in use. Default: 1; 0: none. */
+  readonly warmContainers: number;
   /** The Docker engine's socket. Default: `/var/run/docker.sock`. */
   readonly dockerSocket: string;
   /** The folder with the guest's kernel and disks, made by `deploy/guest`. */
@@ -73,6 +78,7 @@ export function readVmConfig(env: Env): VmConfig {
     stopGraceMs: reader.integer("STOP_GRACE_MS", 5_000, { min: 0, max: 300_000 }),
     drivers: driverNames.filter((name) => names.includes(name)),
     dockerImage: reader.string("DOCKER_IMAGE", "devmesh-base:latest"),
+    warmContainers: reader.integer("SANDBOX_WARM", 1, { min: 0, max: 64 }),
     dockerSocket: dockerHost.replace(/^unix:\/\//, ""),
     guestDir: reader.string("VM_GUEST_DIR", join(cacheDir, "guest")),
     qemuBinary: reader.string("QEMU_BINARY", "qemu-system-x86_64"),

@@ -56,7 +56,7 @@ describe("agent job", () => {
       kind.case === "note" && kind.value.topic === "context" ? [kind.value.level] : [],
     );
     expect(notes).to.deep.equal(["warn"]);
-    expect(driver.created[0]?.backendSocket).to.be.a("string");
+    expect(driver.created[0]?.doors.map(({ name }) => name)).to.deep.equal(["backend"]);
   });
 
   it("gets its task in a file that is there while it runs", async () => {

@@ -9,8 +9,10 @@ import type {
   SandboxDriver,
   SandboxProcess,
   SandboxSpec,
+  SandboxStats,
 } from "../../services/vm/drivers/driver.ts";
 import { FakeDriver, type FakeProgram } from "../../services/vm/drivers/fake.ts";
+import type { SandboxReceipt } from "../../services/vm/drivers/receipt.ts";
 
 /** The steps of an attempt that a test can hold up or break. */
 export type Step = "create" | "put" | "exec" | "get" | "delete";
@@ -158,6 +160,22 @@ class TestSandbox implements Sandbox {
   async delete(): Promise<void> {
     await this.#before("delete");
     return this.#inner.delete();
+  }
+
+  get receipt(): SandboxReceipt {
+    return this.#inner.receipt;
+  }
+
+  stats(): Promise<SandboxStats> {
+    return this.#inner.stats();
+  }
+
+  freeze(): Promise<void> {
+    return this.#inner.freeze();
+  }
+
+  resume(): Promise<void> {
+    return this.#inner.resume();
   }
 
   async processes(): Promise<number> {

@@ -16,7 +16,7 @@ import type {
   WatchJobRequest,
 } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { kPrincipal, kSubject } from "@devmesh/mesh/context";
-import { invalidField } from "@devmesh/mesh/errors";
+import { DevmeshError, invalidField } from "@devmesh/mesh/errors";
 import { visibleOwner } from "../tokens/scopes.ts";
 import { decodePageToken, encodePageToken, idempotencyKeyOf } from "./job-convert.ts";
 import type { JobStore } from "./job-store.ts";
@@ -51,6 +51,10 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
     });
     context.values.get(kSubject).resource = job.id;
     return { jobId: job.id, job, replayed };
+  }
+
+  answerJob(): never {
+    throw new DevmeshError("UNIMPLEMENTED", "answers are not built");
   }
 
   async getJob({ id }: GetJobRequest) {

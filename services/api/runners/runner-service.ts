@@ -12,7 +12,7 @@ import type {
   RunnerService,
 } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { kSubject } from "@devmesh/mesh/context";
-import { invalidField } from "@devmesh/mesh/errors";
+import { DevmeshError, invalidField } from "@devmesh/mesh/errors";
 import type { Runners } from "./runners.ts";
 
 /** What a host's runner says to the backend. */
@@ -59,6 +59,10 @@ export class RunnerServiceImpl implements ServiceImpl<typeof RunnerService> {
     if (result === undefined) throw invalidField("result", "is missing");
     context.values.get(kSubject).resource = held.jobId;
     return { job: await this.#runners.finish(held, seq, result) };
+  }
+
+  reportEgress(): never {
+    throw new DevmeshError("UNIMPLEMENTED", "egress reports are not built");
   }
 
   async releaseJob({ lease, detail }: ReleaseJobRequest, context: HandlerContext) {

@@ -9,7 +9,7 @@ import type { Lease } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import type { Logger } from "@devmesh/mesh/log";
 import type { Clock, Ids } from "@devmesh/mesh/runtime";
-import type { ReadOnlyMount, Sandbox, SandboxDriver } from "../drivers/driver.ts";
+import type { ReadOnlyMount, Sandbox, SandboxDoor, SandboxDriver } from "../drivers/driver.ts";
 import { makeAgentInput } from "./agent-input.ts";
 import { nothingStored, type StoredChanges, storeChanges } from "./artifacts.ts";
 import type { Backend } from "./backend.ts";
@@ -81,11 +81,11 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
   const limits = sandboxLimits(spec);
   await using cleanup = new AsyncDisposableStack();
   const mounts = agent === undefined ? [] : await agentMounts(input, agent);
-  let backendSocket: string | undefined;
+  const doors: SandboxDoor[] = [];
   if (agent !== undefined) {
     const door = await openBackendDoor(tools.backendUrl);
     cleanup.defer(() => door.close());
-    backendSocket = door.socketPath;
+    doors.push({ name: "backend", socketPath: door.socketPath });
   }
   const sandbox = await driver.create(
     {
@@ -93,7 +93,7 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
       jobId,
       limits,
       mounts,
-      ...(backendSocket !== undefined && { backendSocket }),
+      doors,
     },
     stop,
   );

@@ -11,13 +11,12 @@ import { DevmeshError } from "@devmesh/mesh/errors";
 import { findCgroups } from "../cgroup.ts";
 import type { DriverProbe, Sandbox, SandboxDriver, SandboxSpec } from "../driver.ts";
 import { sandboxFailed } from "../driver-errors.ts";
+import { type Cage, ResidentSandbox } from "../resident/resident-sandbox.ts";
 import { type AcceleratorChoice, chooseAccelerator } from "./accelerator.ts";
-import { BackendBridge } from "./backend-bridge.ts";
-import { type BootMount, bootGuest, type GuestSetting } from "./boot.ts";
+import { type BootMount, bootGuest, type Guest, type GuestSetting } from "./boot.ts";
 import { hasMkfs, mountImage } from "./disk-images.ts";
 import { readGuestManifest } from "./guest-image.ts";
 import { findLauncher } from "./launcher.ts";
-import { QemuSandbox } from "./qemu-sandbox.ts";
 import { makeVmFolder, reapVmFolders } from "./vm-folder.ts";
 import { type Accelerator, maxDisks } from "./vm-process.ts";
 
@@ -83,7 +82,7 @@ export class QemuDriver implements SandboxDriver {
 
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     checkSpec(spec);
-    if (spec.backendSocket) await checkSocket(spec.backendSocket);
+    for (const { socketPath } of spec.doors) await checkSocket(socketPath);
     const setting = await this.#settings();
     const folder = await makeVmFolder(this.#vmsDir, spec.id).catch((error: unknown) => {
       throw failed(`the folder of ${spec.id} cannot be made`, error);
@@ -95,16 +94,15 @@ export class QemuDriver implements SandboxDriver {
         folder,
         limits: spec.limits,
         mounts: await this.#mountsOf(spec),
-        backend: spec.backendSocket ? new BackendBridge(spec.backendSocket) : undefined,
+        doors: spec.doors,
         signal,
       });
       const { id, jobId } = spec;
-      const sandbox = new QemuSandbox({
+      const sandbox = new ResidentSandbox({
         id,
         jobId,
         createdAtMs: (this.#options.now ?? Date.now)(),
-        guest,
-        folder,
+        cage: cageOf(guest, folder),
         diskMib: spec.limits.diskMib,
         onDeleted: () => this.#sandboxes.delete(id),
       });
@@ -172,7 +170,7 @@ export class QemuDriver implements SandboxDriver {
     const id = `${PROBE}${randomBytes(8).toString("hex")}`;
     const folder = await makeVmFolder(this.#vmsDir, id);
     try {
-      const boot = { setting, id, folder, limits: PROBE_LIMITS, mounts: [], signal };
+      const boot = { setting, id, folder, limits: PROBE_LIMITS, mounts: [], doors: [], signal };
       await (await bootGuest(boot)).remove();
     } finally {
       await rm(folder, { recursive: true, force: true });
@@ -188,6 +186,23 @@ export class QemuDriver implements SandboxDriver {
       throw unavailable(`${this.#binary} cannot be run`, remedy, error);
     }
   }
+}
+
+function cageOf(guest: Guest, folder: string): Cage {
+  return {
+    driver: "qemu",
+    channel: guest.channel,
+    async remove() {
+      await guest.remove();
+      await rm(folder, { recursive: true, force: true });
+    },
+    get receipt(): never {
+      throw failed("receipts are not built");
+    },
+    stats: () => Promise.reject(failed("stats are not built")),
+    freeze: () => Promise.reject(failed("freezing is not built")),
+    resume: () => Promise.reject(failed("freezing is not built")),
+  };
 }
 
 const BUILD_GUEST = "run `npm run setup -- vm`";

@@ -9,7 +9,7 @@ import { file_google_protobuf_duration, file_google_protobuf_struct, file_google
  * Describes the file devmesh/api/v1/job.proto.
  */
 export const file_devmesh_api_v1_job = /*@__PURE__*/
-  fileDesc("ChhkZXZtZXNoL2FwaS92MS9qb2IucHJvdG8SDmRldm1lc2guYXBpLnYxInoKC0NvbW1hbmRXb3JrEgwKBGFyZ3YYASADKAkSMQoDZW52GAIgAygLMiQuZGV2bWVzaC5hcGkudjEuQ29tbWFuZFdvcmsuRW52RW50cnkaKgoIRW52RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJ6CglBZ2VudFdvcmsSDAoEdGFzaxgBIAEoCRINCgVtb2RlbBgCIAEoCRIRCgl0ZXN0X2FyZ3YYAyADKAkSEQoJbWF4X3N0ZXBzGAQgASgNEhIKCm1heF90b2tlbnMYBSABKA0SFgoOY29udGV4dF90b2tlbnMYBiABKA0i6QEKCUpvYkxpbWl0cxIuCgtydW5fdGltZW91dBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgptZW1vcnlfbWliGAIgASgNEhIKCmNwdV9taWxsaXMYAyABKA0SDAoEcGlkcxgEIAEoDRIQCghkaXNrX21pYhgFIAEoDRIwCg1xdWV1ZV90aW1lb3V0GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjIKD3NpbGVuY2VfdGltZW91dBgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIpCgtDb25jdXJyZW5jeRILCgNrZXkYASABKAkSDQoFbGltaXQYAiABKA0ifwoLUmV0cnlQb2xpY3kSEAoIZmFpbHVyZXMYASABKAgSLgoLbWluX2JhY2tvZmYYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLgoLbWF4X2JhY2tvZmYYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24i+gMKB0pvYlNwZWMSLgoHY29tbWFuZBgBIAEoCzIbLmRldm1lc2guYXBpLnYxLkNvbW1hbmRXb3JrSAASKgoFYWdlbnQYAiABKAsyGS5kZXZtZXNoLmFwaS52MS5BZ2VudFdvcmtIABIsCglpc29sYXRpb24YAyABKA4yGS5kZXZtZXNoLmFwaS52MS5Jc29sYXRpb24SGAoQd29ya3NwYWNlX3NoYTI1NhgEIAEoCRIpCgZsaW1pdHMYBSABKAsyGS5kZXZtZXNoLmFwaS52MS5Kb2JMaW1pdHMSFAoMbWF4X2F0dGVtcHRzGAYgASgNEjMKBmxhYmVscxgHIAMoCzIjLmRldm1lc2guYXBpLnYxLkpvYlNwZWMuTGFiZWxzRW50cnkSEAoIcHJpb3JpdHkYCCABKBESMAoLY29uY3VycmVuY3kYCSABKAsyGy5kZXZtZXNoLmFwaS52MS5Db25jdXJyZW5jeRIuCgtzdGFydF9kZWxheRgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIqCgVyZXRyeRgLIAEoCzIbLmRldm1lc2guYXBpLnYxLlJldHJ5UG9saWN5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCBgoEd29yayK7AwoDSm9iEgoKAmlkGAEgASgJEikKBnN0YXR1cxgCIAEoDjIZLmRldm1lc2guYXBpLnYxLkpvYlN0YXR1cxIlCgRzcGVjGAMgASgLMhcuZGV2bWVzaC5hcGkudjEuSm9iU3BlYxIMCgR0eXBlGAQgASgJEg0KBW93bmVyGAUgASgJEi8KC2NyZWF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHYXR0ZW1wdBgJIAEoDRIOCgZydW5uZXIYCiABKAkSEAoIbGFzdF9zZXEYCyABKA0SGAoQY2FuY2VsX3JlcXVlc3RlZBgMIAEoCBIpCgZyZXN1bHQYDSABKAsyGS5kZXZtZXNoLmFwaS52MS5Kb2JSZXN1bHQSMgoOYXZhaWxhYmxlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInUKC0ZlbmNlZFdyaXRlEg0KBWVwb2NoGAEgASgNEg4KBnJ1bm5lchgCIAEoCRIOCgZhY3Rpb24YAyABKAkSDQoFY291bnQYBCABKA0SKAoEdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiogIKCEpvYkV2ZW50EgsKA3NlcRgBIAEoDRIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIlCgNsb2cYAyABKAsyFi5kZXZtZXNoLmFwaS52MS5Kb2JMb2dIABIxCgZzdGF0dXMYBCABKAsyHy5kZXZtZXNoLmFwaS52MS5Kb2JTdGF0dXNDaGFuZ2VIABIrCgZyZXN1bHQYBSABKAsyGS5kZXZtZXNoLmFwaS52MS5Kb2JSZXN1bHRIABInCgRub3RlGAYgASgLMhcuZGV2bWVzaC5hcGkudjEuSm9iTm90ZUgAEicKBHRyaW0YByABKAsyFy5kZXZtZXNoLmFwaS52MS5Kb2JUcmltSABCBgoEa2luZCI/CgdKb2JUcmltEhEKCWZpcnN0X3NlcRgBIAEoDRIRCglsb2dfYnl0ZXMYAiABKAQSDgoGZGV0YWlsGAMgASgJIkEKBkpvYkxvZxIpCgZzdHJlYW0YASABKA4yGS5kZXZtZXNoLmFwaS52MS5Mb2dTdHJlYW0SDAoEZGF0YRgCIAEoDCJ8Cg9Kb2JTdGF0dXNDaGFuZ2USKQoGc3RhdHVzGAEgASgOMhkuZGV2bWVzaC5hcGkudjEuSm9iU3RhdHVzEg8KB2F0dGVtcHQYAiABKA0SDgoGZGV0YWlsGAMgASgJEg4KBnJ1bm5lchgEIAEoCRINCgVlcG9jaBgFIAEoDSJiCgdKb2JOb3RlEg0KBWxldmVsGAEgASgJEg0KBXRvcGljGAIgASgJEg8KB21lc3NhZ2UYAyABKAkSKAoHcGF5bG9hZBgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3Qi/QIKCUpvYlJlc3VsdBIqCgdvdXRjb21lGAEgASgOMhkuZGV2bWVzaC5hcGkudjEuSm9iU3RhdHVzEhYKCWV4aXRfY29kZRgCIAEoBUgAiAEBEg4KBnJlYXNvbhgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhIKCmxvZ19zaGEyNTYYBSABKAkSEQoJbG9nX2J5dGVzGAYgASgEEisKCWFydGlmYWN0cxgHIAMoCzIYLmRldm1lc2guYXBpLnYxLkFydGlmYWN0Eg4KBmRyaXZlchgIIAEoCRIsCglpc29sYXRpb24YCSABKA4yGS5kZXZtZXNoLmFwaS52MS5Jc29sYXRpb24SKgoFYWdlbnQYCiABKAsyGy5kZXZtZXNoLmFwaS52MS5BZ2VudFJlcG9ydBItCgZjYW5jZWwYCyABKAsyHS5kZXZtZXNoLmFwaS52MS5DYW5jZWxSZWNlaXB0EhAKCGxhc3Rfc2VxGAwgASgNQgwKCl9leGl0X2NvZGUiqgEKDUNhbmNlbFJlY2VpcHQSFAoMcmVxdWVzdGVkX2J5GAEgASgJEjAKDHJlcXVlc3RfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZGV0YWlsGAMgASgJEikKBXN0ZXBzGAQgAygLMhouZGV2bWVzaC5hcGkudjEuQ2FuY2VsU3RlcBIWCg5wcm9jZXNzZXNfbGVmdBgFIAEoDSJECgpDYW5jZWxTdGVwEgwKBG5hbWUYASABKAkSKAoFYWZ0ZXIYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iUAoIQXJ0aWZhY3QSDAoEbmFtZRgBIAEoCRIOCgZzaGEyNTYYAiABKAkSEgoKc2l6ZV9ieXRlcxgDIAEoBBISCgptZWRpYV90eXBlGAQgASgJIqMBCgtBZ2VudFJlcG9ydBIPCgdzdW1tYXJ5GAEgASgJEg0KBXN0ZXBzGAIgASgNEhQKDGlucHV0X3Rva2VucxgDIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAQgASgEEg0KBW1vZGVsGAUgASgJEhQKDHRlc3RzX2JlZm9yZRgGIAEoCRITCgt0ZXN0c19hZnRlchgHIAEoCRINCgVwYXRjaBgIIAEoCSp+CglJc29sYXRpb24SGQoVSVNPTEFUSU9OX1VOU1BFQ0lGSUVEEAASFQoRSVNPTEFUSU9OX1BST0NFU1MQARIXChNJU09MQVRJT05fQ09OVEFJTkVSEAISFAoQSVNPTEFUSU9OX0dWSVNPUhADEhAKDElTT0xBVElPTl9WTRAEKqEBCglKb2JTdGF0dXMSGgoWSk9CX1NUQVRVU19VTlNQRUNJRklFRBAAEhUKEUpPQl9TVEFUVVNfUVVFVUVEEAESFgoSSk9CX1NUQVRVU19SVU5OSU5HEAISGAoUSk9CX1NUQVRVU19TVUNDRUVERUQQAxIVChFKT0JfU1RBVFVTX0ZBSUxFRBAEEhgKFEpPQl9TVEFUVVNfQ0FOQ0VMTEVEEAUqVQoJTG9nU3RyZWFtEhoKFkxPR19TVFJFQU1fVU5TUEVDSUZJRUQQABIVChFMT0dfU1RSRUFNX1NURE9VVBABEhUKEUxPR19TVFJFQU1fU1RERVJSEAJiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("ChhkZXZtZXNoL2FwaS92MS9qb2IucHJvdG8SDmRldm1lc2guYXBpLnYxInoKC0NvbW1hbmRXb3JrEgwKBGFyZ3YYASADKAkSMQoDZW52GAIgAygLMiQuZGV2bWVzaC5hcGkudjEuQ29tbWFuZFdvcmsuRW52RW50cnkaKgoIRW52RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKZAgoJQWdlbnRXb3JrEgwKBHRhc2sYASABKAkSDQoFbW9kZWwYAiABKAkSEQoJdGVzdF9hcmd2GAMgAygJEhEKCW1heF9zdGVwcxgEIAEoDRISCgptYXhfdG9rZW5zGAUgASgNEhYKDmNvbnRleHRfdG9rZW5zGAYgASgNEg0KBXRvb2xzGAcgAygJEhcKD21heF9jb3N0X21pY3JvcxgIIAEoBBIwCg1vbl9idWRnZXRfZW5kGAkgASgOMhkuZGV2bWVzaC5hcGkudjEuQnVkZ2V0RW5kEi0KB2hhcm5lc3MYCiABKA4yHC5kZXZtZXNoLmFwaS52MS5BZ2VudEhhcm5lc3MSFAoMaGFybmVzc19hcmd2GAsgAygJIjoKDU5ldHdvcmtQb2xpY3kSKQoFYWxsb3cYASADKAsyGi5kZXZtZXNoLmFwaS52MS5FZ3Jlc3NSdWxlIosBCgpFZ3Jlc3NSdWxlEgwKBGhvc3QYASABKAkSDAoEcG9ydBgCIAEoDRIPCgdtZXRob2RzGAMgAygJEg0KBXBhdGhzGAQgAygJEi0KB3NlY3JldHMYBSADKAsyHC5kZXZtZXNoLmFwaS52MS5FZ3Jlc3NTZWNyZXQSEgoKcGxhaW5faHR0cBgGIAEoCCI+CgxFZ3Jlc3NTZWNyZXQSDgoGaGVhZGVyGAEgASgJEg4KBnNlY3JldBgCIAEoCRIOCgZwcmVmaXgYAyABKAki6QEKCUpvYkxpbWl0cxIuCgtydW5fdGltZW91dBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgptZW1vcnlfbWliGAIgASgNEhIKCmNwdV9taWxsaXMYAyABKA0SDAoEcGlkcxgEIAEoDRIQCghkaXNrX21pYhgFIAEoDRIwCg1xdWV1ZV90aW1lb3V0GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjIKD3NpbGVuY2VfdGltZW91dBgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIpCgtDb25jdXJyZW5jeRILCgNrZXkYASABKAkSDQoFbGltaXQYAiABKA0ifwoLUmV0cnlQb2xpY3kSEAoIZmFpbHVyZXMYASABKAgSLgoLbWluX2JhY2tvZmYYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLgoLbWF4X2JhY2tvZmYYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24ioQUKB0pvYlNwZWMSLgoHY29tbWFuZBgBIAEoCzIbLmRldm1lc2guYXBpLnYxLkNvbW1hbmRXb3JrSAASKgoFYWdlbnQYAiABKAsyGS5kZXZtZXNoLmFwaS52MS5BZ2VudFdvcmtIABIsCglpc29sYXRpb24YAyABKA4yGS5kZXZtZXNoLmFwaS52MS5Jc29sYXRpb24SGAoQd29ya3NwYWNlX3NoYTI1NhgEIAEoCRIpCgZsaW1pdHMYBSABKAsyGS5kZXZtZXNoLmFwaS52MS5Kb2JMaW1pdHMSFAoMbWF4X2F0dGVtcHRzGAYgASgNEjMKBmxhYmVscxgHIAMoCzIjLmRldm1lc2guYXBpLnYxLkpvYlNwZWMuTGFiZWxzRW50cnkSEAoIcHJpb3JpdHkYCCABKBESMAoLY29uY3VycmVuY3kYCSABKAsyGy5kZXZtZXNoLmFwaS52MS5Db25jdXJyZW5jeRIuCgtzdGFydF9kZWxheRgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIqCgVyZXRyeRgLIAEoCzIbLmRldm1lc2guYXBpLnYxLlJldHJ5UG9saWN5Ei4KB25ldHdvcmsYDCABKAsyHS5kZXZtZXNoLmFwaS52MS5OZXR3b3JrUG9saWN5EkAKDXJ1bm5lcl9sYWJlbHMYDSADKAsyKS5kZXZtZXNoLmFwaS52MS5Kb2JTcGVjLlJ1bm5lckxhYmVsc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaMwoRUnVubmVyTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIGCgR3b3JrIrsDCgNKb2ISCgoCaWQYASABKAkSKQoGc3RhdHVzGAIgASgOMhkuZGV2bWVzaC5hcGkudjEuSm9iU3RhdHVzEiUKBHNwZWMYAyABKAsyFy5kZXZtZXNoLmFwaS52MS5Kb2JTcGVjEgwKBHR5cGUYBCABKAkSDQoFb3duZXIYBSABKAkSLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdhdHRlbXB0GAkgASgNEg4KBnJ1bm5lchgKIAEoCRIQCghsYXN0X3NlcRgLIAEoDRIYChBjYW5jZWxfcmVxdWVzdGVkGAwgASgIEikKBnJlc3VsdBgNIAEoCzIZLmRldm1lc2guYXBpLnYxLkpvYlJlc3VsdBIyCg5hdmFpbGFibGVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAidQoLRmVuY2VkV3JpdGUSDQoFZXBvY2gYASABKA0SDgoGcnVubmVyGAIgASgJEg4KBmFjdGlvbhgDIAEoCRINCgVjb3VudBgEIAEoDRIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKiAgoISm9iRXZlbnQSCwoDc2VxGAEgASgNEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiUKA2xvZxgDIAEoCzIWLmRldm1lc2guYXBpLnYxLkpvYkxvZ0gAEjEKBnN0YXR1cxgEIAEoCzIfLmRldm1lc2guYXBpLnYxLkpvYlN0YXR1c0NoYW5nZUgAEisKBnJlc3VsdBgFIAEoCzIZLmRldm1lc2guYXBpLnYxLkpvYlJlc3VsdEgAEicKBG5vdGUYBiABKAsyFy5kZXZtZXNoLmFwaS52MS5Kb2JOb3RlSAASJwoEdHJpbRgHIAEoCzIXLmRldm1lc2guYXBpLnYxLkpvYlRyaW1IAEIGCgRraW5kIj8KB0pvYlRyaW0SEQoJZmlyc3Rfc2VxGAEgASgNEhEKCWxvZ19ieXRlcxgCIAEoBBIOCgZkZXRhaWwYAyABKAkiQQoGSm9iTG9nEikKBnN0cmVhbRgBIAEoDjIZLmRldm1lc2guYXBpLnYxLkxvZ1N0cmVhbRIMCgRkYXRhGAIgASgMInwKD0pvYlN0YXR1c0NoYW5nZRIpCgZzdGF0dXMYASABKA4yGS5kZXZtZXNoLmFwaS52MS5Kb2JTdGF0dXMSDwoHYXR0ZW1wdBgCIAEoDRIOCgZkZXRhaWwYAyABKAkSDgoGcnVubmVyGAQgASgJEg0KBWVwb2NoGAUgASgNImIKB0pvYk5vdGUSDQoFbGV2ZWwYASABKAkSDQoFdG9waWMYAiABKAkSDwoHbWVzc2FnZRgDIAEoCRIoCgdwYXlsb2FkGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCKqAwoJSm9iUmVzdWx0EioKB291dGNvbWUYASABKA4yGS5kZXZtZXNoLmFwaS52MS5Kb2JTdGF0dXMSFgoJZXhpdF9jb2RlGAIgASgFSACIAQESDgoGcmVhc29uGAMgASgJEg8KB21lc3NhZ2UYBCABKAkSEgoKbG9nX3NoYTI1NhgFIAEoCRIRCglsb2dfYnl0ZXMYBiABKAQSKwoJYXJ0aWZhY3RzGAcgAygLMhguZGV2bWVzaC5hcGkudjEuQXJ0aWZhY3QSDgoGZHJpdmVyGAggASgJEiwKCWlzb2xhdGlvbhgJIAEoDjIZLmRldm1lc2guYXBpLnYxLklzb2xhdGlvbhIqCgVhZ2VudBgKIAEoCzIbLmRldm1lc2guYXBpLnYxLkFnZW50UmVwb3J0Ei0KBmNhbmNlbBgLIAEoCzIdLmRldm1lc2guYXBpLnYxLkNhbmNlbFJlY2VpcHQSEAoIbGFzdF9zZXEYDCABKA0SKwoFdXNhZ2UYDSABKAsyHC5kZXZtZXNoLmFwaS52MS5TYW5kYm94VXNhZ2VCDAoKX2V4aXRfY29kZSKmAQoMU2FuZGJveFVzYWdlEg4KBmNwdV9tcxgBIAEoBBIUCgx0aHJvdHRsZWRfbXMYAiABKAQSGQoRcGVha19tZW1vcnlfYnl0ZXMYAyABKAQSFAoMcGlkc19yZWZ1c2VkGAQgASgEEhIKCmRpc2tfYnl0ZXMYBSABKAQSFAoMZWdyZXNzX2J5dGVzGAYgASgEEhUKDWluZ3Jlc3NfYnl0ZXMYByABKAQiqgEKDUNhbmNlbFJlY2VpcHQSFAoMcmVxdWVzdGVkX2J5GAEgASgJEjAKDHJlcXVlc3RfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZGV0YWlsGAMgASgJEikKBXN0ZXBzGAQgAygLMhouZGV2bWVzaC5hcGkudjEuQ2FuY2VsU3RlcBIWCg5wcm9jZXNzZXNfbGVmdBgFIAEoDSJECgpDYW5jZWxTdGVwEgwKBG5hbWUYASABKAkSKAoFYWZ0ZXIYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iUAoIQXJ0aWZhY3QSDAoEbmFtZRgBIAEoCRIOCgZzaGEyNTYYAiABKAkSEgoKc2l6ZV9ieXRlcxgDIAEoBBISCgptZWRpYV90eXBlGAQgASgJIugBCgtBZ2VudFJlcG9ydBIPCgdzdW1tYXJ5GAEgASgJEg0KBXN0ZXBzGAIgASgNEhQKDGlucHV0X3Rva2VucxgDIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAQgASgEEg0KBW1vZGVsGAUgASgJEhQKDHRlc3RzX2JlZm9yZRgGIAEoCRITCgt0ZXN0c19hZnRlchgHIAEoCRINCgVwYXRjaBgIIAEoCRITCgtjb3N0X21pY3JvcxgJIAEoBBIuCghjb21tYW5kcxgKIAMoCzIcLmRldm1lc2guYXBpLnYxLkFnZW50Q29tbWFuZCJfCgxBZ2VudENvbW1hbmQSDwoHY29tbWFuZBgBIAEoCRIRCglleGl0X2NvZGUYAiABKAUSKwoIZHVyYXRpb24YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iswEKC0FnZW50QW5zd2VyEhQKDHF1ZXN0aW9uX3NlcRgBIAEoDRIMCgRzdG9wGAIgASgIEhIKCm1vcmVfc3RlcHMYAyABKA0SEwoLbW9yZV90b2tlbnMYBCABKA0SGAoQbW9yZV9jb3N0X21pY3JvcxgFIAEoBBIsCgltb3JlX3RpbWUYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDwoHbWVzc2FnZRgHIAEoCSp+CglJc29sYXRpb24SGQoVSVNPTEFUSU9OX1VOU1BFQ0lGSUVEEAASFQoRSVNPTEFUSU9OX1BST0NFU1MQARIXChNJU09MQVRJT05fQ09OVEFJTkVSEAISFAoQSVNPTEFUSU9OX0dWSVNPUhADEhAKDElTT0xBVElPTl9WTRAEKqEBCglKb2JTdGF0dXMSGgoWSk9CX1NUQVRVU19VTlNQRUNJRklFRBAAEhUKEUpPQl9TVEFUVVNfUVVFVUVEEAESFgoSSk9CX1NUQVRVU19SVU5OSU5HEAISGAoUSk9CX1NUQVRVU19TVUNDRUVERUQQAxIVChFKT0JfU1RBVFVTX0ZBSUxFRBAEEhgKFEpPQl9TVEFUVVNfQ0FOQ0VMTEVEEAUqUAoJQnVkZ2V0RW5kEhoKFkJVREdFVF9FTkRfVU5TUEVDSUZJRUQQABITCg9CVURHRVRfRU5EX1NUT1AQARISCg5CVURHRVRfRU5EX0FTSxACKpYBCgxBZ2VudEhhcm5lc3MSHQoZQUdFTlRfSEFSTkVTU19VTlNQRUNJRklFRBAAEhcKE0FHRU5UX0hBUk5FU1NfQ09ERVIQARIXChNBR0VOVF9IQVJORVNTX0NPREVYEAISGgoWQUdFTlRfSEFSTkVTU19PUEVOQ09ERRADEhkKFUFHRU5UX0hBUk5FU1NfQ09NTUFORBAEKlUKCUxvZ1N0cmVhbRIaChZMT0dfU1RSRUFNX1VOU1BFQ0lGSUVEEAASFQoRTE9HX1NUUkVBTV9TVERPVVQQARIVChFMT0dfU1RSRUFNX1NUREVSUhACYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message devmesh.api.v1.CommandWork.
@@ -26,116 +26,158 @@ export const AgentWorkSchema = /*@__PURE__*/
   messageDesc(file_devmesh_api_v1_job, 1);
 
 /**
+ * Describes the message devmesh.api.v1.NetworkPolicy.
+ * Use `create(NetworkPolicySchema)` to create a new message.
+ */
+export const NetworkPolicySchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_job, 2);
+
+/**
+ * Describes the message devmesh.api.v1.EgressRule.
+ * Use `create(EgressRuleSchema)` to create a new message.
+ */
+export const EgressRuleSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_job, 3);
+
+/**
+ * Describes the message devmesh.api.v1.EgressSecret.
+ * Use `create(EgressSecretSchema)` to create a new message.
+ */
+export const EgressSecretSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_job, 4);
+
+/**
  * Describes the message devmesh.api.v1.JobLimits.
  * Use `create(JobLimitsSchema)` to create a new message.
  */
 export const JobLimitsSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 2);
+  messageDesc(file_devmesh_api_v1_job, 5);
 
 /**
  * Describes the message devmesh.api.v1.Concurrency.
  * Use `create(ConcurrencySchema)` to create a new message.
  */
 export const ConcurrencySchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 3);
+  messageDesc(file_devmesh_api_v1_job, 6);
 
 /**
  * Describes the message devmesh.api.v1.RetryPolicy.
  * Use `create(RetryPolicySchema)` to create a new message.
  */
 export const RetryPolicySchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 4);
+  messageDesc(file_devmesh_api_v1_job, 7);
 
 /**
  * Describes the message devmesh.api.v1.JobSpec.
  * Use `create(JobSpecSchema)` to create a new message.
  */
 export const JobSpecSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 5);
+  messageDesc(file_devmesh_api_v1_job, 8);
 
 /**
  * Describes the message devmesh.api.v1.Job.
  * Use `create(JobSchema)` to create a new message.
  */
 export const JobSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 6);
+  messageDesc(file_devmesh_api_v1_job, 9);
 
 /**
  * Describes the message devmesh.api.v1.FencedWrite.
  * Use `create(FencedWriteSchema)` to create a new message.
  */
 export const FencedWriteSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 7);
+  messageDesc(file_devmesh_api_v1_job, 10);
 
 /**
  * Describes the message devmesh.api.v1.JobEvent.
  * Use `create(JobEventSchema)` to create a new message.
  */
 export const JobEventSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 8);
+  messageDesc(file_devmesh_api_v1_job, 11);
 
 /**
  * Describes the message devmesh.api.v1.JobTrim.
  * Use `create(JobTrimSchema)` to create a new message.
  */
 export const JobTrimSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 9);
+  messageDesc(file_devmesh_api_v1_job, 12);
 
 /**
  * Describes the message devmesh.api.v1.JobLog.
  * Use `create(JobLogSchema)` to create a new message.
  */
 export const JobLogSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 10);
+  messageDesc(file_devmesh_api_v1_job, 13);
 
 /**
  * Describes the message devmesh.api.v1.JobStatusChange.
  * Use `create(JobStatusChangeSchema)` to create a new message.
  */
 export const JobStatusChangeSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 11);
+  messageDesc(file_devmesh_api_v1_job, 14);
 
 /**
  * Describes the message devmesh.api.v1.JobNote.
  * Use `create(JobNoteSchema)` to create a new message.
  */
 export const JobNoteSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 12);
+  messageDesc(file_devmesh_api_v1_job, 15);
 
 /**
  * Describes the message devmesh.api.v1.JobResult.
  * Use `create(JobResultSchema)` to create a new message.
  */
 export const JobResultSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 13);
+  messageDesc(file_devmesh_api_v1_job, 16);
+
+/**
+ * Describes the message devmesh.api.v1.SandboxUsage.
+ * Use `create(SandboxUsageSchema)` to create a new message.
+ */
+export const SandboxUsageSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_job, 17);
 
 /**
  * Describes the message devmesh.api.v1.CancelReceipt.
  * Use `create(CancelReceiptSchema)` to create a new message.
  */
 export const CancelReceiptSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 14);
+  messageDesc(file_devmesh_api_v1_job, 18);
 
 /**
  * Describes the message devmesh.api.v1.CancelStep.
  * Use `create(CancelStepSchema)` to create a new message.
  */
 export const CancelStepSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 15);
+  messageDesc(file_devmesh_api_v1_job, 19);
 
 /**
  * Describes the message devmesh.api.v1.Artifact.
  * Use `create(ArtifactSchema)` to create a new message.
  */
 export const ArtifactSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 16);
+  messageDesc(file_devmesh_api_v1_job, 20);
 
 /**
  * Describes the message devmesh.api.v1.AgentReport.
  * Use `create(AgentReportSchema)` to create a new message.
  */
 export const AgentReportSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 17);
+  messageDesc(file_devmesh_api_v1_job, 21);
+
+/**
+ * Describes the message devmesh.api.v1.AgentCommand.
+ * Use `create(AgentCommandSchema)` to create a new message.
+ */
+export const AgentCommandSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_job, 22);
+
+/**
+ * Describes the message devmesh.api.v1.AgentAnswer.
+ * Use `create(AgentAnswerSchema)` to create a new message.
+ */
+export const AgentAnswerSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_api_v1_job, 23);
 
 /**
  * Describes the enum devmesh.api.v1.Isolation.
@@ -167,10 +209,38 @@ export const JobStatus = /*@__PURE__*/
   tsEnum(JobStatusSchema);
 
 /**
+ * Describes the enum devmesh.api.v1.BudgetEnd.
+ */
+export const BudgetEndSchema = /*@__PURE__*/
+  enumDesc(file_devmesh_api_v1_job, 2);
+
+/**
+ * What an agent does when one of its budgets ends.
+ *
+ * @generated from enum devmesh.api.v1.BudgetEnd
+ */
+export const BudgetEnd = /*@__PURE__*/
+  tsEnum(BudgetEndSchema);
+
+/**
+ * Describes the enum devmesh.api.v1.AgentHarness.
+ */
+export const AgentHarnessSchema = /*@__PURE__*/
+  enumDesc(file_devmesh_api_v1_job, 3);
+
+/**
+ * The program that does an agent's work.
+ *
+ * @generated from enum devmesh.api.v1.AgentHarness
+ */
+export const AgentHarness = /*@__PURE__*/
+  tsEnum(AgentHarnessSchema);
+
+/**
  * Describes the enum devmesh.api.v1.LogStream.
  */
 export const LogStreamSchema = /*@__PURE__*/
-  enumDesc(file_devmesh_api_v1_job, 2);
+  enumDesc(file_devmesh_api_v1_job, 4);
 
 /**
  * Which of its two outputs a program wrote to.
