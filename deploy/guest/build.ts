@@ -44,7 +44,6 @@ const MODULES = [
   "drivers/virtio/virtio_pci.ko",
   "drivers/block/virtio_blk.ko",
   "drivers/char/virtio_console.ko",
-  "fs/overlayfs/overlay.ko",
 ];
 const MODULE_SIGNATURE = Buffer.from("~Module signature appended~\n");
 const ROOT_SLACK = 1.15;
@@ -96,7 +95,7 @@ async function makeInitramfs(options: BuildGuestOptions): Promise<Buffer> {
       return { name: path.replace(/.*\//, ""), data: withoutSignature(data) };
     }),
   );
-  const folders = ["bin", "dev", "proc", "sys", "modules", "lower", "scratch", "root"];
+  const folders = ["bin", "dev", "proc", "sys", "modules", "scratch", "root"];
   return cpioArchive([
     ...folders.map((path) => ({ path })),
     { path: "init", data: await readFile(join(here, "init")) },
@@ -147,6 +146,7 @@ printf '%s' "$user" >>"$tree/etc/passwd"
 printf '%s' "$group" >>"$tree/etc/group"
 echo sandbox >"$tree/etc/hostname"
 printf '127.0.0.1 localhost sandbox\\n' >"$tree/etc/hosts"
+: >"$tree/etc/machine-id"
 mkdir -p "$tree/work" "$tree/opt/devmesh"
 chown 1000:1000 "$tree/work"
 mkfs.ext4 -q -F -b 4096 -m 0 -U "$uuid" -E "hash_seed=$uuid,lazy_itable_init=1" \\

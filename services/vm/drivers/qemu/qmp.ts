@@ -14,6 +14,7 @@ const NEWLINE = 10;
 export class Qmp {
   readonly #connection: Duplex;
   readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>();
+  readonly #events = new Map<string, PromiseWithResolvers<void>>();
   #rest: Buffer = Buffer.alloc(0);
   #next = 1;
   #failed: DevmeshError | undefined;
@@ -42,6 +43,15 @@ export class Qmp {
     }
   }
 
+  /** Resolves when QEMU tells the next event of that name. Rejects when it is gone before. */
+  event(name: string): Promise<void> {
+    if (this.#failed) return Promise.reject(this.#failed);
+    const known = this.#events.get(name) ?? Promise.withResolvers<void>();
+    known.promise.catch(() => {});
+    this.#events.set(name, known);
+    return known.promise;
+  }
+
   #receive(bytes: Buffer): void {
     if (this.#failed) return;
     this.#rest = Buffer.concat([this.#rest, bytes]);
@@ -58,6 +68,9 @@ export class Qmp {
   #line(line: string): void {
     const message = objectOf(line);
     if (!message) return this.#fail(`QEMU's monitor sent what is no message`);
+    const event = typeof message.event === "string" ? message.event : "";
+    this.#events.get(event)?.resolve();
+    this.#events.delete(event);
     // Greetings and events have no id.
     const waiting = typeof message.id === "number" ? this.#waiting.get(message.id) : undefined;
     if (!waiting) return;
@@ -71,6 +84,7 @@ export class Qmp {
     if (this.#failed) return;
     this.#failed = sandboxFailed("qemu", message, cause);
     for (const { reject } of this.#waiting.values()) reject(this.#failed);
+    for (const { reject } of this.#events.values()) reject(this.#failed);
     this.#connection.destroy();
   }
 }

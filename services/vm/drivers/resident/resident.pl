@@ -28,7 +28,8 @@ sub EINTR() { 4 } sub EAGAIN() { 11 } sub WNOHANG() { 1 }
 sub OUT_OF_MEMORY() { 1 } sub OUT_OF_PIDS() { 2 } sub OUT_OF_DISK() { 4 }
 # System calls of a guest, which is x86-64.
 sub SYS_SETGROUPS() { 116 } sub SYS_SETRESUID() { 117 } sub SYS_SETRESGID() { 119 }
-sub SYS_MOUNT() { 165 } sub SYS_REBOOT() { 169 } sub SYS_SETTIME() { 227 }
+sub SYS_MOUNT() { 165 } sub SYS_REBOOT() { 169 } sub SYS_SETHOSTNAME() { 170 }
+sub SYS_SETTIME() { 227 }
 # Those that every resident needs; a cage has the processor of its host.
 my %CALLS = (
     0x3e => { SIGMASK => 14, SIGNALFD => 289, SETSID => 112, PRCTL => 157, STATFS => 137, EXIT => 231 },
@@ -58,6 +59,7 @@ my (@doors, $next_bridge, $bridges);    # each door: a name and a socket that li
 ($next_bridge, $bridges) = (0x80000001, 0);
 # What a configuration may hold, each with the number of its words.
 my %SETTINGS = (clock => [2, \&set_clock], limits => [3, \&set_limits],
+    'new-job' => [0, \&make_job], identity => [2, \&set_identity], entropy => [1, \&add_entropy],
     mount => [3, \&mount_tool], door => [2, \&open_door]);
 
 $0 = 'agent';
@@ -149,6 +151,22 @@ sub prepare {
     socket(my $socket, 2, 2, 0) or die "socket: $!";
     my $up = pack 'a16 s x14', 'lo', 1;    # IFF_UP
     ioctl($socket, 0x8914, $up) or die "lo: $!";    # SIOCSIFFLAGS
+    # The root cannot be written to: what differs from guest to guest lies in /run.
+    mount('tools', '/opt/devmesh', 'tmpfs', 2 | 4, 'mode=755,size=1m');
+    for my $name (qw(hostname machine-id)) {
+        put_file("/run/$name", '');
+        mount("/run/$name", "/etc/$name", '', 4096);    # bind
+    }
+    put_file('/sys/fs/cgroup/cgroup.subtree_control', '+memory +pids +cpu');
+    put_file('/proc/sys/user/max_user_namespaces', '0');
+    make_job();
+}
+
+# The job's group, with nothing counted yet.
+sub make_job {
+    rmdir $JOB;
+    mkdir $JOB or die "cgroup: $!\n";
+    put_file("$JOB/cgroup.subtree_control", '+memory');
 }
 
 sub open_port {
@@ -220,13 +238,26 @@ sub set_clock { syscall(SYS_SETTIME, 0, pack 'qq', @_) == 0 or die "clock: $!\n"
 
 sub set_limits {
     my ($memory, $pids, $cpu_us) = @_;
-    put_file('/sys/fs/cgroup/cgroup.subtree_control', '+memory +pids +cpu');
-    put_file('/proc/sys/user/max_user_namespaces', '0');
-    mkdir $JOB or die "cgroup: $!\n";
     put_file("$JOB/memory.max", $memory);
     put_file("$JOB/pids.max", $pids);
     put_file("$JOB/cpu.max", "$cpu_us 100000");
-    put_file("$JOB/cgroup.subtree_control", '+memory');
+}
+
+# Guests that go on from the same snapshot are told apart by these.
+sub set_identity {
+    my ($hostname, $machine_id) = @_;
+    syscall(SYS_SETHOSTNAME, $hostname, length $hostname) == 0 or die "hostname: $!\n";
+    put_file('/run/hostname', "$hostname\n");
+    put_file('/run/machine-id', "$machine_id\n");
+}
+
+# Makes the kernel's random numbers differ at once from those of other guests.
+sub add_entropy {
+    my $bytes = pack 'H*', shift;
+    open my $random, '>', '/dev/urandom' or die "random: $!\n";
+    my $credit = pack 'ii a*', 8 * length $bytes, length $bytes, $bytes;
+    ioctl($random, 0x40085203, $credit) or die "entropy: $!\n";     # RNDADDENTROPY
+    ioctl($random, 0x5207, 0) or die "entropy: $!\n";               # RNDRESEEDCRNG
 }
 
 # Calls of another architecture do not exist; those above fail with EPERM; all others pass.
@@ -325,6 +356,7 @@ sub start {
     nonblocking($_) for grep { defined } $out_r, $err_r, $in_w;
     my $s = { id => $id, pid => $pid, credit => WINDOW, pending => '', to => $in_w, group => $group,
         from => { DATA, $out_r, STDERR_DATA, $err_r }, status => $status_r };
+    $s->{refused} = refused_forks() if $group;
     $by_pid{$pid} = $streams{$id} = $s;
     $groups{$id} = $group if $group;
 }
@@ -409,7 +441,8 @@ sub finish {
     if (!$s->{told}++) {
         my ($kills) = $s->{group}
             ? (slurp("$s->{group}/memory.events") // '') =~ /^oom_kill (\d+)/m : 0;
-        my $met = ($kills ? OUT_OF_MEMORY : 0) | ($s->{exit} && disk_is_full() ? OUT_OF_DISK : 0);
+        my $met = ($kills ? OUT_OF_MEMORY : 0) | ($s->{exit} && disk_is_full() ? OUT_OF_DISK : 0)
+            | ($s->{group} && refused_forks() > $s->{refused} ? OUT_OF_PIDS : 0);
         send_frame(EXIT, $s->{id}, pack 'NC', $s->{exit}, $met);
     }
     return if !$s->{closed};
@@ -489,6 +522,9 @@ sub room {
     my (undef, $size, $blocks, undef, $free, $nodes, $free_nodes) = unpack 'q7', $buffer;
     return ($size, $blocks, $free, $nodes, $free_nodes);
 }
+
+# How many starts of processes the cap has refused so far.
+sub refused_forks { my ($count) = (slurp("$JOB/pids.events") // '') =~ /^max (\d+)/m; $count // 0 }
 
 # A file system that counts no nodes says 0 of 0.
 sub disk_is_full { my ($size, undef, $free, $nodes, $free_nodes) = room('/work') or return 0;
