@@ -164,7 +164,7 @@ sub prepare {
 
 # The job's group, with nothing counted yet.
 sub make_job {
-    rmdir $JOB;
+    rmdir $_ for glob("$JOB/*/"), $JOB;
     mkdir $JOB or die "cgroup: $!\n";
     put_file("$JOB/cgroup.subtree_control", '+memory');
 }
