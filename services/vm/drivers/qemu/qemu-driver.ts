@@ -13,6 +13,7 @@ import type { DriverProbe, Sandbox, SandboxDriver, SandboxSpec } from "../driver
 import { sandboxFailed } from "../driver-errors.ts";
 import { requireReceipt } from "../receipt-check.ts";
 import { type Cage, ResidentSandbox } from "../resident/resident-sandbox.ts";
+import { checkSpec } from "../spec-check.ts";
 import { type AcceleratorChoice, chooseAccelerator } from "./accelerator.ts";
 import type { GuestSetting } from "./boot.ts";
 import { hasMkfs, mountImage } from "./disk-images.ts";
@@ -101,6 +102,7 @@ export class QemuDriver implements SandboxDriver {
 
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     checkSpec(spec);
+    checkMounts(spec);
     for (const { socketPath } of spec.doors) await checkSocket(socketPath);
     const cage = await this.#cage(await this.#findGround(), spec, signal);
     const { id, jobId, limits } = spec;
@@ -272,10 +274,9 @@ const internalId = () => `${INTERNAL}${randomBytes(8).toString("hex")}`;
 
 const BUILD_GUEST = "run `npm run setup -- vm`";
 
-function checkSpec(spec: SandboxSpec): void {
-  if (!/^[A-Za-z0-9][\w-]*$/.test(spec.id)) throw failed(`${spec.id} is no sandbox's id`);
-  if (spec.mounts.length > maxDisks - 1) {
-    throw failed(`a virtual machine takes ${maxDisks - 1} mounts, not ${spec.mounts.length}`);
+function checkMounts(spec: SandboxSpec): void {
+  if (spec.mounts.length > maxDisks - 2) {
+    throw failed(`a virtual machine takes ${maxDisks - 2} mounts, not ${spec.mounts.length}`);
   }
   for (const { sandboxPath } of spec.mounts) {
     const parts = sandboxPath.slice(MOUNT_ROOT.length).split("/");

@@ -4,7 +4,7 @@
  */
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
-import { buffer } from "node:stream/consumers";
+import { text } from "node:stream/consumers";
 import { sandboxVariables } from "../driver-errors.ts";
 import type { ResidentChannel } from "../resident/channel.ts";
 import { type GuestSetting, withGuest } from "./boot.ts";
@@ -107,14 +107,18 @@ async function prepare(
     ["clock", now, 0],
     ["limits", shape.memoryMib * MIB, 1000, shape.cpus * 100_000],
   ]);
-  const facts = await readFacts(async (argv) => (await run(channel, argv)).toString("utf8"));
-  await run(channel, ["tar", "--version"]);
+  const facts = await readFacts((argv) => runInGuest(channel, argv));
+  await runInGuest(channel, ["tar", "--version"]);
   // What these used is not the job's.
   await channel.configure([["new-job"]]);
   return facts;
 }
 
-async function run(channel: ResidentChannel, argv: readonly string[]): Promise<Buffer> {
+/** Runs a program with the job's rights to its end; answers what it said. */
+export async function runInGuest(
+  channel: ResidentChannel,
+  argv: readonly string[],
+): Promise<string> {
   const stream = channel.start({
     argv,
     env: sandboxVariables,
@@ -123,7 +127,7 @@ async function run(channel: ResidentChannel, argv: readonly string[]): Promise<B
     input: false,
   });
   await stream.started;
-  const output = await buffer(outputOf(stream.chunks()));
+  const output = await text(outputOf(stream.chunks()));
   await stream.exit;
   return output;
 }
