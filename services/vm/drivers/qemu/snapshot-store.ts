@@ -352,7 +352,7 @@ async function readManifest(folder: string, shape: SnapshotShape): Promise<Manif
 
 async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
   const body = JSON.stringify(manifest);
-  await writeFile(join(folder, MANIFEST), `${digestOf(body)}\n${body}\n`, { mode: 0o600 });
+  await writeFile(join(folder, MANIFEST), `${digestOf(body)}\n${body}`, { mode: 0o600 });
 }
 
 function digestOf(text: string): string {
