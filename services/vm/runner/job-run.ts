@@ -1,9 +1,14 @@
 /** One attempt of one job, from its lease to its result. How it is judged is left to `verdict.ts`. */
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
-import { Isolation, type JobResult, JobResultSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import {
+  Isolation,
+  type JobResult,
+  JobResultSchema,
+  SandboxUsageSchema,
+} from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type { Lease } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import type { SandboxDriver } from "../drivers/driver.ts";
@@ -47,6 +52,7 @@ export class JobRun {
   #stoppedBy: Stop | undefined;
   #driver: SandboxDriver | undefined;
   #processesLeft = 0;
+  #usage: MessageInitShape<typeof SandboxUsageSchema> | undefined;
   #isTelling = false;
 
   /** `beatSettled` resolves when the heartbeat that is on its way, if one is, has its answer or none. */
@@ -191,6 +197,10 @@ export class JobRun {
         graceMs: this.#options.graceMs,
         onStopStep: (step) => this.#trail.step(step),
         onRemoved: (removal) => this.#noteRemoval(removal),
+        onEgress: ({ egressBytes, ingressBytes }) => {
+          const bytes = { egressBytes: BigInt(egressBytes), ingressBytes: BigInt(ingressBytes) };
+          this.#usage = { ...this.#usage, ...bytes };
+        },
         keeps: ({ stopped }) => !(stopped && this.#stoppedBy?.kind === "shutdown"),
       });
       return judge(outcome, this.#stoppedBy);
@@ -220,6 +230,7 @@ export class JobRun {
       ...verdict,
       ...this.#digest.current(),
       ...(cancel && { cancel }),
+      ...(this.#usage && { usage: create(SandboxUsageSchema, this.#usage) }),
       driver: driver?.name ?? "",
       isolation: driver === undefined ? Isolation.UNSPECIFIED : toProtoIsolation(driver.isolation),
     });
