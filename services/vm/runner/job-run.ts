@@ -1,17 +1,19 @@
 /** One attempt of one job, from its lease to its result. How it is judged is left to `verdict.ts`. */
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import {
   Isolation,
   type JobResult,
   JobResultSchema,
+  type SandboxUsage,
   SandboxUsageSchema,
 } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type { Lease } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import type { SandboxDriver } from "../drivers/driver.ts";
+import type { EgressBytes } from "../egress/upstreams.ts";
 import type { Host } from "../sandboxes/host.ts";
 import { type AttemptTools, type Removal, runAttempt } from "./attempt.ts";
 import { CancelTrail } from "./cancel-trail.ts";
@@ -52,7 +54,8 @@ export class JobRun {
   #stoppedBy: Stop | undefined;
   #driver: SandboxDriver | undefined;
   #processesLeft = 0;
-  #usage: MessageInitShape<typeof SandboxUsageSchema> | undefined;
+  /** What went over the egress proxy. Undefined: there was none. */
+  #egress: EgressBytes | undefined;
   #isTelling = false;
 
   /** `beatSettled` resolves when the heartbeat that is on its way, if one is, has its answer or none. */
@@ -197,9 +200,8 @@ export class JobRun {
         graceMs: this.#options.graceMs,
         onStopStep: (step) => this.#trail.step(step),
         onRemoved: (removal) => this.#noteRemoval(removal),
-        onEgress: ({ egressBytes, ingressBytes }) => {
-          const bytes = { egressBytes: BigInt(egressBytes), ingressBytes: BigInt(ingressBytes) };
-          this.#usage = { ...this.#usage, ...bytes };
+        onEgress: (bytes) => {
+          this.#egress = bytes;
         },
         keeps: ({ stopped }) => !(stopped && this.#stoppedBy?.kind === "shutdown"),
       });
@@ -230,7 +232,7 @@ export class JobRun {
       ...verdict,
       ...this.#digest.current(),
       ...(cancel && { cancel }),
-      ...(this.#usage && { usage: create(SandboxUsageSchema, this.#usage) }),
+      ...(this.#egress && { usage: withEgress(verdict.usage, this.#egress) }),
       driver: driver?.name ?? "",
       isolation: driver === undefined ? Isolation.UNSPECIFIED : toProtoIsolation(driver.isolation),
     });
@@ -272,4 +274,12 @@ export class JobRun {
     const { jobId, epoch } = this;
     this.#options.logger.warn({ jobId, epoch, reason, detail: message, err: cause }, text);
   }
+}
+
+function withEgress(usage: Verdict["usage"], bytes: EgressBytes): SandboxUsage {
+  return create(SandboxUsageSchema, {
+    ...usage,
+    egressBytes: BigInt(bytes.egressBytes),
+    ingressBytes: BigInt(bytes.ingressBytes),
+  });
 }
