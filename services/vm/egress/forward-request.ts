@@ -93,7 +93,14 @@ function answerOf(
   });
 }
 
-function passBack(answer: IncomingMessage, { res, secrets }: ForwardInput): Promise<void> {
+function passBack(answer: IncomingMessage, input: ForwardInput): Promise<void> {
+  const { res, secrets, destination } = input;
+  const coding = answer.headers["content-encoding"] ?? "identity";
+  if (secrets.length > 0 && coding.trim().toLowerCase() !== "identity") {
+    const { host, port } = destination;
+    const detail = `${host}:${port} compressed an answer unasked, which could hide a secret in it`;
+    throw new EgressRefusal({ why: "UPSTREAM_FAILED", host, port, detail });
+  }
   return new Promise((resolve) => {
     const { statusCode = 502, statusMessage } = answer;
     const text = /^[\x20-\x7e]*$/.test(statusMessage ?? "") ? statusMessage : "";

@@ -12,6 +12,7 @@ import { createServer as createHttps } from "node:https";
 import { type AddressInfo, connect, createServer as createTcp, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Duplex } from "node:stream";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { NetworkPolicySchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
@@ -246,7 +247,7 @@ export function tunnel(
 
 /** TLS over a tunnel's socket. */
 export function secure(
-  socket: Socket,
+  socket: Duplex,
   servername: string,
   ca: string | string[],
 ): Promise<TLSSocket> {
