@@ -1,6 +1,6 @@
 /** A private network on a real engine: containers find each other by name, and reach nothing else. */
 import { execFile } from "node:child_process";
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomInt } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { type AddressInfo, createServer, type Server } from "node:net";
 import { networkInterfaces } from "node:os";
@@ -46,7 +46,9 @@ describe("the private network", function () {
       ...["--opt", `${name}=${value}`],
     ]);
     const label = ["--label", "devmesh.test=network"];
-    await docker("network", "create", "--internal", ...label, ...options, network);
+    // Of its own: rules that a dead engine left for its default range would rewrite addresses.
+    const subnet = ["--subnet", `10.${214 + randomInt(40)}.${randomInt(256)}.0/24`];
+    await docker("network", "create", "--internal", ...label, ...subnet, ...options, network);
     host = createServer((socket) => socket.end("hello\n"));
     await new Promise<void>((resolve) => host.listen(0, "0.0.0.0", resolve));
     const hardened = ["--read-only", "--cap-drop", "ALL", "--user", "1000:1000", "--init"];
