@@ -10,6 +10,8 @@ import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import type { Logger } from "@devmesh/mesh/log";
 import type { Clock, Ids } from "@devmesh/mesh/runtime";
 import type { ReadOnlyMount, Sandbox, SandboxDoor, SandboxDriver } from "../drivers/driver.ts";
+import { type Egress, type EgressHostOptions, openEgress } from "../egress/egress.ts";
+import type { EgressBytes } from "../egress/upstreams.ts";
 import { makeAgentInput } from "./agent-input.ts";
 import { nothingStored, type StoredChanges, storeChanges } from "./artifacts.ts";
 import type { Backend } from "./backend.ts";
@@ -37,6 +39,8 @@ export interface AttemptTools {
   readonly agentPath: string | undefined;
   /** How long a program that is told to stop has before it is killed, in milliseconds. */
   readonly graceMs: number;
+  /** What the host's operator says of network policies. Default: no secrets, no private ranges. */
+  readonly egress?: EgressHostOptions;
 }
 
 /** How the removal of a sandbox went. */
@@ -58,6 +62,8 @@ export interface AttemptInput extends StopSignals {
   readonly silence: SilenceWatch;
   /** Told how the removal of the sandbox went. */
   readonly onRemoved: (removal: Removal) => void;
+  /** Told what went over the egress proxy, if there was one. */
+  readonly onEgress: (bytes: EgressBytes) => void;
   /** The attempt's own folder on the host. */
   readonly folder: string;
   /** False if nobody will want what this work left: another attempt does it again. */
@@ -87,6 +93,13 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
     cleanup.defer(() => door.close());
     doors.push({ name: "backend", socketPath: door.socketPath });
   }
+  const egress = await openNetwork(input);
+  if (egress !== undefined) {
+    // The sandbox is gone by then, so that all it tried is told.
+    cleanup.defer(() => egress.close().finally(() => input.onEgress(egress.bytes())));
+    doors.push(egress.door);
+    mounts.push(...egress.mounts);
+  }
   const sandbox = await driver.create(
     {
       id: tools.ids.next("sbx"),
@@ -110,7 +123,8 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
   const { clock } = tools;
   const { jobToken } = lease;
   const stops = { stop, fenced, graceMs, onStopStep };
-  const context = { sandbox, shipper, digest, silence, clock, jobId, jobToken, ...stops };
+  const env = egress?.env ?? {};
+  const context = { sandbox, shipper, digest, silence, clock, jobId, jobToken, env, ...stops };
   silence.start();
   const work = await doWork(spec, context);
   silence.close();
@@ -121,6 +135,26 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
     fenced.throwIfAborted();
     return { work, stored: nothingStored, storeFailure: toDevmeshError(error) };
   }
+}
+
+/** The way out that the job's network policy opens; undefined if it opens none. */
+async function openNetwork(input: AttemptInput): Promise<Egress | undefined> {
+  const { tools, lease, spec, jobId, folder, shipper, fenced: signal } = input;
+  const { network: policy } = spec;
+  if (policy === undefined || policy.allow.length === 0) return undefined;
+  const { backend, clock } = tools;
+  const ref = { jobId, epoch: lease.epoch };
+  return openEgress({
+    host: tools.egress ?? {},
+    ...{ policy, jobId, folder, clock },
+    report: async (number, decisions) => {
+      const request = { lease: ref, number, decisions: [...decisions] };
+      const call = () => backend.runners.reportEgress(request, { timeoutMs: 10_000, signal });
+      await untilAnswered(call, { clock, signal });
+    },
+    // Notes that cannot be shipped end the attempt by the shipper's own hand.
+    note: (note) => void shipper.note(note).catch(() => {}),
+  });
 }
 
 /** What became of the work does not hang on this: a sandbox that stays is told, and reaped at the next start. */
