@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
@@ -58,10 +58,7 @@ export const weaknesses: readonly Weakness[] = [
     name: "host-pids",
     args: () => [],
     shares: ["pid"],
-    finds: [
-      ...["see-host-processes", "kill-host-process", "steal-descriptor"],
-      "read-host-file",
-    ],
+    finds: [...["see-host-processes", "kill-host-process", "steal-descriptor"], "read-host-file"],
   },
   {
     name: "host-ipc",
@@ -193,11 +190,16 @@ class WeakRoom implements Room {
   }
 
   async get(): Promise<Readable> {
-    const follow = this.#weakness.followsLinks === true ? ["-h"] : [];
-    const child = spawn("tar", ["-c", ...follow, "-C", this.#work, "-f", "-", "."], {
-      stdio: ["ignore", "pipe", "ignore"],
-    });
+    const careless = this.#weakness.followsLinks === true;
+    // Of what links lead to, files alone: a link may lead to the whole host.
+    const names = careless ? readdirSync(this.#work).filter((name) => this.#isFile(name)) : ["."];
+    const words = ["-c", ...(careless ? ["-h"] : []), "-C", this.#work, "-f", "-", "--", ...names];
+    const child = spawn("tar", words, { stdio: ["ignore", "pipe", "ignore"] });
     return child.stdout;
+  }
+
+  #isFile(name: string): boolean {
+    return statSync(join(this.#work, name), { throwIfNoEntry: false })?.isFile() === true;
   }
 
   async close(): Promise<void> {

@@ -133,14 +133,16 @@ if (slurp("/proc/$pid/cmdline") !~ /perl/) {
   {
     name: "own-runner",
     kind: "escape",
-    what: "what runs the sandbox's programs is read or traced from inside",
+    what: "what runs the sandbox's programs is halted, traced or read from inside",
     perl: String.raw`
 for my $pid (1, getppid()) {
   next if $pid <= 0;
-  if (call('ptrace', 16, $pid, 0, 0) == 0) { call('ptrace', 17, $pid, 0, 0); print "traced $pid\n" }
+  kill 'STOP', $pid;
+  if (call('ptrace', 16, $pid, 0, 0) == 0) { got("attached to $pid, which runs it"); within(2, sub { waitpid $pid, 0x40000000 }); kill 'CONT', $pid; call('ptrace', 17, $pid, 0, 0) }
   print slurp("/proc/$pid/environ"), "\n";
   print map { my $l = readlink($_); defined $l ? "$l\n" : '' } glob("/proc/$pid/fd/*");
 }`,
+    fresh: true,
   },
   {
     name: "raise-priority",
