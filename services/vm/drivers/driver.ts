@@ -183,4 +183,6 @@ export interface SandboxDriver {
   list(): Sandbox[];
   /** Removes what earlier processes with the same state folder left behind; answers their ids. */
   reap(): Promise<string[]>;
+  /** Lets go of what it keeps ready for later sandboxes. Absent: it keeps nothing. */
+  close?(): Promise<void>;
 }
