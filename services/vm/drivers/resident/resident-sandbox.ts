@@ -54,6 +54,7 @@ export class ResidentSandbox implements Sandbox {
   readonly jobId: string;
   readonly driver: string;
   readonly createdAtMs: number;
+  readonly processes?: () => Promise<number>;
   readonly #options: ResidentSandboxOptions;
   readonly #cage: Cage;
   #deletion: Promise<void> | undefined;
@@ -66,6 +67,8 @@ export class ResidentSandbox implements Sandbox {
     this.#options = options;
     this.#cage = options.cage;
     this.driver = options.cage.driver;
+    const { processes } = options.cage;
+    if (processes) this.processes = async () => (this.#isDeleted ? 0 : await processes());
   }
 
   async put(tar: Readable, signal?: AbortSignal): Promise<void> {
@@ -159,10 +162,6 @@ export class ResidentSandbox implements Sandbox {
   async resume(): Promise<void> {
     this.#check();
     await this.#cage.resume();
-  }
-
-  async processes(): Promise<number> {
-    return this.#isDeleted ? 0 : ((await this.#cage.processes?.()) ?? 0);
   }
 
   async #delete(): Promise<void> {

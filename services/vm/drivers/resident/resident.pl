@@ -5,8 +5,8 @@
 #
 # Without arguments it is a guest's: root, one virtio-serial port, a cgroup for each program.
 # With `cage IN OUT` it is that of a container or namespace: an ordinary user without rights,
-# whose channel is the file descriptors IN and OUT. It finds a program's children by kinship
-# and by a variable that children inherit.
+# whose channel is the file descriptors IN and OUT; with `cage PATH` a Unix socket that it
+# connects to. It finds a program's children by kinship and by a variable that they inherit.
 #
 # Frame: u32 length of the payload, u8 type, u32 stream, payload; big endian.
 # A list is a sequence of (u32 length, bytes). The other end of the protocol,
@@ -40,6 +40,11 @@ my ($CAGE, @CHANNEL) = @ARGV[0 .. 2];    # absent: a guest
 my $JOB = '/sys/fs/cgroup/job';    # parent of one cgroup per program
 my $UID = 1000;
 my $MARK = 'DEVMESH_EXEC';         # the variable that marks a program's children
+# What a cage's kernel counts for it, where the cage is shown that: file, line, flag.
+my $GROUPS = '/sys/fs/cgroup';
+my @COUNTERS = grep { $CAGE && -r $_->[0] } ["$GROUPS/memory/memory.oom_control", 'oom_kill', OUT_OF_MEMORY],
+    ["$GROUPS/memory.events", 'oom_kill', OUT_OF_MEMORY],
+    ["$GROUPS/pids/pids.events", 'max', OUT_OF_PIDS], ["$GROUPS/pids.events", 'max', OUT_OF_PIDS];
 
 # What the job's user needs for nothing, and what most ways to root in a kernel began with.
 # mount umount2 pivot_root chroot unshare setns swapon swapoff reboot sethostname
@@ -169,8 +174,15 @@ sub enter_cage {
 # The channel on descriptors of its own, which programs do not inherit.
 sub take_channel {
     my ($from, $to) = @CHANNEL;
-    open my $reader, '<&', $from or die "channel: $!";
-    open my $writer, '>&', $to or die "channel: $!";
+    my ($reader, $writer);
+    if (defined $to) {
+        open $reader, '<&', $from or die "channel: $!";
+        open $writer, '>&', $to or die "channel: $!";
+    } else {
+        socket($reader, 1, 1, 0) or die "socket: $!";
+        connect($reader, pack 'S a*', 1, "$from\0") or die "channel: $!";
+        $writer = $reader;
+    }
     nonblocking($_) for $reader, $writer;
     # Whatever else was handed down is no program's business.
     my %own = map { fileno $_ => 1 } $reader, $writer, $deaths;
@@ -293,6 +305,7 @@ sub start {
     my $group = !$CAGE && $flags =~ /l/ ? "$JOB/$id" : undef;
     my $drops = !$CAGE && $flags =~ /j/;
     if ($group) { mkdir $group or return send_frame(FAILED, $id, pack '(N/a*)*', 'start', $!+0, "$!") }
+    my @counts = counts();
     pipe(my $out_r, my $out_w); pipe(my $err_r, my $err_w);
     pipe(my $status_r, my $status_w);
     my ($in_r, $in_w);
@@ -325,7 +338,7 @@ sub start {
     }
     nonblocking($_) for grep { defined } $out_r, $err_r, $in_w;
     my $s = { id => $id, pid => $pid, credit => WINDOW, pending => '', to => $in_w, group => $group,
-        from => { DATA, $out_r, STDERR_DATA, $err_r }, status => $status_r };
+        counts => \@counts, from => { DATA, $out_r, STDERR_DATA, $err_r }, status => $status_r };
     $by_pid{$pid} = $streams{$id} = $s;
     $groups{$id} = $group if $group;
 }
@@ -411,12 +424,16 @@ sub finish {
         my ($kills) = $s->{group}
             ? (slurp("$s->{group}/memory.events") // '') =~ /^oom_kill (\d+)/m : 0;
         my $met = ($kills ? OUT_OF_MEMORY : 0) | ($s->{exit} && disk_is_full() ? OUT_OF_DISK : 0);
+        my @counts = counts();
+        for (0 .. $#counts) { $met |= $COUNTERS[$_][2] if $counts[$_] > $s->{counts}[$_] }
         send_frame(EXIT, $s->{id}, pack 'NC', $s->{exit}, $met);
     }
     return if !$s->{closed};
     delete $streams{ $s->{id} };
     delete $groups{ $s->{id} } if $s->{group} && rmdir $s->{group};
 }
+
+sub counts { return map { (slurp($_->[0]) // '') =~ /^$_->[1] (\d+)/m ? $1 : 0 } @COUNTERS }
 
 # The host wants no more of it.
 sub abandon {
