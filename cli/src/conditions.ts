@@ -2,6 +2,7 @@
 import { isolationNames, type JobConditions } from "@devmesh/sdk";
 import type { Args, OptionTable } from "./args.ts";
 import { parseDuration } from "./duration.ts";
+import { networkOptions, readNetwork } from "./network.ts";
 import { parseCpuMillis, parseMib } from "./size.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -27,6 +28,7 @@ export const conditionOptions: OptionTable = {
   "retry-failures": { help: "start it again after a failure too, not only after a lost runner" },
   "min-backoff": { value: "TIME", help: "the first wait before another start (default: 1s)" },
   "max-backoff": { value: "TIME", help: "the longest wait before another start (default: 5m)" },
+  ...networkOptions,
   label: { value: "K=V", multiple: true, help: "a label; may be repeated" },
 };
 
@@ -36,6 +38,7 @@ export function readConditions(args: Args): JobConditions {
   const retries = args.integer("retries", 0, 19);
   const priority = args.integer("priority", -1000, 1000);
   const concurrency = args.text("concurrency");
+  const network = readNetwork(args);
   const limits = {
     ...capOptions(args),
     ...durationOption(args, "timeout", "runTimeoutMs", dayMs),
@@ -55,6 +58,7 @@ export function readConditions(args: Args): JobConditions {
     ...(concurrency !== undefined && { concurrency: parseConcurrency(concurrency) }),
     ...(retries !== undefined && { maxAttempts: retries + 1 }),
     ...(Object.keys(retry).length > 0 && { retry }),
+    ...(network && { network }),
     labels: args.pairs("label"),
   };
 }

@@ -72,6 +72,7 @@ export async function buildVm(options: VmOptions): Promise<App> {
     nodePath: process.execPath,
     agentPath: config.agentPath,
     graceMs: config.stopGraceMs,
+    egress: config.egress,
     monotonicMs: () => performance.now(),
   });
   runner.start();

@@ -1,7 +1,12 @@
 /** The sandbox host's configuration: every key, its default, and its bounds. */
+import { X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { cpus, homedir } from "node:os";
 import { join } from "node:path";
 import { type Env, EnvReader } from "@devmesh/mesh/config";
+import { toDevmeshError } from "@devmesh/mesh/errors";
+import { isAddressRange } from "./egress/address-guard.ts";
+import { readSecretsFile } from "./egress/egress-secrets.ts";
 
 /** The drivers there are, weakest isolation first. */
 export const driverNames = ["process", "docker", "qemu"] as const;
@@ -41,6 +46,18 @@ export interface VmConfig {
   readonly qemuBinary: string;
   /** The bundled agent. Absent: agent jobs are refused. */
   readonly agentPath: string | undefined;
+  /** What network policies may use of this host. */
+  readonly egress: EgressConfig;
+}
+
+/** What network policies may use of this host. */
+export interface EgressConfig {
+  /** `EGRESS_ALLOW_PRIVATE`: private ranges that may be reached all the same. Default: none. */
+  readonly allowPrivate: readonly string[];
+  /** `EGRESS_SECRETS_FILE`: secrets that the proxy puts into requests. Absent: none. */
+  readonly secretsFile?: string;
+  /** `EGRESS_CA_FILE`: certificates that destinations may have besides the public ones. Absent: none. */
+  readonly caFile?: string;
 }
 
 /** Reads the configuration. Throws CONFIG_INVALID with every mistake in it. */
@@ -83,7 +100,40 @@ export function readVmConfig(env: Env): VmConfig {
     guestDir: reader.string("VM_GUEST_DIR", join(cacheDir, "guest")),
     qemuBinary: reader.string("QEMU_BINARY", "qemu-system-x86_64"),
     agentPath: reader.optional("AGENT_PATH"),
+    egress: readEgress(reader),
   };
   reader.finish();
   return config;
+}
+
+function readEgress(reader: EnvReader): EgressConfig {
+  const allowPrivate = reader.list("EGRESS_ALLOW_PRIVATE", []);
+  for (const range of allowPrivate.filter((text) => !isAddressRange(text))) {
+    reader.mistake(
+      `EGRESS_ALLOW_PRIVATE: ${JSON.stringify(range)} is no range: wants for example 10.1.0.0/16`,
+    );
+  }
+  const secretsFile = reader.optional("EGRESS_SECRETS_FILE");
+  const caFile = reader.optional("EGRESS_CA_FILE");
+  try {
+    if (secretsFile !== undefined) readSecretsFile(secretsFile);
+  } catch (error) {
+    reader.mistake(toDevmeshError(error).message);
+  }
+  if (caFile !== undefined && !isCertificateFile(caFile)) {
+    reader.mistake(`EGRESS_CA_FILE: ${caFile} is no readable file of PEM certificates`);
+  }
+  return {
+    allowPrivate,
+    ...(secretsFile !== undefined && { secretsFile }),
+    ...(caFile !== undefined && { caFile }),
+  };
+}
+
+function isCertificateFile(path: string): boolean {
+  try {
+    return new X509Certificate(readFileSync(path)).subject !== undefined;
+  } catch {
+    return false;
+  }
 }

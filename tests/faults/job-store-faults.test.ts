@@ -13,6 +13,7 @@ import { CountedIds, SeededRandom, SortableIds } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import { MemoryAgentStore } from "../../services/api/agents/agent-store.memory.ts";
 import { Agents } from "../../services/api/agents/agents.ts";
+import { MemoryAuditStore } from "../../services/api/audit/audit-store.memory.ts";
 import { MemoryBlobStore } from "../../services/api/blobs/blob-store.memory.ts";
 import { JobSignals } from "../../services/api/jobs/job-signals.ts";
 import {
@@ -99,6 +100,7 @@ class World {
       isRunning: async () => true,
     });
     this.#runners = new Runners({
+      audit: new MemoryAuditStore(),
       ...{ store, signals: this.#signals, agents: this.#agents, tokens, clock, logger },
       ...{ leaseTtlMs, maxWaitMs: 60_000 },
     });

@@ -25,6 +25,27 @@ export interface AgentTask {
   readonly contextTokens?: number;
 }
 
+/** One destination that a job's sandbox may reach. */
+export interface EgressAllowance {
+  /** A host's name, or `*.` and a name for every host below it. */
+  readonly host: string;
+  /** Default: 443, or 80 with `plainHttp`. */
+  readonly port?: number;
+  /** HTTP methods, in capitals. Default: all. */
+  readonly methods?: readonly string[];
+  /** Beginnings of paths. Default: all. */
+  readonly paths?: readonly string[];
+  /** Secrets of the runner's host that are put into requests on their way out. */
+  readonly secrets?: readonly {
+    readonly header: string;
+    readonly secret: string;
+    /** Stands before the secret, for example `Bearer `. */
+    readonly prefix?: string;
+  }[];
+  /** True: plain HTTP is spoken. Default: TLS. */
+  readonly plainHttp?: boolean;
+}
+
 /** Conditions of a job, whatever its work. */
 export interface JobConditions {
   /** The least isolation the job accepts. Default: `process`. */
@@ -53,6 +74,8 @@ export interface JobConditions {
   };
   /** How many times it may be started in all, 1 to 20. `retry` says after what. Default: 2. */
   readonly maxAttempts?: number;
+  /** What its sandbox may reach besides the backend. Default: nothing. */
+  readonly network?: { readonly allow: readonly EgressAllowance[] };
   /** Free labels. */
   readonly labels?: Readonly<Record<string, string>>;
   /** Jobs with a higher number start first, -1000 to 1000. Default: 0. */
@@ -107,6 +130,17 @@ export function toJobSpec(input: JobInput): MessageInitShape<typeof JobSpecSchem
     ...(concurrency && { concurrency: { ...concurrency } }),
     ...(startDelayMs !== undefined && { startDelay: durationFromMs(startDelayMs) }),
     ...(input.retry && { retry: toRetryPolicy(input.retry) }),
+    ...(input.network && { network: { allow: input.network.allow.map(toEgressRule) } }),
+  };
+}
+
+function toEgressRule(input: EgressAllowance) {
+  const { host, port = 0, methods = [], paths = [], secrets = [], plainHttp = false } = input;
+  return {
+    ...{ host, port, plainHttp },
+    methods: [...methods],
+    paths: [...paths],
+    secrets: secrets.map(({ header, secret, prefix = "" }) => ({ header, secret, prefix })),
   };
 }
 

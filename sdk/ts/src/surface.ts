@@ -60,6 +60,7 @@ export type { SearchItem, SearchReceipt } from "./gen/devmesh/mcp/v1/search_pb.j
 export { createIdempotencyKey } from "./idempotency-key.ts";
 export {
   type AgentTask,
+  type EgressAllowance,
   type IsolationName,
   isFinalStatus,
   isolationName,

@@ -16,6 +16,7 @@ import type { BlobStore } from "../blobs/blob-store.ts";
 import type { Queue } from "../queue/queue.ts";
 import { blocksOf, type JobBlock } from "./job-explain.ts";
 import { requireModules } from "./job-modules.ts";
+import { requireNetwork } from "./job-network.ts";
 import type { CancelInput, JobStore, ListQuery } from "./job-store.ts";
 
 /** How long an idempotency key answers its job: seven days. */
@@ -98,6 +99,7 @@ export class Jobs {
   /**
    * Accepts a job. A repeated call is answered before anything is checked.
    * Throws KEY_REUSED, NOT_FOUND (workspace), RATE_LIMITED (the queue is full),
+   * INVALID_FIELD for a network policy that contradicts itself,
    * and ISOLATION_UNAVAILABLE if runners are there and none can give what is
    * asked.
    */
@@ -197,6 +199,7 @@ export class Jobs {
     if (made) return { job: made, replayed: true };
     const complete = withDefaults(spec);
     requireModules(complete, this.#features);
+    requireNetwork(complete);
     await this.#requireWorkspace(complete);
     await this.#agents.requireIsolation(complete.isolation);
     await this.#queue.admit();

@@ -9,10 +9,11 @@ import type {
   LeaseRef,
   RegisterRunnerRequest,
   ReleaseJobRequest,
+  ReportEgressRequest,
   RunnerService,
 } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
-import { kSubject } from "@devmesh/mesh/context";
-import { DevmeshError, invalidField } from "@devmesh/mesh/errors";
+import { kRequestId, kSubject } from "@devmesh/mesh/context";
+import { invalidField } from "@devmesh/mesh/errors";
 import type { Runners } from "./runners.ts";
 
 /** What a host's runner says to the backend. */
@@ -61,8 +62,14 @@ export class RunnerServiceImpl implements ServiceImpl<typeof RunnerService> {
     return { job: await this.#runners.finish(held, seq, result) };
   }
 
-  reportEgress(): never {
-    throw new DevmeshError("UNIMPLEMENTED", "egress reports are not built");
+  async reportEgress(
+    { lease, number, decisions }: ReportEgressRequest,
+    { values }: HandlerContext,
+  ) {
+    const held = required(lease);
+    values.get(kSubject).resource = held.jobId;
+    await this.#runners.reportEgress(held, number, decisions, values.get(kRequestId));
+    return {};
   }
 
   async releaseJob({ lease, detail }: ReleaseJobRequest, context: HandlerContext) {

@@ -1,10 +1,13 @@
 /** What the backend does for runners: leases, heartbeats, and taking leases back. */
 import type { Agent } from "@devmesh/gen/devmesh/api/v1/agent_pb";
 import type { Isolation, Job, JobEvent, JobResult } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { EgressDecision } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type { Logger } from "@devmesh/mesh/log";
 import type { Clock } from "@devmesh/mesh/runtime";
 import type { Agents } from "../agents/agents.ts";
+import type { AuditStore } from "../audit/audit-store.ts";
+import { toEgressRow } from "../audit/egress-rows.ts";
 import type { JobSignals } from "../jobs/job-signals.ts";
 import type { ClaimedJob, JobStore, LeaseRef, LeaseState } from "../jobs/job-store.ts";
 import type { Tokens } from "../tokens/tokens.ts";
@@ -18,6 +21,7 @@ export interface RunnersOptions {
   readonly signals: JobSignals;
   readonly agents: Agents;
   readonly tokens: Tokens;
+  readonly audit: AuditStore;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly leaseTtlMs: number;
@@ -52,6 +56,7 @@ export class Runners {
   readonly #signals: JobSignals;
   readonly #agents: Agents;
   readonly #tokens: Tokens;
+  readonly #audit: AuditStore;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #stopped = new AbortController();
@@ -66,6 +71,7 @@ export class Runners {
     this.#signals = options.signals;
     this.#agents = options.agents;
     this.#tokens = options.tokens;
+    this.#audit = options.audit;
     this.#clock = options.clock;
     this.#logger = options.logger;
     this.leaseTtlMs = options.leaseTtlMs;
@@ -130,6 +136,26 @@ export class Runners {
     // One that is queued again may be in other hands already, with a new token.
     if (job.result !== undefined) await this.#tokens.endJob(lease.jobId);
     return job;
+  }
+
+  /**
+   * Puts what a leased job's sandbox tried to reach into the audit, once for
+   * each number. Throws FENCED, NOT_FOUND.
+   */
+  async reportEgress(
+    lease: LeaseRef,
+    number: number,
+    decisions: readonly EgressDecision[],
+    correlationId: string,
+  ): Promise<void> {
+    const { jobId, epoch } = lease;
+    // An append of nothing asks the store whether the lease still holds.
+    await this.append(lease, []);
+    const owner = (await this.#store.get(jobId))?.owner ?? "";
+    const timeMs = this.#clock.now();
+    const row = { timeMs, actor: owner, resource: jobId, correlationId };
+    const rows = decisions.map((decision) => ({ ...row, ...toEgressRow(decision) }));
+    await this.#audit.appendReport({ source: jobId, epoch, number }, rows);
   }
 
   /**

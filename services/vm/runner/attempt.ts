@@ -17,6 +17,8 @@ import type {
   SandboxStats,
 } from "../drivers/driver.ts";
 import { requireReceipt } from "../drivers/receipt-check.ts";
+import { type Egress, type EgressHostOptions, openEgress } from "../egress/egress.ts";
+import type { EgressBytes } from "../egress/upstreams.ts";
 import { makeAgentInput } from "./agent-input.ts";
 import { nothingStored, type StoredChanges, storeChanges } from "./artifacts.ts";
 import type { Backend } from "./backend.ts";
@@ -45,6 +47,8 @@ export interface AttemptTools {
   readonly agentPath: string | undefined;
   /** How long a program that is told to stop has before it is killed, in milliseconds. */
   readonly graceMs: number;
+  /** What the host's operator says of network policies. Default: no secrets, no private ranges. */
+  readonly egress?: EgressHostOptions;
 }
 
 /** How the removal of a sandbox went. */
@@ -66,6 +70,8 @@ export interface AttemptInput extends StopSignals {
   readonly silence: SilenceWatch;
   /** Told how the removal of the sandbox went. */
   readonly onRemoved: (removal: Removal) => void;
+  /** Told what went over the egress proxy, if there was one. */
+  readonly onEgress: (bytes: EgressBytes) => void;
   /** The attempt's own folder on the host. */
   readonly folder: string;
   /** False if nobody will want what this work left: another attempt does it again. */
@@ -97,6 +103,13 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
     cleanup.defer(() => door.close());
     doors.push({ name: "backend", socketPath: door.socketPath });
   }
+  const egress = await openNetwork(input);
+  if (egress !== undefined) {
+    // The sandbox is gone by then, so that all it tried is told.
+    cleanup.defer(() => egress.close().finally(() => input.onEgress(egress.bytes())));
+    doors.push(egress.door);
+    mounts.push(...egress.mounts);
+  }
   const wanted = { id: tools.ids.next("sbx"), jobId, limits, mounts, doors };
   const sandbox = await driver.create(wanted, stop);
   cleanup.defer(async () => input.onRemoved(await removeSandbox(sandbox, tools.logger)));
@@ -114,7 +127,8 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
   const { clock } = tools;
   const { jobToken } = lease;
   const stops = { stop, fenced, graceMs, onStopStep };
-  const context = { sandbox, shipper, digest, silence, clock, jobId, jobToken, ...stops };
+  const env = egress?.env ?? {};
+  const context = { sandbox, shipper, digest, silence, clock, jobId, jobToken, env, ...stops };
   silence.start();
   const work = await doWork(spec, context);
   silence.close();
@@ -137,6 +151,26 @@ async function usageOf(sandbox: Sandbox, logger: Logger): Promise<SandboxStats |
     logger.warn({ sandbox: id, driver, err }, "a sandbox's use could not be read");
     return undefined;
   }
+}
+
+/** The way out that the job's network policy opens; undefined if it opens none. */
+async function openNetwork(input: AttemptInput): Promise<Egress | undefined> {
+  const { tools, lease, spec, jobId, folder, shipper, fenced: signal } = input;
+  const { network: policy } = spec;
+  if (policy === undefined || policy.allow.length === 0) return undefined;
+  const { backend, clock } = tools;
+  const ref = { jobId, epoch: lease.epoch };
+  return openEgress({
+    host: tools.egress ?? {},
+    ...{ policy, jobId, folder, clock },
+    report: async (number, decisions) => {
+      const request = { lease: ref, number, decisions: [...decisions] };
+      const call = () => backend.runners.reportEgress(request, { timeoutMs: 10_000, signal });
+      await untilAnswered(call, { clock, signal });
+    },
+    // Notes that cannot be shipped end the attempt by the shipper's own hand.
+    note: (note) => void shipper.note(note).catch(() => {}),
+  });
 }
 
 /** What became of the work does not hang on this: a sandbox that stays is told, and reaped at the next start. */

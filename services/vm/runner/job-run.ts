@@ -3,10 +3,17 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
-import { Isolation, type JobResult, JobResultSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import {
+  Isolation,
+  type JobResult,
+  JobResultSchema,
+  type SandboxUsage,
+  SandboxUsageSchema,
+} from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type { Lease } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import type { SandboxDriver } from "../drivers/driver.ts";
+import type { EgressBytes } from "../egress/upstreams.ts";
 import type { Host } from "../sandboxes/host.ts";
 import { type AttemptTools, type Removal, runAttempt } from "./attempt.ts";
 import { CancelTrail } from "./cancel-trail.ts";
@@ -47,6 +54,8 @@ export class JobRun {
   #stoppedBy: Stop | undefined;
   #driver: SandboxDriver | undefined;
   #processesLeft = 0;
+  /** What went over the egress proxy. Undefined: there was none. */
+  #egress: EgressBytes | undefined;
   #isTelling = false;
 
   /** `beatSettled` resolves when the heartbeat that is on its way, if one is, has its answer or none. */
@@ -191,6 +200,9 @@ export class JobRun {
         graceMs: this.#options.graceMs,
         onStopStep: (step) => this.#trail.step(step),
         onRemoved: (removal) => this.#noteRemoval(removal),
+        onEgress: (bytes) => {
+          this.#egress = bytes;
+        },
         keeps: ({ stopped }) => !(stopped && this.#stoppedBy?.kind === "shutdown"),
       });
       return judge(outcome, this.#stoppedBy);
@@ -220,6 +232,7 @@ export class JobRun {
       ...verdict,
       ...this.#digest.current(),
       ...(cancel && { cancel }),
+      ...(this.#egress && { usage: withEgress(verdict.usage, this.#egress) }),
       driver: driver?.name ?? "",
       isolation: driver === undefined ? Isolation.UNSPECIFIED : toProtoIsolation(driver.isolation),
     });
@@ -261,4 +274,12 @@ export class JobRun {
     const { jobId, epoch } = this;
     this.#options.logger.warn({ jobId, epoch, reason, detail: message, err: cause }, text);
   }
+}
+
+function withEgress(usage: Verdict["usage"], bytes: EgressBytes): SandboxUsage {
+  return create(SandboxUsageSchema, {
+    ...usage,
+    egressBytes: BigInt(bytes.egressBytes),
+    ingressBytes: BigInt(bytes.ingressBytes),
+  });
 }

@@ -50,6 +50,8 @@ export interface WorkContext extends StopSignals {
   readonly clock: Clock;
   readonly jobId: string;
   readonly jobToken: string;
+  /** Variables that every program of the job gets; its own win. */
+  readonly env: Readonly<Record<string, string>>;
 }
 
 /** Does the work of a spec in a sandbox. Throws COMMAND_NOT_FOUND, and the reason of a stop before the start. */
@@ -148,7 +150,8 @@ function run(
   onStderr?: (chunk: Buffer) => Promise<void>,
 ): Promise<PumpEnd> {
   const { sandbox, clock, stop, fenced, graceMs, onStopStep } = context;
-  const { argv, env } = exec;
+  const { argv } = exec;
+  const env = { ...context.env, ...exec.env };
   const take = (stream: "stdout" | "stderr", chunk: Buffer) => {
     if (stream === "stderr" && onStderr !== undefined) return onStderr(chunk);
     return log(context, stream === "stderr" ? LogStream.STDERR : LogStream.STDOUT, chunk);

@@ -172,7 +172,7 @@ export declare type EgressRule = Message<"devmesh.api.v1.EgressRule"> & {
   host: string;
 
   /**
-   * The TCP port. 0: the default of 443.
+   * The TCP port. 0: the default of 443, or of 80 with `plain_http`.
    *
    * @generated from field: uint32 port = 2;
    */

@@ -1,0 +1,1 @@
+-- Keeps the number for the change that it is given to.
