@@ -113,9 +113,14 @@ export class Host {
     return (await Promise.all(gone)).flat();
   }
 
-  /** Removes every sandbox. */
+  /** Removes every sandbox, and what drivers keep ready for more. */
   async close(): Promise<void> {
     await Promise.all(this.sandboxes().map((sandbox) => this.#remove(sandbox)));
+    for (const driver of this.#drivers) {
+      await driver.close?.().catch((err: unknown) => {
+        this.#logger.error({ driver: driver.name, err }, "a driver could not be closed");
+      });
+    }
   }
 
   async #remove(sandbox: Sandbox): Promise<boolean> {

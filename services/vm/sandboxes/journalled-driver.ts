@@ -65,6 +65,10 @@ export class JournalledDriver implements SandboxDriver {
   reap(): Promise<string[]> {
     return this.#inner.reap();
   }
+
+  async close(): Promise<void> {
+    await this.#inner.close?.();
+  }
 }
 
 interface Steps {
