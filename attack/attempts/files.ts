@@ -6,10 +6,12 @@ import type { Attempt } from "../attempt.ts";
  * namespace is the sandbox's own: it changes nothing outside.
  */
 const ownSettings = String.raw`
+my ($major, $minor) = (POSIX::uname())[2] =~ /^(\d+)\.(\d+)/;
+my $pids = $major > 6 || $major == 6 && $minor >= 14 ? 'ns_last_pid|cad_pid|pid_max' : 'ns_last_pid|cad_pid';
 my %host = map { /^(\w+):/ ? ($1 => $_) : () } split ' ', $ENV{HOST_NAMESPACES};
 sub own {
   my ($path) = @_;
-  my $kind = $path =~ m{/kernel/(msg|sem|shm|auto_msgmni)|/fs/mqueue/} ? 'ipc' : $path =~ m{/kernel/(ns_last_pid|cad_pid)$} ? 'pid' : $path =~ m{/kernel/(hostname|domainname)$} ? 'uts' : $path =~ m{/sys/net/} ? 'net' : $path =~ m{/sys/user/} ? 'user' : return 0;
+  my $kind = $path =~ m{/kernel/(msg|sem|shm|auto_msgmni)|/fs/mqueue/} ? 'ipc' : $path =~ m{/kernel/($pids)$} ? 'pid' : $path =~ m{/kernel/(hostname|domainname)$} ? 'uts' : $path =~ m{/sys/net/} ? 'net' : $path =~ m{/sys/user/} ? 'user' : return 0;
   return readlink("/proc/self/ns/$kind") ne $host{$kind};
 }
 `;
