@@ -1,5 +1,6 @@
 /** A container engine of the run's own, which may be killed: nobody else's containers are in it. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ensureBaseImage } from "../scripts/parts/base-image.ts";
@@ -95,6 +96,13 @@ export class ChaosEngine {
         process.kill(pid, "SIGKILL");
       } catch {
         // It has ended by itself.
+      }
+    }
+    // An engine that was killed leaves its own folder mounted on itself.
+    const mounts = readFileSync("/proc/self/mounts", "utf8").split("\n");
+    for (const path of mounts.map((line) => line.split(" ")[1] ?? "").reverse()) {
+      if ([this.#folder, this.#runDir].some((own) => path.startsWith(`${own}/`))) {
+        spawnSync("umount", ["--lazy", path]);
       }
     }
     rmSync(this.#runDir, { recursive: true, force: true });
