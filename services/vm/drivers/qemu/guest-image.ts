@@ -7,7 +7,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
 /** Grows with every change of the folder's form or of the agent's protocol. */
-export const guestVersion = 1;
+export const guestVersion = 2;
 
 /** The names of the files in a guest's folder. */
 export const guestFiles = {

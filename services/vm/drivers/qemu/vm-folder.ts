@@ -31,12 +31,14 @@ export async function makeVmFolder(parent: string, id: string): Promise<string> 
 
 /**
  * Ends the virtual machines and removes the folders of processes that do not live any more;
- * answers the sandboxes' ids. `clear` removes what else a sandbox has on the host. Folders of
+ * answers the sandboxes' ids. `clear` removes what else a sandbox has on the host; `isOf` tells
+ * by a command line whether a process is a sandbox's machine. Default: a QEMU. Folders of
  * living processes are left alone.
  */
 export async function reapVmFolders(
   parent: string,
   clear: (id: string) => Promise<void>,
+  isOf: (words: readonly string[], id: string) => boolean = isGuest,
 ): Promise<string[]> {
   const reaped: string[] = [];
   for (const name of await entries(parent)) {
@@ -47,7 +49,7 @@ export async function reapVmFolders(
     }
     const owner = parseOwner(await readFile(join(folder, OWNER_FILE), "utf8").catch(() => ""));
     if (owner && (await isAlive(owner))) continue;
-    await endLeftovers(name);
+    await endLeftovers(name, isOf);
     await clear(name);
     await rm(folder, { recursive: true, force: true });
     reaped.push(name);
@@ -55,11 +57,16 @@ export async function reapVmFolders(
   return reaped;
 }
 
-/** Kills every QEMU whose command line names this sandbox, and waits until it is gone. */
-async function endLeftovers(id: string): Promise<void> {
+type IsOf = (words: readonly string[], id: string) => boolean;
+
+/** QEMU names its guest in its command line. */
+const isGuest: IsOf = (words, id) => words[words.indexOf("-name") + 1] === `guest=${id}`;
+
+/** Kills every machine whose command line names this sandbox, and waits until it is gone. */
+async function endLeftovers(id: string, isOf: IsOf): Promise<void> {
   const deadline = Date.now() + DEATH_LIMIT_MS;
   for (;;) {
-    const left = await machinesOf(id);
+    const left = await machinesOf(id, isOf);
     if (left.length === 0) return;
     if (Date.now() > deadline) throw new Error(`QEMU of ${id} (${left.join(", ")}) does not end`);
     for (const pid of left) kill(pid);
@@ -67,14 +74,13 @@ async function endLeftovers(id: string): Promise<void> {
   }
 }
 
-async function machinesOf(id: string): Promise<number[]> {
+async function machinesOf(id: string, isOf: IsOf): Promise<number[]> {
   const pids: number[] = [];
   for (const name of await entries("/proc")) {
     if (!/^\d+$/.test(name)) continue;
     // Empty for a process that has just ended, or that waits to be collected.
     const line = await readFile(`/proc/${name}/cmdline`, "utf8").catch(() => "");
-    const words = line.split("\0");
-    if (words[words.indexOf("-name") + 1] === `guest=${id}`) pids.push(Number(name));
+    if (isOf(line.split("\0"), id)) pids.push(Number(name));
   }
   return pids;
 }

@@ -28,7 +28,8 @@ sub EINTR() { 4 } sub EAGAIN() { 11 } sub WNOHANG() { 1 }
 sub OUT_OF_MEMORY() { 1 } sub OUT_OF_PIDS() { 2 } sub OUT_OF_DISK() { 4 }
 # System calls of a guest, which is x86-64.
 sub SYS_SETGROUPS() { 116 } sub SYS_SETRESUID() { 117 } sub SYS_SETRESGID() { 119 }
-sub SYS_MOUNT() { 165 } sub SYS_REBOOT() { 169 } sub SYS_SETTIME() { 227 }
+sub SYS_MOUNT() { 165 } sub SYS_REBOOT() { 169 } sub SYS_SETHOSTNAME() { 170 }
+sub SYS_SETTIME() { 227 }
 # Those that every resident needs; a cage has the processor of its host.
 my %CALLS = (
     0x3e => { SIGMASK => 14, SIGNALFD => 289, SETSID => 112, PRCTL => 157, STATFS => 137, EXIT => 231 },
@@ -42,7 +43,8 @@ my $UID = 1000;
 my $MARK = 'DEVMESH_EXEC';         # the variable that marks a program's children
 # What a cage's kernel counts for it, where the cage is shown that: file, line, flag.
 my $GROUPS = '/sys/fs/cgroup';
-my @COUNTERS = grep { $CAGE && -r $_->[0] } ["$GROUPS/memory/memory.oom_control", 'oom_kill', OUT_OF_MEMORY],
+my @COUNTERS = !$CAGE ? ["$JOB/pids.events", 'max', OUT_OF_PIDS] : grep { -r $_->[0] }
+    ["$GROUPS/memory/memory.oom_control", 'oom_kill', OUT_OF_MEMORY],
     ["$GROUPS/memory.events", 'oom_kill', OUT_OF_MEMORY],
     ["$GROUPS/pids/pids.events", 'max', OUT_OF_PIDS], ["$GROUPS/pids.events", 'max', OUT_OF_PIDS];
 
@@ -63,6 +65,7 @@ my (@doors, $next_bridge, $bridges);    # each door: a name and a socket that li
 ($next_bridge, $bridges) = (0x80000001, 0);
 # What a configuration may hold, each with the number of its words.
 my %SETTINGS = (clock => [2, \&set_clock], limits => [3, \&set_limits],
+    'new-job' => [0, \&make_job], identity => [2, \&set_identity], entropy => [1, \&add_entropy],
     mount => [3, \&mount_tool], door => [2, \&open_door]);
 
 $0 = join ' ', 'agent', @ARGV > 3 ? $ARGV[3] : ();    # a cage's may bear a name
@@ -154,6 +157,22 @@ sub prepare {
     socket(my $socket, 2, 2, 0) or die "socket: $!";
     my $up = pack 'a16 s x14', 'lo', 1;    # IFF_UP
     ioctl($socket, 0x8914, $up) or die "lo: $!";    # SIOCSIFFLAGS
+    # The root cannot be written to: what differs from guest to guest lies in /run.
+    mount('tools', '/opt/devmesh', 'tmpfs', 2 | 4, 'mode=755,size=1m');
+    for my $name (qw(hostname machine-id)) {
+        put_file("/run/$name", '');
+        mount("/run/$name", "/etc/$name", '', 4096);    # bind
+    }
+    put_file('/sys/fs/cgroup/cgroup.subtree_control', '+memory +pids +cpu');
+    put_file('/proc/sys/user/max_user_namespaces', '0');
+    make_job();
+}
+
+# The job's group, with nothing counted yet.
+sub make_job {
+    rmdir $_ for glob("$JOB/*/"), $JOB;
+    mkdir $JOB or die "cgroup: $!\n";
+    put_file("$JOB/cgroup.subtree_control", '+memory');
 }
 
 sub open_port {
@@ -163,7 +182,17 @@ sub open_port {
         sysopen my $fh, "/dev/$node", 2 | 2048 or die "port: $!";    # O_RDWR | O_NONBLOCK
         return ($fh, $fh);
     }
-    die 'there is no port named devmesh';
+    return hear_port();
+}
+
+# Where a machine has no such port, the host calls at a port of a socket (vsock).
+sub hear_port {
+    socket(my $listener, 40, 1, 0) or die "there is no port named devmesh, and no vsock: $!";
+    bind($listener, pack 'S x2 L L x4', 40, 1024, 0xffffffff) or die "vsock: $!";
+    listen($listener, 1) or die "vsock: $!";
+    accept(my $fh, $listener) or die "vsock: $!";
+    nonblocking($fh);
+    return ($fh, $fh);
 }
 
 # Orphans come to this process.
@@ -232,13 +261,26 @@ sub set_clock { syscall(SYS_SETTIME, 0, pack 'qq', @_) == 0 or die "clock: $!\n"
 
 sub set_limits {
     my ($memory, $pids, $cpu_us) = @_;
-    put_file('/sys/fs/cgroup/cgroup.subtree_control', '+memory +pids +cpu');
-    put_file('/proc/sys/user/max_user_namespaces', '0');
-    mkdir $JOB or die "cgroup: $!\n";
     put_file("$JOB/memory.max", $memory);
     put_file("$JOB/pids.max", $pids);
     put_file("$JOB/cpu.max", "$cpu_us 100000");
-    put_file("$JOB/cgroup.subtree_control", '+memory');
+}
+
+# Guests that go on from the same snapshot are told apart by these.
+sub set_identity {
+    my ($hostname, $machine_id) = @_;
+    syscall(SYS_SETHOSTNAME, $hostname, length $hostname) == 0 or die "hostname: $!\n";
+    put_file('/run/hostname', "$hostname\n");
+    put_file('/run/machine-id', "$machine_id\n");
+}
+
+# Makes the kernel's random numbers differ at once from those of other guests.
+sub add_entropy {
+    my $bytes = pack 'H*', shift;
+    open my $random, '>', '/dev/urandom' or die "random: $!\n";
+    my $credit = pack 'ii a*', 8 * length $bytes, length $bytes, $bytes;
+    ioctl($random, 0x40085203, $credit) or die "entropy: $!\n";     # RNDADDENTROPY
+    ioctl($random, 0x5207, 0) or die "entropy: $!\n";               # RNDRESEEDCRNG
 }
 
 # Calls of another architecture do not exist; those above fail with EPERM; all others pass.
@@ -253,9 +295,7 @@ sub seccomp_filter {
 
 sub mount_tool {
     my ($serial, $path, $kind) = @_;
-    my ($disk) = grep { (slurp("$_/serial") // '') =~ /^\Q$serial\E\s*$/ } glob '/sys/block/vd*';
-    die "no disk $serial\n" unless $disk;
-    $disk =~ s{.*/}{/dev/};
+    my ($disk) = (slurp('/run/disks') // '') =~ /^\Q$serial\E (\S+)$/m or die "no disk $serial\n";
     my $target = $kind eq 'file' ? "/run/mounts/$serial" : $path;
     make_folders($target);
     mount($disk, $target, 'ext4', 1 | 2 | 4);    # read-only, nosuid, nodev

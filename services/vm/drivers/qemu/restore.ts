@@ -1,0 +1,137 @@
+/**
+ * Owns the way from a snapshot to a guest of one job: started where the snapshot stood, told
+ * who it is, what time it is and what it may use. The snapshot is left to `snapshot-store.ts`.
+ */
+import { randomBytes } from "node:crypto";
+import { type FileHandle, open, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { SandboxDoor, SandboxLimits } from "../driver.ts";
+import type { ResidentChannel, ResidentSetting } from "../resident/channel.ts";
+import { type Guest, type GuestSetting, withGuest } from "./boot.ts";
+import { type GuestCaps, readCaps } from "./guest-facts.ts";
+import { disksOf, type OpenMount, type SnapshotShape } from "./snapshot-shape.ts";
+import type { Snapshot } from "./snapshot-store.ts";
+import { restoreState } from "./vm-process.ts";
+
+/** What one guest shall be. */
+export interface RestoreOptions {
+  readonly setting: GuestSetting;
+  readonly id: string;
+  /** The sandbox's folder on the host; disks are made in it. */
+  readonly folder: string;
+  readonly shape: SnapshotShape;
+  readonly snapshot: Snapshot;
+  readonly limits: SandboxLimits;
+  readonly root: FileHandle;
+  readonly mounts: readonly OpenMount[];
+  readonly doors: readonly SandboxDoor[];
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A guest that takes programs. */
+export interface RestoredGuest {
+  readonly guest: Guest;
+  readonly caps: GuestCaps;
+}
+
+const MIB = 1 << 20;
+/** Many times what it takes on an idle host. */
+const RESTORE_LIMIT_MS = 60_000;
+const ENTROPY_BYTES = 64;
+const HOST_NAME_BYTES = 63;
+/** A clock that took longer to be set is behind by too much. */
+const CLOCK_LIMIT_MS = 400;
+const CLOCK_TRIES = 5;
+
+/** Makes the guest. Throws SANDBOX_FAILED or CANCELLED; nothing runs and no disk is left then. */
+export async function restoreGuest(options: RestoreOptions): Promise<RestoredGuest> {
+  const { setting, id, folder, shape, snapshot, limits, root, mounts, doors, signal } = options;
+  const opened: FileHandle[] = [];
+  try {
+    const [memory, state, scratch] = await Promise.all([
+      snapshot.openMemory(folder),
+      snapshot.openState(),
+      scratchOf(folder, snapshot),
+    ]);
+    opened.push(memory, state, scratch.source, scratch.target);
+    return await withGuest(
+      {
+        setting,
+        machine: {
+          id,
+          cpus: shape.cpus,
+          memoryMib: shape.memoryMib,
+          memory,
+          start: { kind: "restore", state },
+          disks: disksOf(root, mounts, scratch),
+        },
+        cpuMillis: limits.cpuMillis,
+        limitMs: RESTORE_LIMIT_MS,
+        signal,
+      },
+      async (guest) => {
+        const { channel, vm } = guest;
+        const goesOn = vm.monitor.event("RESUME");
+        await restoreState(vm);
+        await goesOn;
+        // Sent in one go: each turn in the guest costs more than what it does.
+        const [, , caps] = await Promise.all([
+          introduce(channel, id, limits),
+          channel.openDoors(doors),
+          readCaps(channel),
+        ]);
+        return { guest, caps };
+      },
+    );
+  } finally {
+    // QEMU has its own by now.
+    await Promise.all(opened.map((file) => file.close()));
+  }
+}
+
+/** Without a name from the start: its space is free as soon as its guest is gone. */
+async function scratchOf(folder: string, snapshot: Snapshot) {
+  const path = join(folder, "scratch.ext4");
+  const target = await open(path, "wx+", 0o600);
+  try {
+    const source = await open(path);
+    await snapshot.writeScratch(target);
+    return { source, target };
+  } catch (error: unknown) {
+    await target.close();
+    throw error;
+  } finally {
+    await rm(path, { force: true });
+  }
+}
+
+/** What tells guests of the same snapshot apart, and what this one may use. */
+async function introduce(channel: ResidentChannel, id: string, limits: SandboxLimits) {
+  const began = performance.now();
+  await channel.configure([
+    ["entropy", randomBytes(ENTROPY_BYTES).toString("hex")],
+    ["identity", hostNameOf(id), randomBytes(16).toString("hex")],
+    ["limits", limits.memoryMib * MIB, limits.pids, limits.cpuMillis * 100],
+    clockSetting(),
+  ]);
+  if (performance.now() - began > CLOCK_LIMIT_MS) await setClock(channel);
+}
+
+/** Brings the guest's clock to the host's, by how long it takes to tell. */
+export async function setClock(channel: ResidentChannel): Promise<void> {
+  for (let tries = 0; tries < CLOCK_TRIES; tries++) {
+    const began = performance.now();
+    await channel.configure([clockSetting()]);
+    if (performance.now() - began <= CLOCK_LIMIT_MS) return;
+  }
+}
+
+function clockSetting(): ResidentSetting {
+  const now = Date.now();
+  return ["clock", Math.floor(now / 1000), (now % 1000) * 1_000_000];
+}
+
+/** The name of the guest's host: the sandbox's, as far as such a name may hold it. */
+function hostNameOf(id: string): string {
+  return id.toLowerCase().replaceAll("_", "-").slice(0, HOST_NAME_BYTES).replace(/-+$/, "");
+}
