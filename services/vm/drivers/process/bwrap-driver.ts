@@ -12,6 +12,7 @@ import { startFailed } from "../driver-errors.ts";
 import { requireReceipt } from "../receipt-check.ts";
 import { ResidentSandbox } from "../resident/resident-sandbox.ts";
 import { leftovers } from "../sandbox-folders.ts";
+import { checkSpec } from "../spec-check.ts";
 import { bindAll, isReachableByAll, type StagedBind } from "../work-disk.ts";
 import { openCage } from "./bwrap-cage.ts";
 import { etcArguments, findHost, type ProcessHost } from "./host.ts";
@@ -112,6 +113,7 @@ export class BwrapDriver implements SandboxDriver {
 
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     if (signal?.aborted) throw new DevmeshError("CANCELLED", "the start was cancelled");
+    checkSpec(spec);
     const user = process.getuid?.() === 0 ? this.#takeUser() : undefined;
     let tidy = async () => {};
     try {
