@@ -99,10 +99,13 @@ export function makeDriver(name: DriverName, config: VmConfig): SandboxDriver {
     case "process":
       return new ProcessDriver({ stateDir });
     case "docker":
+    case "gvisor":
       return new DockerDriver({
         stateDir,
         socketPath: config.dockerSocket,
         image: config.dockerImage,
+        warm: config.warmContainers,
+        ...(name === "gvisor" && { runtime: "runsc" }),
       });
     case "qemu":
       return new QemuDriver({ stateDir, guestDir: config.guestDir, binary: config.qemuBinary });

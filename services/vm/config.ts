@@ -9,7 +9,7 @@ import { isAddressRange } from "./egress/address-guard.ts";
 import { readSecretsFile } from "./egress/egress-secrets.ts";
 
 /** The drivers there are, weakest isolation first. */
-export const driverNames = ["process", "docker", "qemu"] as const;
+export const driverNames = ["process", "docker", "gvisor", "qemu"] as const;
 
 /** One of the drivers. */
 export type DriverName = (typeof driverNames)[number];
@@ -36,8 +36,13 @@ export interface VmConfig {
   readonly reconcileIntervalMs: number;
   /** Which drivers to offer. Default: all. */
   readonly drivers: readonly DriverName[];
-  /** The image of containers. Default: `devmesh-base:latest`. */
+  /**
+   * The image of containers. Default: `devmesh-base:latest`. An id, or `name@sha256:…`, is
+   * held to: another image is refused.
+   */
   readonly dockerImage: string;
+  /** How many containers are kept ready for each shape in use. Default: 1; 0: none. */
+  readonly warmContainers: number;
   /** The Docker engine's socket. Default: `/var/run/docker.sock`. */
   readonly dockerSocket: string;
   /** The folder with the guest's kernel and disks, made by `deploy/guest`. */
@@ -96,6 +101,7 @@ export function readVmConfig(env: Env): VmConfig {
     }),
     drivers: driverNames.filter((name) => names.includes(name)),
     dockerImage: reader.string("DOCKER_IMAGE", "devmesh-base:latest"),
+    warmContainers: reader.integer("SANDBOX_WARM", 1, { min: 0, max: 64 }),
     dockerSocket: dockerHost.replace(/^unix:\/\//, ""),
     guestDir: reader.string("VM_GUEST_DIR", join(cacheDir, "guest")),
     qemuBinary: reader.string("QEMU_BINARY", "qemu-system-x86_64"),

@@ -31,7 +31,17 @@ export interface SuiteSubject {
 }
 
 /** What only real isolation can meet. */
-export type SuiteTrait = "isolation" | "network" | "mounts" | "reap" | "hardening" | "hostProcess";
+export type SuiteTrait =
+  | "isolation"
+  | "network"
+  | "mounts"
+  | "reap"
+  | "hardening"
+  | "hostProcess"
+  /** A cap that a program meets ends or holds that program alone. */
+  | "caps"
+  /** What holds a program shows in its own `/proc`. */
+  | "ownProc";
 
 /** Excluded traits, each with its reason. */
 export type SuiteTraits = Readonly<Partial<Record<SuiteTrait, string>>>;

@@ -22,7 +22,8 @@ export function misbehaviourTests(context: SuiteContext): void {
   describe("misbehaviour", () => {
     const limits = { memoryMib: 256, cpuMillis: 1000, pids: 128, diskMib: 64 };
 
-    it("says that starts of processes were refused, and goes on", async () => {
+    it("says that starts of processes were refused, and goes on", async function () {
+      needs(context, "caps", this);
       const sandbox = await sandboxWithPrograms(context, { limits });
       const process = await sandbox.exec({ argv: ["/work/bin/besieged"], env: {} });
       let text = "";
@@ -40,6 +41,7 @@ export function misbehaviourTests(context: SuiteContext): void {
     });
 
     it("ends a program that forks for ever", async function () {
+      needs(context, "caps", this);
       needs(context, "isolation", this);
       const sandbox = await sandboxWithPrograms(context, { limits });
       const bomb = await sandbox.exec({
