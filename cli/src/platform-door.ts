@@ -1,6 +1,6 @@
 /**
  * Owns the one door to the platform's own code: `@devmesh/up`, loaded only by
- * `up`, `serve`, `chaos` and `restore`. All other commands know the SDK and nothing else.
+ * `up`, `serve`, `chaos`, `restore` and `doctor --attack`. All other commands know the SDK and nothing else.
  */
 import { UsageError } from "./usage-error.ts";
 
@@ -10,12 +10,19 @@ export interface Platform {
   runServe(name: string, argv: string[]): Promise<unknown>;
   runChaos(argv: string[]): Promise<unknown>;
   runRestore(argv: string[]): Promise<unknown>;
+  runAttack(argv: string[]): Promise<unknown>;
 }
 
 const name: string = "@devmesh/up";
 
 /** What it must offer. */
-const doors: readonly (keyof Platform)[] = ["runUp", "runServe", "runChaos", "runRestore"];
+const doors: readonly (keyof Platform)[] = [
+  "runUp",
+  "runServe",
+  "runChaos",
+  "runRestore",
+  "runAttack",
+];
 
 /** The platform, or undefined where it is not installed. */
 export async function findPlatform(): Promise<Platform | undefined> {

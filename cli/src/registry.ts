@@ -55,6 +55,30 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: "let a drained runner take jobs again",
     load: () => import("./commands/agents-resume.ts"),
   },
+  sandboxes: {
+    summary: "list this host's sandboxes",
+    load: () => import("./commands/sandboxes.ts"),
+  },
+  "sandboxes get": {
+    summary: "show what holds a sandbox, and what it uses",
+    load: () => import("./commands/sandboxes-get.ts"),
+  },
+  "sandboxes freeze": {
+    summary: "stop everything in a sandbox",
+    load: () => import("./commands/sandboxes-freeze.ts"),
+  },
+  "sandboxes resume": {
+    summary: "let a frozen sandbox go on",
+    load: () => import("./commands/sandboxes-resume.ts"),
+  },
+  "sandboxes delete": {
+    summary: "remove a sandbox",
+    load: () => import("./commands/sandboxes-delete.ts"),
+  },
+  "sandboxes sweep": {
+    summary: "remove what sandboxes have left",
+    load: () => import("./commands/sandboxes-sweep.ts"),
+  },
   ingest: { summary: "add files to the memory", load: () => import("./commands/ingest.ts") },
   search: { summary: "search the memory", load: () => import("./commands/search.ts") },
   infer: { summary: "ask a model", load: () => import("./commands/infer.ts") },

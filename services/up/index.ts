@@ -1,5 +1,5 @@
 /**
- * What the CLI loads: `devmesh up`, `serve`, `chaos` and `restore`. The one place
+ * What the CLI loads: `devmesh up`, `serve`, `chaos`, `restore` and `doctor --attack`. The one place
  * outside the services that knows all of them.
  */
 
@@ -110,4 +110,14 @@ export async function runChaos(argv: readonly string[]): Promise<number> {
   const entry = new URL("../../chaos/index.ts", import.meta.url).href;
   const tool = (await import(entry)) as { runChaos(argv: readonly string[]): Promise<number> };
   return tool.runChaos(argv);
+}
+
+/**
+ * Runs `devmesh doctor --attack`; answers the exit status. The tool lies beside
+ * the services in the tree, as `devmesh chaos` does.
+ */
+export async function runAttack(argv: readonly string[]): Promise<number> {
+  const entry = new URL("../../attack/index.ts", import.meta.url).href;
+  const tool = (await import(entry)) as { runAttack(argv: readonly string[]): Promise<number> };
+  return tool.runAttack(argv);
 }

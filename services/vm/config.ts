@@ -32,6 +32,8 @@ export interface VmConfig {
   readonly capacity: number;
   /** How long a program that is told to stop has before it is killed. Default: 5000. */
   readonly stopGraceMs: number;
+  /** Time between two sweeps for what has no owner. Default: 60000. 0: at the start only. */
+  readonly reconcileIntervalMs: number;
   /** Which drivers to offer. Default: all. */
   readonly drivers: readonly DriverName[];
   /**
@@ -93,6 +95,10 @@ export function readVmConfig(env: Env): VmConfig {
     serviceToken: reader.secret("DEVMESH_SERVICE_TOKEN"),
     capacity: reader.integer("RUNNER_CAPACITY", Math.max(2, cpus().length), { min: 1, max: 1000 }),
     stopGraceMs: reader.integer("STOP_GRACE_MS", 5_000, { min: 0, max: 300_000 }),
+    reconcileIntervalMs: reader.integer("RECONCILE_INTERVAL_MS", 60_000, {
+      min: 0,
+      max: 86_400_000,
+    }),
     drivers: driverNames.filter((name) => names.includes(name)),
     dockerImage: reader.string("DOCKER_IMAGE", "devmesh-base:latest"),
     warmContainers: reader.integer("SANDBOX_WARM", 1, { min: 0, max: 64 }),

@@ -4,6 +4,7 @@ import type { Readable } from "node:stream";
 import type {
   DriverProbe,
   ExecSpec,
+  ExitState,
   Isolation,
   Sandbox,
   SandboxDriver,
@@ -65,6 +66,12 @@ export class TestDriver implements SandboxDriver {
   probed: Promise<DriverProbe> | undefined;
   /** Processes that every sandbox says are left, on top of those of its programs. */
   left = 0;
+  /** Caps that a program meets while it runs, by its name. */
+  readonly met: Record<string, ExitState["met"]> = {};
+  /** What the kernel enforces instead of what it was told. */
+  receipt: Partial<SandboxReceipt> = {};
+  /** What every sandbox says it used. */
+  used: Partial<SandboxStats> = {};
 
   constructor(more: Record<string, FakeProgram> = {}, isolation: Isolation = "process") {
     this.isolation = isolation;
@@ -103,7 +110,7 @@ export class TestDriver implements SandboxDriver {
     await this.#hooks.get("create")?.(spec);
     const inner = await this.#inner.create(spec, signal);
     const before = (step: Step) => this.#hooks.get(step)?.(spec) ?? Promise.resolve();
-    return new TestSandbox(inner, before, () => this.left);
+    return new TestSandbox(inner, before, this);
   }
 
   list(): Sandbox[] {
@@ -119,12 +126,12 @@ class TestSandbox implements Sandbox {
   readonly driver = "test";
   readonly #inner: Sandbox;
   readonly #before: (step: Step) => Promise<void>;
-  readonly #left: () => number;
+  readonly #of: TestDriver;
 
-  constructor(inner: Sandbox, before: (step: Step) => Promise<void>, left: () => number) {
+  constructor(inner: Sandbox, before: (step: Step) => Promise<void>, of: TestDriver) {
     this.#inner = inner;
     this.#before = before;
-    this.#left = left;
+    this.#of = of;
   }
 
   get id(): string {
@@ -149,7 +156,14 @@ class TestSandbox implements Sandbox {
     // The agent's Node is mounted where a fake has no folder.
     const [program = "", ...rest] = spec.argv;
     const argv = program.startsWith("/opt/devmesh/") ? [basename(program), ...rest] : spec.argv;
-    return this.#inner.exec({ ...spec, argv }, signal);
+    const process = await this.#inner.exec({ ...spec, argv }, signal);
+    const met = this.#of.met[argv[0] ?? ""];
+    if (met === undefined) return process;
+    return {
+      output: () => process.output(),
+      signal: (name) => process.signal(name),
+      exit: process.exit.then((exit) => ({ ...exit, met })),
+    };
   }
 
   async get(signal?: AbortSignal): Promise<Readable> {
@@ -163,11 +177,11 @@ class TestSandbox implements Sandbox {
   }
 
   get receipt(): SandboxReceipt {
-    return this.#inner.receipt;
+    return { ...this.#inner.receipt, ...this.#of.receipt };
   }
 
-  stats(): Promise<SandboxStats> {
-    return this.#inner.stats();
+  async stats(): Promise<SandboxStats> {
+    return { ...(await this.#inner.stats()), ...this.#of.used };
   }
 
   freeze(): Promise<void> {
@@ -179,6 +193,6 @@ class TestSandbox implements Sandbox {
   }
 
   async processes(): Promise<number> {
-    return this.#left() + ((await this.#inner.processes?.()) ?? 0);
+    return this.#of.left + ((await this.#inner.processes?.()) ?? 0);
   }
 }

@@ -9,7 +9,14 @@ import type { Lease } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import type { Logger } from "@devmesh/mesh/log";
 import type { Clock, Ids } from "@devmesh/mesh/runtime";
-import type { ReadOnlyMount, Sandbox, SandboxDoor, SandboxDriver } from "../drivers/driver.ts";
+import type {
+  ReadOnlyMount,
+  Sandbox,
+  SandboxDoor,
+  SandboxDriver,
+  SandboxStats,
+} from "../drivers/driver.ts";
+import { requireReceipt } from "../drivers/receipt-check.ts";
 import { type Egress, type EgressHostOptions, openEgress } from "../egress/egress.ts";
 import type { EgressBytes } from "../egress/upstreams.ts";
 import { makeAgentInput } from "./agent-input.ts";
@@ -20,6 +27,7 @@ import type { EventShipper } from "./event-shipper.ts";
 import { runTimeoutMs, sandboxLimits } from "./job-limits.ts";
 import type { LogDigest } from "./log-digest.ts";
 import type { StopSignals } from "./pump.ts";
+import { receiptNote } from "./sandbox-notes.ts";
 import type { SilenceWatch } from "./silence-watch.ts";
 import { untilAnswered } from "./until-answered.ts";
 import { doWork, sandboxPaths, type WorkOutcome } from "./work.ts";
@@ -76,6 +84,8 @@ export interface AttemptOutcome {
   readonly stored: StoredChanges;
   /** Why what it left could not be kept. Absent: it is kept. */
   readonly storeFailure?: DevmeshError;
+  /** What the sandbox used until its end. Absent: its kernel could not be asked. */
+  readonly usage: SandboxStats | undefined;
 }
 
 /** Runs the attempt; the sandbox is gone when it resolves or throws. */
@@ -100,16 +110,8 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
     doors.push(egress.door);
     mounts.push(...egress.mounts);
   }
-  const sandbox = await driver.create(
-    {
-      id: tools.ids.next("sbx"),
-      jobId,
-      limits,
-      mounts,
-      doors,
-    },
-    stop,
-  );
+  const wanted = { id: tools.ids.next("sbx"), jobId, limits, mounts, doors };
+  const sandbox = await driver.create(wanted, stop);
   cleanup.defer(async () => input.onRemoved(await removeSandbox(sandbox, tools.logger)));
   const { name, isolation } = driver;
   await shipper.note({
@@ -118,6 +120,8 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
     message: `runs in a ${isolation} sandbox (${name})`,
     payload: { sandbox: sandbox.id, driver: name, isolation, limits },
   });
+  await shipper.note(receiptNote(sandbox));
+  requireReceipt(wanted, sandbox.receipt);
   const maxBytes = limits.diskMib * 1024 * 1024;
   const before = await putWorkspace(input, sandbox, maxBytes);
   const { clock } = tools;
@@ -128,12 +132,24 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
   silence.start();
   const work = await doWork(spec, context);
   silence.close();
-  if (!input.keeps(work)) return { work, stored: nothingStored };
+  const usage = await usageOf(sandbox, tools.logger);
+  if (!input.keeps(work)) return { work, stored: nothingStored, usage };
   try {
-    return { work, stored: await collect(input, sandbox, maxBytes, before) };
+    return { work, stored: await collect(input, sandbox, maxBytes, before), usage };
   } catch (error) {
     fenced.throwIfAborted();
-    return { work, stored: nothingStored, storeFailure: toDevmeshError(error) };
+    return { work, stored: nothingStored, storeFailure: toDevmeshError(error), usage };
+  }
+}
+
+/** Asked when the work has ended: what is collected afterwards is the host's own use. */
+async function usageOf(sandbox: Sandbox, logger: Logger): Promise<SandboxStats | undefined> {
+  try {
+    return await sandbox.stats();
+  } catch (err) {
+    const { id, driver } = sandbox;
+    logger.warn({ sandbox: id, driver, err }, "a sandbox's use could not be read");
+    return undefined;
   }
 }
 

@@ -3,10 +3,10 @@
  * public port and nowhere else.
  */
 import { chmodSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { connect, createServer, type Socket } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { makeDoorFolder } from "./door-folder.ts";
 
 /**
  * The host's end of the door has a loopback address of its own, so that the
@@ -32,9 +32,7 @@ export async function openBackendDoor(backendUrl: string): Promise<BackendDoor> 
     port: Number(url.port || 80),
     ...(isLoopback && { localAddress: doorAddress }),
   };
-  // Unix socket paths are bounded to about 100 bytes, so the folder's is short.
-  const folder = await mkdtemp(join(tmpdir(), "dm-door-"));
-  chmodSync(folder, 0o711);
+  const folder = await makeDoorFolder();
   const socketPath = join(folder, "backend.sock");
   const sockets = new Set<Socket>();
   // A side that has said all may still be answered: `pipe` passes its end on.
