@@ -79,7 +79,9 @@ describe("records", () => {
         const text = `${before}tok_0123456789${after}`;
         records.say(text);
         records.note("agent.call", "info", text, { tool: text });
-        records.report(new Progress({ maxSteps: 1, maxTokens: 1, maxCostMicros: 0 }).stopped("error", text));
+        records.report(
+          new Progress({ maxSteps: 1, maxTokens: 1, maxCostMicros: 0 }).stopped("error", text),
+        );
         expect(written.out + written.err).not.to.include("tok_01234");
       }),
     );

@@ -96,8 +96,13 @@ export class ProcessSandbox implements Sandbox {
     if (exitCode !== 0) throw unpackFailure("process", exitCode, text);
   }
 
-  exec(spec: ExecSpec, signal?: AbortSignal): Promise<SandboxProcess> {
-    return this.#start(spec, false, signal);
+  async exec(spec: ExecSpec, signal?: AbortSignal): Promise<SandboxProcess> {
+    const { input } = spec;
+    const program = await this.#start(spec, input !== undefined, signal);
+    // A program that does not read its input, or not all, has ended by then or does without.
+    program.stdin?.on("error", () => {});
+    program.stdin?.end(input);
+    return program;
   }
 
   async get(signal?: AbortSignal): Promise<Readable> {
