@@ -14,6 +14,7 @@ import { AgentCheckpoints } from "./agent-checkpoints.ts";
 import { makeAgentInput } from "./agent-input.ts";
 import { type AgentPast, noPast, readPast } from "./agent-past.ts";
 import type { AgentSetup } from "./agent-rounds.ts";
+import { measureAgent } from "./agent-telemetry.ts";
 import { nothingStored, type StoredChanges, storeChanges } from "./artifacts.ts";
 import type { Backend } from "./backend.ts";
 import { openBackendDoor } from "./backend-door.ts";
@@ -132,7 +133,12 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
     ...(setup && { agent: setup }),
   };
   silence.start();
+  const beganAt = clock.now();
   const work = await doWork(spec, context);
+  if (agent !== undefined) {
+    const ms = clock.now() - beganAt;
+    measureAgent({ logger: tools.logger, jobId, driver: driver.name, work, ms });
+  }
   silence.close();
   if (!input.keeps(work)) return { work, stored: nothingStored };
   try {
