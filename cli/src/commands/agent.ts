@@ -1,5 +1,6 @@
 /** `devmesh agent`: a task for the coding agent. */
 import type { Command } from "../command.ts";
+import { parseDollars } from "../money.ts";
 import { submitJob, submitOptions } from "../submit.ts";
 
 /** The command. */
@@ -12,6 +13,21 @@ export const command: Command = {
     test: { value: "CMD", help: "a shell command that proves the task done" },
     "max-steps": { value: "N", help: "most model turns (default: 40)" },
     "max-tokens": { value: "N", help: "most tokens, in and out (default: 400000)" },
+    "max-cost": { value: "USD", help: "most money for its model calls, in US dollars" },
+    "on-budget-end": {
+      value: "WHAT",
+      help: "when a budget ends: stop, or ask and wait for `jobs answer` (default: stop)",
+    },
+    tool: {
+      value: "NAME",
+      multiple: true,
+      help: "a tool it may use; may be repeated (default: all)",
+    },
+    protect: {
+      value: "GLOB",
+      multiple: true,
+      help: "files that must stay as they are; may be repeated",
+    },
   },
   run: async (context) => {
     const { args } = context;
@@ -20,6 +36,10 @@ export const command: Command = {
     const test = args.text("test");
     const maxSteps = args.integer("max-steps", 1, 1000);
     const maxTokens = args.integer("max-tokens", 1, 2 ** 32 - 1);
+    const maxCost = args.text("max-cost");
+    const onBudgetEnd = args.choice("on-budget-end", ["stop", "ask"]);
+    const tools = args.list("tool");
+    const protectedPaths = args.list("protect");
     return submitJob(context, {
       agent: {
         task,
@@ -27,6 +47,10 @@ export const command: Command = {
         ...(test !== undefined && { testArgv: ["sh", "-c", test] }),
         ...(maxSteps !== undefined && { maxSteps }),
         ...(maxTokens !== undefined && { maxTokens }),
+        ...(maxCost !== undefined && { maxCostMicros: parseDollars("--max-cost", maxCost) }),
+        ...(onBudgetEnd !== undefined && { onBudgetEnd }),
+        ...(tools.length > 0 && { tools }),
+        ...(protectedPaths.length > 0 && { protectedPaths }),
       },
     });
   },

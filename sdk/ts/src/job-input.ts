@@ -1,7 +1,14 @@
 /** Owns the SDK's short form of a job and of its enums, and the way to the contract's. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { Isolation, type JobSpecSchema, JobStatus } from "./gen/devmesh/api/v1/job_pb.js";
+import {
+  type AgentAnswerSchema,
+  type AgentWorkSchema,
+  BudgetEnd,
+  Isolation,
+  type JobSpecSchema,
+  JobStatus,
+} from "./gen/devmesh/api/v1/job_pb.js";
 
 /** How strongly a job's code is kept apart from the host, weakest first. */
 export type IsolationName = "process" | "container" | "gvisor" | "vm";
@@ -23,6 +30,32 @@ export interface AgentTask {
   readonly maxTokens?: number;
   /** Tokens of context it is given at the start. Default: 4,000. */
   readonly contextTokens?: number;
+  /** The tools it may use besides `finish`. Default: all. */
+  readonly tools?: readonly string[];
+  /** Most money, in millionths of a US dollar. Default: no bound. */
+  readonly maxCostMicros?: number;
+  /** What happens when a budget ends: the job fails, or it waits for `answer`. Default: `stop`. */
+  readonly onBudgetEnd?: "stop" | "ask";
+  /** Globs of files that must stay as they are. Default: none. */
+  readonly protectedPaths?: readonly string[];
+}
+
+/** An answer to an agent that asks because a budget has ended. */
+export interface AgentAnswerInput {
+  /** The number of the event that asks (a note `agent.question`). */
+  readonly questionSeq: number;
+  /** True: it shall stop; the job fails with LIMIT and keeps what was done. Default: false. */
+  readonly stop?: boolean;
+  /** So many model turns more. Default: 0. */
+  readonly moreSteps?: number;
+  /** So many tokens more. Default: 0. */
+  readonly moreTokens?: number;
+  /** So much money more, in millionths of a US dollar. Default: 0. */
+  readonly moreCostMicros?: number;
+  /** So much time more, in milliseconds. Default: 0. */
+  readonly moreTimeMs?: number;
+  /** A word to the agent. Default: none. */
+  readonly message?: string;
 }
 
 /** One destination that a job's sandbox may reach. */
@@ -119,7 +152,7 @@ export function toJobSpec(input: JobInput): MessageInitShape<typeof JobSpecSchem
   return {
     work:
       input.command === undefined
-        ? { case: "agent", value: { ...input.agent, testArgv: [...(input.agent.testArgv ?? [])] } }
+        ? { case: "agent", value: toAgentWork(input.agent) }
         : { case: "command", value: { argv: [...input.command], env: { ...input.env } } },
     isolation: input.isolation === undefined ? Isolation.UNSPECIFIED : isolations[input.isolation],
     ...(workspaceSha256 !== undefined && { workspaceSha256 }),
@@ -141,6 +174,36 @@ function toEgressRule(input: EgressAllowance) {
     methods: [...methods],
     paths: [...paths],
     secrets: secrets.map(({ header, secret, prefix = "" }) => ({ header, secret, prefix })),
+  };
+}
+
+function toAgentWork({
+  testArgv = [],
+  tools = [],
+  protectedPaths = [],
+  maxCostMicros = 0,
+  onBudgetEnd,
+  ...rest
+}: AgentTask): MessageInitShape<typeof AgentWorkSchema> {
+  return {
+    ...rest,
+    testArgv: [...testArgv],
+    tools: [...tools],
+    protectedPaths: [...protectedPaths],
+    maxCostMicros: BigInt(maxCostMicros),
+    onBudgetEnd: onBudgetEnd === undefined ? BudgetEnd.UNSPECIFIED : budgetEnds[onBudgetEnd],
+  };
+}
+
+const budgetEnds = { stop: BudgetEnd.STOP, ask: BudgetEnd.ASK };
+
+/** The contract's form of an answer. */
+export function toAgentAnswer(input: AgentAnswerInput): MessageInitShape<typeof AgentAnswerSchema> {
+  const { moreCostMicros = 0, moreTimeMs = 0, ...rest } = input;
+  return {
+    ...rest,
+    moreCostMicros: BigInt(moreCostMicros),
+    ...(moreTimeMs > 0 && { moreTime: durationFromMs(moreTimeMs) }),
   };
 }
 

@@ -21,6 +21,7 @@ export interface CompletionRequest {
 
 /** What the contract takes; larger numbers are no whole ones in JSON any more. */
 const tokenBounds = { min: 0, max: 1_000_000 };
+const contextBounds = { min: 0, max: 10_000_000 };
 const seedBounds = { min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER };
 
 /** How deep a document may be: what comes behind walks it by recursion. */
@@ -48,6 +49,7 @@ export function toChatRequest(body: Uint8Array): CompletionRequest {
       tools: noTools ? [] : reader.list("tools").map(toTool),
       params: {
         maxTokens: maxTokensOf(reader),
+        contextTokens: reader.integer("context_tokens", contextBounds) ?? 0,
         stop: stopsOf(reader),
         ...(temperature !== undefined && { temperature }),
         ...(topP !== undefined && { topP }),
@@ -193,7 +195,10 @@ function envelope(object: string, model: string): Json {
 function toUsage(usage: Usage | undefined): Json {
   const input = Number(usage?.inputTokens ?? 0n);
   const output = Number(usage?.outputTokens ?? 0n);
-  return { prompt_tokens: input, completion_tokens: output, total_tokens: input + output };
+  const counts = { prompt_tokens: input, completion_tokens: output, total_tokens: input + output };
+  if (usage?.costMicros === undefined) return counts;
+  // Beside the dialect's own: what it cost, in millionths of a US dollar.
+  return { ...counts, cost_micros: Number(usage.costMicros) };
 }
 
 function parse(body: Uint8Array): Json {

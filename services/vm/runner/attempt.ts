@@ -1,10 +1,9 @@
 /** What happens to one attempt on this host: sandbox, workspace, work, changes. */
 import { createReadStream, createWriteStream } from "node:fs";
-import { stat, writeFile } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import type { AgentWork, JobSpec } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { AgentHarness, type AgentWork, type JobSpec } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type { Lease } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import type { Logger } from "@devmesh/mesh/log";
@@ -19,14 +18,29 @@ import type {
 import { requireReceipt } from "../drivers/receipt-check.ts";
 import { type Egress, type EgressHostOptions, openEgress } from "../egress/egress.ts";
 import type { EgressBytes } from "../egress/upstreams.ts";
+import type { AgentAnswers } from "./agent-answers.ts";
+import { AgentCheckpoints } from "./agent-checkpoints.ts";
 import { makeAgentInput } from "./agent-input.ts";
+import { type AgentPast, noPast, readPast } from "./agent-past.ts";
+import type { AgentSetup } from "./agent-rounds.ts";
+import { measureAgent } from "./agent-telemetry.ts";
 import { nothingStored, type StoredChanges, storeChanges } from "./artifacts.ts";
 import type { Backend } from "./backend.ts";
 import { openBackendDoor } from "./backend-door.ts";
+import { fetchBlob } from "./blob-content.ts";
 import type { EventShipper } from "./event-shipper.ts";
-import { runTimeoutMs, sandboxLimits } from "./job-limits.ts";
+import { sandboxLimits } from "./job-limits.ts";
+import type { Note } from "./job-notes.ts";
 import type { LogDigest } from "./log-digest.ts";
+import { protectedChanges } from "./protected-paths.ts";
 import type { StopSignals } from "./pump.ts";
+import {
+  changedFiles,
+  fetchChanges,
+  type KeptChanges,
+  mergeArchives,
+} from "./restore-workspace.ts";
+import type { RunDeadline } from "./run-deadline.ts";
 import { receiptNote } from "./sandbox-notes.ts";
 import type { SilenceWatch } from "./silence-watch.ts";
 import { untilAnswered } from "./until-answered.ts";
@@ -68,6 +82,10 @@ export interface AttemptInput extends StopSignals {
   readonly shipper: EventShipper;
   readonly digest: LogDigest;
   readonly silence: SilenceWatch;
+  /** When it must have ended. */
+  readonly deadline: RunDeadline;
+  /** What people answer to its agent. */
+  readonly answers: AgentAnswers;
   /** Told how the removal of the sandbox went. */
   readonly onRemoved: (removal: Removal) => void;
   /** Told what went over the egress proxy, if there was one. */
@@ -96,7 +114,8 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
   const agent = spec.work.case === "agent" ? spec.work.value : undefined;
   const limits = sandboxLimits(spec);
   await using cleanup = new AsyncDisposableStack();
-  const mounts = agent === undefined ? [] : await agentMounts(input, agent);
+  const mounts = agent === undefined ? [] : agentMounts(input);
+  const past = agent === undefined ? noPast() : await pastOf(input, agent);
   const doors: SandboxDoor[] = [];
   if (agent !== undefined) {
     const door = await openBackendDoor(tools.backendUrl);
@@ -123,19 +142,29 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
   await shipper.note(receiptNote(sandbox));
   requireReceipt(wanted, sandbox.receipt);
   const maxBytes = limits.diskMib * 1024 * 1024;
-  const before = await putWorkspace(input, sandbox, maxBytes);
+  const { before, kept } = await putWorkspace(input, sandbox, maxBytes, past);
+  const setup = agent === undefined ? undefined : await agentSetup(input, agent, past, kept);
   const { clock } = tools;
   const { jobToken } = lease;
   const stops = { stop, fenced, graceMs, onStopStep };
   const env = egress?.env ?? {};
-  const context = { sandbox, shipper, digest, silence, clock, jobId, jobToken, env, ...stops };
+  const context = {
+    ...{ sandbox, shipper, digest, silence, clock, jobId, jobToken, env, ...stops },
+    ...(setup && { agent: setup }),
+  };
   silence.start();
+  const beganAt = clock.now();
   const work = await doWork(spec, context);
+  if (agent !== undefined) {
+    const ms = clock.now() - beganAt;
+    measureAgent({ logger: tools.logger, jobId, driver: driver.name, work, ms });
+  }
   silence.close();
   const usage = await usageOf(sandbox, tools.logger);
   if (!input.keeps(work)) return { work, stored: nothingStored, usage };
   try {
-    return { work, stored: await collect(input, sandbox, maxBytes, before), usage };
+    const stored = await collect(input, sandbox, maxBytes, before);
+    return { work: await withProtection(work, stored, agent, shipper), stored, usage };
   } catch (error) {
     fenced.throwIfAborted();
     return { work, stored: nothingStored, storeFailure: toDevmeshError(error), usage };
@@ -173,6 +202,20 @@ async function openNetwork(input: AttemptInput): Promise<Egress | undefined> {
   });
 }
 
+/** An agent's work is not done if a file that had to stay as it was did not, whatever changed it. */
+async function withProtection(
+  work: WorkOutcome,
+  { changes }: StoredChanges,
+  agent: AgentWork | undefined,
+  shipper: EventShipper,
+): Promise<WorkOutcome> {
+  const changed = protectedChanges(changes, agent?.protectedPaths ?? []);
+  if (changed.length === 0 || work.stopped || work.agentFailure !== undefined) return work;
+  const message = `protected files were changed: ${changed.slice(0, 20).join(", ")}`;
+  await shipper.note({ level: "error", topic: "agent.end", message, payload: { done: false } });
+  return { ...work, agentFailure: { reason: "EXIT_STATUS", message } };
+}
+
 /** What became of the work does not hang on this: a sandbox that stays is told, and reaped at the next start. */
 async function removeSandbox(sandbox: Sandbox, logger: Logger): Promise<Removal> {
   let isRemoved = true;
@@ -188,8 +231,7 @@ async function removeSandbox(sandbox: Sandbox, logger: Logger): Promise<Removal>
   return { isRemoved, processesLeft };
 }
 
-async function agentMounts(input: AttemptInput, agent: AgentWork): Promise<ReadOnlyMount[]> {
-  const { tools, shipper, folder, stop } = input;
+function agentMounts({ tools }: AttemptInput): ReadOnlyMount[] {
   if (tools.agentPath === undefined) {
     throw new DevmeshError(
       "UNAVAILABLE",
@@ -197,15 +239,47 @@ async function agentMounts(input: AttemptInput, agent: AgentWork): Promise<ReadO
       { metadata: { part: "agent" } },
     );
   }
-  const timeoutMs = runTimeoutMs(input.spec);
-  const agentInput = await makeAgentInput(agent, timeoutMs, tools.backend, shipper, stop);
-  const inputPath = join(folder, "input.json");
-  await writeFile(inputPath, JSON.stringify(agentInput), { mode: 0o644 });
   return [
     { hostPath: tools.nodePath, sandboxPath: sandboxPaths.node },
     { hostPath: tools.agentPath, sandboxPath: sandboxPaths.agent },
-    { hostPath: inputPath, sandboxPath: sandboxPaths.input },
   ];
+}
+
+/** Only devmesh's own agent goes on from its notes. */
+async function pastOf(
+  { lease, tools, stop }: AttemptInput,
+  { harness }: AgentWork,
+): Promise<AgentPast> {
+  const isOwn = harness === AgentHarness.UNSPECIFIED || harness === AgentHarness.CODER;
+  return isOwn ? readPast(lease, tools.backend, tools.clock, stop) : noPast();
+}
+
+async function agentSetup(
+  input: AttemptInput,
+  work: AgentWork,
+  past: AgentPast,
+  kept: KeptChanges | undefined,
+): Promise<AgentSetup> {
+  const { tools, shipper, stop, folder, fenced: signal, answers, deadline } = input;
+  const { clock, backend } = tools;
+  const { blobs } = backend;
+  const note = async (told: Note) => {
+    await shipper.note(told);
+  };
+  const checkpoints = new AgentCheckpoints({ blobs, clock, signal, folder, note });
+  if (kept !== undefined) {
+    await checkpoints.restore(changedFiles(kept.changed, signal), kept.deleted);
+  }
+  const { length } = past.transcript.entries;
+  if (length > 0) {
+    const message = "the agent goes on from the log of the attempt before";
+    await note({ level: "info", topic: "agent.resume", message, payload: { entries: length } });
+  }
+  return {
+    input: await makeAgentInput(work, backend, shipper, stop),
+    ...{ past, answers, deadline, checkpoints },
+    hasFiles: kept !== undefined,
+  };
 }
 
 /** The archive that goes in is kept beside, to tell afterwards what changed. */
@@ -213,25 +287,28 @@ async function putWorkspace(
   input: AttemptInput,
   sandbox: Sandbox,
   maxBytes: number,
-): Promise<Archive | undefined> {
+  past: AgentPast,
+): Promise<{ before: Archive | undefined; kept: KeptChanges | undefined }> {
   const sha256 = input.spec.workspaceSha256;
-  if (sha256 === "") return undefined;
-  const { stop: signal, tools } = input;
-  const path = join(input.folder, "before.tar");
-  await untilAnswered(
-    async () => {
-      const pieces = tools.backend.blobs.getBlob({ sha256 }, { signal });
-      await pipeline(Readable.from(bytesOf(pieces)), createWriteStream(path), { signal });
-    },
-    { clock: tools.clock, signal },
-  );
+  const { stop: signal, tools, folder } = input;
+  const access = { blobs: tools.backend.blobs, clock: tools.clock, signal };
+  const before = sha256 === "" ? undefined : { path: join(folder, "before.tar"), maxBytes };
+  if (before !== undefined) await fetchBlob(access, sha256, before.path);
+  const kept = past.files && (await fetchChanges(past.files, folder, access));
+  const merged = join(folder, "restored.tar");
+  if (kept !== undefined) await mergeArchives(before, kept, merged, signal);
+  const path = kept === undefined ? before?.path : merged;
+  if (path !== undefined) await putArchive(sandbox, path, signal);
+  return { before, kept };
+}
+
+async function putArchive(sandbox: Sandbox, path: string, signal: AbortSignal): Promise<void> {
   const archive = createReadStream(path);
   try {
     await sandbox.put(archive, signal);
   } finally {
     archive.destroy();
   }
-  return { path, maxBytes };
 }
 
 /** A stop that comes now changes nothing: the work has ended. */
@@ -259,8 +336,4 @@ async function collect(
     });
   }
   return stored;
-}
-
-async function* bytesOf(pieces: AsyncIterable<{ readonly data: Uint8Array }>) {
-  for await (const { data } of pieces) yield data;
 }
