@@ -39,6 +39,8 @@ export interface VmConfig {
   readonly qemuBinary: string;
   /** The bundled agent. Absent: agent jobs are refused. */
   readonly agentPath: string | undefined;
+  /** Where agents of other makers lie, as `npm run setup` puts them. Default: the cache folder. */
+  readonly harnessDir: string;
 }
 
 /** Reads the configuration. Throws CONFIG_INVALID with every mistake in it. */
@@ -77,6 +79,7 @@ export function readVmConfig(env: Env): VmConfig {
     guestDir: reader.string("VM_GUEST_DIR", join(cacheDir, "guest")),
     qemuBinary: reader.string("QEMU_BINARY", "qemu-system-x86_64"),
     agentPath: reader.optional("AGENT_PATH"),
+    harnessDir: reader.string("HARNESS_DIR", cacheDir),
   };
   reader.finish();
   return config;

@@ -156,6 +156,7 @@ export class Bed {
       backendUrl: "http://127.0.0.1:1",
       nodePath: process.execPath,
       agentPath: "/coder.mjs",
+      harnessDir: this.#folder,
       graceMs,
       monotonicMs: () => clock.now(),
     });

@@ -1,13 +1,22 @@
 /** Owns the SDK's short form of a job and of its enums, and the way to the contract's. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { Isolation, type JobSpecSchema, JobStatus } from "./gen/devmesh/api/v1/job_pb.js";
+import {
+  AgentHarness,
+  type AgentWorkSchema,
+  Isolation,
+  type JobSpecSchema,
+  JobStatus,
+} from "./gen/devmesh/api/v1/job_pb.js";
 
 /** How strongly a job's code is kept apart from the host, weakest first. */
 export type IsolationName = "process" | "container" | "gvisor" | "vm";
 
 /** Where a job stands. */
 export type JobStatusName = "queued" | "running" | "succeeded" | "failed" | "cancelled";
+
+/** The program that does an agent's work: devmesh's own agent, one of another maker, any program. */
+export type AgentHarnessName = "coder" | "codex" | "opencode" | "command";
 
 /** A task for the coding agent. */
 export interface AgentTask {
@@ -23,6 +32,13 @@ export interface AgentTask {
   readonly maxTokens?: number;
   /** Tokens of context it is given at the start. Default: 4,000. */
   readonly contextTokens?: number;
+  /** Which program does the work. Default: `coder`. */
+  readonly harness?: AgentHarnessName;
+  /**
+   * For `command` the program and its arguments, `{task}` standing for the
+   * task; for the others more arguments. Default: none.
+   */
+  readonly harnessArgv?: readonly string[];
 }
 
 /** Conditions of a job, whatever its work. */
@@ -96,7 +112,7 @@ export function toJobSpec(input: JobInput): MessageInitShape<typeof JobSpecSchem
   return {
     work:
       input.command === undefined
-        ? { case: "agent", value: { ...input.agent, testArgv: [...(input.agent.testArgv ?? [])] } }
+        ? { case: "agent", value: toAgentWork(input.agent) }
         : { case: "command", value: { argv: [...input.command], env: { ...input.env } } },
     isolation: input.isolation === undefined ? Isolation.UNSPECIFIED : isolations[input.isolation],
     ...(workspaceSha256 !== undefined && { workspaceSha256 }),
@@ -107,6 +123,16 @@ export function toJobSpec(input: JobInput): MessageInitShape<typeof JobSpecSchem
     ...(concurrency && { concurrency: { ...concurrency } }),
     ...(startDelayMs !== undefined && { startDelay: durationFromMs(startDelayMs) }),
     ...(input.retry && { retry: toRetryPolicy(input.retry) }),
+  };
+}
+
+function toAgentWork(task: AgentTask): MessageInitShape<typeof AgentWorkSchema> {
+  const { testArgv = [], harness, harnessArgv = [], ...rest } = task;
+  return {
+    ...rest,
+    testArgv: [...testArgv],
+    harness: harness === undefined ? AgentHarness.UNSPECIFIED : harnesses[harness],
+    harnessArgv: [...harnessArgv],
   };
 }
 
@@ -131,6 +157,16 @@ function toRetryPolicy({
     ...(maxBackoffMs !== undefined && { maxBackoff: durationFromMs(maxBackoffMs) }),
   };
 }
+
+const harnesses: Readonly<Record<AgentHarnessName, AgentHarness>> = {
+  coder: AgentHarness.CODER,
+  codex: AgentHarness.CODEX,
+  opencode: AgentHarness.OPENCODE,
+  command: AgentHarness.COMMAND,
+};
+
+/** The names of all that can do an agent's work. */
+export const agentHarnessNames = Object.keys(harnesses) as readonly AgentHarnessName[];
 
 const isolations: Readonly<Record<IsolationName, Isolation>> = {
   process: Isolation.PROCESS,

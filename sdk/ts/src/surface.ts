@@ -59,7 +59,9 @@ export type { ContextPack, PackItem } from "./gen/devmesh/mcp/v1/pack_pb.js";
 export type { SearchItem, SearchReceipt } from "./gen/devmesh/mcp/v1/search_pb.js";
 export { createIdempotencyKey } from "./idempotency-key.ts";
 export {
+  type AgentHarnessName,
   type AgentTask,
+  agentHarnessNames,
   type IsolationName,
   isFinalStatus,
   isolationName,

@@ -15,6 +15,7 @@ import { nothingStored, type StoredChanges, storeChanges } from "./artifacts.ts"
 import type { Backend } from "./backend.ts";
 import { openBackendDoor } from "./backend-door.ts";
 import type { EventShipper } from "./event-shipper.ts";
+import { type ForeignAgent, modelPort, prepareForeignAgent } from "./foreign-agent.ts";
 import { runTimeoutMs, sandboxLimits } from "./job-limits.ts";
 import type { LogDigest } from "./log-digest.ts";
 import type { StopSignals } from "./pump.ts";
@@ -35,6 +36,8 @@ export interface AttemptTools {
   readonly nodePath: string;
   /** The bundled agent. Absent: agent jobs are refused with the remedy. */
   readonly agentPath: string | undefined;
+  /** Where agents of other makers lie on this host. */
+  readonly harnessDir: string;
   /** How long a program that is told to stop has before it is killed, in milliseconds. */
   readonly graceMs: number;
 }
@@ -80,12 +83,14 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
   const agent = spec.work.case === "agent" ? spec.work.value : undefined;
   const limits = sandboxLimits(spec);
   await using cleanup = new AsyncDisposableStack();
-  const mounts = agent === undefined ? [] : await agentMounts(input, agent);
+  const foreign = agent && (await foreignAgent(input, agent));
+  const mounts = foreign?.mounts ?? (agent === undefined ? [] : await agentMounts(input, agent));
   const doors: SandboxDoor[] = [];
   if (agent !== undefined) {
     const door = await openBackendDoor(tools.backendUrl);
     cleanup.defer(() => door.close());
-    doors.push({ name: "backend", socketPath: door.socketPath });
+    const { socketPath } = door;
+    doors.push({ name: "backend", socketPath, ...(foreign && { port: modelPort }) });
   }
   const sandbox = await driver.create(
     {
@@ -110,7 +115,8 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
   const { clock } = tools;
   const { jobToken } = lease;
   const stops = { stop, fenced, graceMs, onStopStep };
-  const context = { sandbox, shipper, digest, silence, clock, jobId, jobToken, ...stops };
+  const given = { sandbox, shipper, digest, silence, clock, jobId, jobToken, ...stops };
+  const context = { ...given, ...(foreign && { foreign }) };
   silence.start();
   const work = await doWork(spec, context);
   silence.close();
@@ -136,6 +142,17 @@ async function removeSandbox(sandbox: Sandbox, logger: Logger): Promise<Removal>
   // A driver that cannot count removes all or fails; then one stands for all that is left.
   const processesLeft = (await sandbox.processes?.()) ?? (isRemoved ? 0 : 1);
   return { isRemoved, processesLeft };
+}
+
+/** The agent of another maker that the work names; undefined for devmesh's own. */
+async function foreignAgent(
+  { tools, spec, shipper, stop }: AttemptInput,
+  agent: AgentWork,
+): Promise<ForeignAgent | undefined> {
+  return prepareForeignAgent(agent, {
+    ...{ harnessDir: tools.harnessDir, nodePath: tools.nodePath, shipper },
+    input: () => makeAgentInput(agent, runTimeoutMs(spec), tools.backend, shipper, stop),
+  });
 }
 
 async function agentMounts(input: AttemptInput, agent: AgentWork): Promise<ReadOnlyMount[]> {
