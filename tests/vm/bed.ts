@@ -130,6 +130,11 @@ export class Bed {
     return new Bed(api, folder, clock);
   }
 
+  /** Where its runners look for agents of other makers. */
+  get harnessDir(): string {
+    return this.#folder;
+  }
+
   /** Starts a runner with a driver and a breakable way of its own. */
   start(options: { capacity?: number; driver?: TestDriver } = {}): TestRunner {
     const { capacity = 4, driver = new TestDriver() } = options;
@@ -156,7 +161,7 @@ export class Bed {
       backendUrl: "http://127.0.0.1:1",
       nodePath: process.execPath,
       agentPath: "/coder.mjs",
-      harnessDir: this.#folder,
+      harnessDir: this.harnessDir,
       graceMs,
       monotonicMs: () => clock.now(),
     });

@@ -32,8 +32,14 @@ function settings({ model, baseUrl }: HarnessTask): Readonly<Record<string, unkn
     "features.plugins": false,
     "history.persistence": "none",
     web_search: "disabled",
+    // A login shell would look for programs elsewhere than the sandbox says.
+    allow_login_shell: false,
   };
 }
+
+/** Its home must not lie in the folder for temporary files. */
+const home = { HOME: "/tmp/home", TMPDIR: "/tmp/tmp" };
+const makeHome = 'mkdir -p "$HOME" "$TMPDIR" && exec "$0" "$@"';
 
 /** The agent. */
 export const codex: Harness = {
@@ -47,17 +53,10 @@ export const codex: Harness = {
       `${key}=${JSON.stringify(value)}`,
     ]);
     const own = ["--json", "--skip-git-repo-check", "--color", "never", "-C", "/work"];
+    const program = [`${harnessFolder}/codex`, "exec", ...own, ...overrides, ...task.argv];
     return {
-      argv: [
-        `${harnessFolder}/codex`,
-        "exec",
-        ...own,
-        ...overrides,
-        ...task.argv,
-        "--",
-        task.prompt,
-      ],
-      env: { PATH: harnessPath, HOME: "/tmp", OPENAI_API_KEY: task.token, NO_PROXY: "127.0.0.1" },
+      argv: ["sh", "-c", makeHome, ...program, "--", task.prompt],
+      env: { ...home, PATH: harnessPath, OPENAI_API_KEY: task.token, NO_PROXY: "127.0.0.1" },
     };
   },
   reader: () => new CodexReader(),
@@ -89,6 +88,8 @@ class CodexReader implements HarnessReader {
         return this.#item(fieldsOf(event.item));
       case "turn.completed": {
         this.#isDone = true;
+        // Every turn of the model but the last calls a tool.
+        this.#step();
         const usage = fieldsOf(event.usage);
         const inputTokens = this.#usage.inputTokens + countOf(usage.input_tokens);
         const outputTokens = this.#usage.outputTokens + countOf(usage.output_tokens);
@@ -121,7 +122,6 @@ class CodexReader implements HarnessReader {
     const type = textOf(item.type);
     if (type === "agent_message") {
       this.#summary = textOf(item.text);
-      this.#step();
       return [{ level: "info", topic: "agent.turn", message: this.#summary }];
     }
     if (type === "error") {

@@ -6,7 +6,7 @@
 import { type AgentWork, BudgetEnd, LogStream } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { invalidField } from "@devmesh/mesh/errors";
 import type { Clock } from "@devmesh/mesh/runtime";
-import type { ReadOnlyMount, Sandbox } from "../drivers/driver.ts";
+import type { ExecSpec, ReadOnlyMount, Sandbox } from "../drivers/driver.ts";
 import { type Harness, type HarnessReader, harnessFolder } from "../harnesses/harness.ts";
 import { harnessOf } from "../harnesses/harnesses.ts";
 import { findInstalled } from "../harnesses/installed.ts";
@@ -74,13 +74,21 @@ export async function prepareForeignAgent(
   const { task, model } = input;
   const prompt = promptOf(input);
   const { harnessArgv: argv, maxSteps, maxTokens } = work;
+  const agent = { harness, mounts, task, prompt, model, argv, maxSteps, maxTokens };
+  // Refused before anything is made for it.
+  execOf(agent, "");
   await tools.shipper.note({
     level: "info",
     topic: "agent.harness",
     message: `the work is done by ${harness.name} ${version}`.trimEnd(),
     payload: { harness: harness.name, version, model, promptBytes: Buffer.byteLength(prompt) },
   });
-  return { harness, mounts, task, prompt, model, argv, maxSteps, maxTokens };
+  return agent;
+}
+
+function execOf({ harness, task, prompt, model, argv }: ForeignAgent, token: string): ExecSpec {
+  const baseUrl = `http://127.0.0.1:${modelPort}/v1`;
+  return harness.exec({ task, prompt, model, argv, baseUrl, token });
 }
 
 /** A bound that nobody would hold is refused, not forgotten. */
@@ -123,9 +131,8 @@ export async function runForeignAgent(
   context: ForeignContext,
   onLog: (stream: LogStream, chunk: Buffer) => Promise<void>,
 ): Promise<PumpEnd & { readonly report: AgentReportRecord }> {
-  const { harness, task, prompt, model, argv } = agent;
   const { sandbox, clock, stop, fenced, graceMs, shipper, silence } = context;
-  const reader = harness.reader();
+  const reader = agent.harness.reader();
   const lines = new LineSplitter(maxLineBytes);
   const spent = new AbortController();
   const onLine = async (bytes: Buffer) => {
@@ -140,10 +147,9 @@ export async function runForeignAgent(
       await (type === "line" ? onLine(bytes) : onLog(LogStream.STDOUT, bytes));
     }
   };
-  const baseUrl = `http://127.0.0.1:${modelPort}/v1`;
   const ended = await pump({
     sandbox,
-    exec: harness.exec({ task, prompt, model, argv, baseUrl, token: context.jobToken }),
+    exec: execOf(agent, context.jobToken),
     ...{ clock, fenced, graceMs },
     stop: AbortSignal.any([stop, spent.signal]),
     onStopStep: (step) => {
