@@ -32,7 +32,7 @@ writeFileSync("findings.json", JSON.stringify({
   nobody: (await ask("/responses", { model, input: task }, { headers: {} })).status,
   host: await tries(Number(apiPort), "127.0.0.1"),
   world: await tries(443, "192.0.2.1"),
-  secrets: Object.keys(process.env).filter((name) => process.env[name].includes("dm_")),
+  secrets: Object.keys(process.env).filter((name) => /\\bdm[a-z]*_/.test(process.env[name])),
 }));
 `;
 
