@@ -38,8 +38,10 @@ export function startFailed(driver: string, error: unknown, signal?: AbortSignal
   return sandboxFailed(driver, `the ${driver} sandbox could not be made${detail}`, error);
 }
 
+const maxInputBytes = 16 * 1024 * 1024;
+
 /** Throws INVALID_FIELD for what no driver can pass on as it is. */
-export function checkExec({ argv, env, cwd = "/work" }: ExecSpec): void {
+export function checkExec({ argv, env, cwd = "/work", input }: ExecSpec): void {
   if (argv.length === 0 || argv[0] === "") throw invalidField("argv", "there is no program in it");
   if (argv.some((part) => part.includes("\0"))) throw invalidField("argv", "it has a NUL in it");
   for (const [key, value] of Object.entries(env)) {
@@ -49,5 +51,8 @@ export function checkExec({ argv, env, cwd = "/work" }: ExecSpec): void {
   }
   if (!cwd.startsWith("/") || cwd.includes("\0")) {
     throw invalidField("cwd", "it must be an absolute path");
+  }
+  if (input !== undefined && input.length > maxInputBytes) {
+    throw invalidField("input", `it has ${input.length} bytes, and at most ${maxInputBytes} pass`);
   }
 }

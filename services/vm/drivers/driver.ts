@@ -172,7 +172,7 @@ export interface Sandbox {
 
 /** Makes sandboxes of one kind. */
 export interface SandboxDriver {
-  /** `process`, `docker`, `qemu`, `fake`. */
+  /** `process`, `docker`, `gvisor`, `qemu`, `fake`. */
   readonly name: string;
   readonly isolation: Isolation;
   /** Tries it out, for at most some seconds. Never throws: a failure is an answer. */
@@ -183,4 +183,6 @@ export interface SandboxDriver {
   list(): Sandbox[];
   /** Removes what earlier processes with the same state folder left behind; answers their ids. */
   reap(): Promise<string[]>;
+  /** Lets go of what it keeps ready for later sandboxes. Absent: it keeps nothing. */
+  close?(): Promise<void>;
 }

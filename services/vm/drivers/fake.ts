@@ -21,6 +21,7 @@ import { checkExec, commandNotFound, sandboxFailed, sandboxVariables } from "./d
 import { FakeFiles } from "./fake-files.ts";
 import { ProgramOutput } from "./program-output.ts";
 import type { SandboxReceipt } from "./receipt.ts";
+import { checkSpec } from "./spec-check.ts";
 import { guardedEntries } from "./tar-guard.ts";
 
 type SignalName = "SIGTERM" | "SIGKILL" | "SIGINT";
@@ -83,6 +84,7 @@ export class FakeDriver implements SandboxDriver {
 
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     if (signal?.aborted) throw new DevmeshError("CANCELLED", "the start was cancelled");
+    checkSpec(spec);
     const sandbox = new FakeSandbox(spec, this.#options, () => this.#sandboxes.delete(sandbox));
     this.#sandboxes.add(sandbox);
     return sandbox;

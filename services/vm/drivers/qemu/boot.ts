@@ -6,11 +6,9 @@ import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type { Cgroup, CgroupHost } from "../cgroup.ts";
-import type { SandboxLimits } from "../driver.ts";
+import type { SandboxDoor, SandboxLimits } from "../driver.ts";
 import { sandboxFailed } from "../driver-errors.ts";
 import { type GuestMount, ResidentChannel } from "../resident/channel.ts";
-import type { DoorBridge } from "../resident/door-bridge.ts";
-import type { Cage } from "../resident/resident-sandbox.ts";
 import { makeScratch } from "./disk-images.ts";
 import type { Launcher } from "./launcher.ts";
 import { type Accelerator, startVm, type VirtualMachine, type VmDisk } from "./vm-process.ts";
@@ -42,12 +40,16 @@ export interface BootOptions {
   readonly folder: string;
   readonly limits: SandboxLimits;
   readonly mounts: readonly BootMount[];
-  readonly backend?: DoorBridge | undefined;
+  readonly doors: readonly SandboxDoor[];
   readonly signal?: AbortSignal | undefined;
 }
 
 /** A guest whose resident answers. */
-export type Guest = Cage;
+export interface Guest {
+  readonly channel: ResidentChannel;
+  /** Ends it at once; nothing of it but its folder is left on the host then. */
+  remove(): Promise<void>;
+}
 
 /** What the guest's kernel and agent take, beside what the sandbox may use. */
 const OVERHEAD_MIB = 128;
@@ -124,14 +126,13 @@ async function scratchOf({ folder, limits }: BootOptions): Promise<VmDisk> {
 
 async function answering(
   vm: VirtualMachine,
-  { limits, mounts, backend }: BootOptions,
+  { limits, mounts, doors }: BootOptions,
   stop: AbortSignal,
   group: Cgroup | undefined,
 ): Promise<ResidentChannel> {
   const channel = new ResidentChannel({
     connection: vm.connection,
-    config: { ...limits, memoryBytes: limits.memoryMib * MIB, mounts },
-    backend,
+    driver: "qemu",
     onBroken: () => void vm.kill(),
   });
   vm.ended.then((words) => channel.fail(endedEarly(words)));
@@ -140,7 +141,16 @@ async function answering(
   try {
     await group?.add(vm.pid);
     stop.throwIfAborted();
-    await channel.ready;
+    await channel.hello;
+    const now = Date.now();
+    await channel.configure([
+      ["clock", Math.floor(now / 1000), (now % 1000) * 1_000_000],
+      ["limits", limits.memoryMib * MIB, limits.pids, limits.cpuMillis * 100],
+      ...mounts.map(
+        ({ serial, sandboxPath, kind }) => ["mount", serial, sandboxPath, kind] as const,
+      ),
+    ]);
+    await channel.openDoors(doors);
     return channel;
   } catch (error: unknown) {
     await vm.kill();

@@ -11,10 +11,9 @@ import { DevmeshError } from "@devmesh/mesh/errors";
 import { findCgroups } from "../cgroup.ts";
 import type { DriverProbe, Sandbox, SandboxDriver, SandboxSpec } from "../driver.ts";
 import { sandboxFailed } from "../driver-errors.ts";
-import { DoorBridge } from "../resident/door-bridge.ts";
-import { ResidentSandbox } from "../resident/resident-sandbox.ts";
+import { type Cage, ResidentSandbox } from "../resident/resident-sandbox.ts";
 import { type AcceleratorChoice, chooseAccelerator } from "./accelerator.ts";
-import { type BootMount, bootGuest, type GuestSetting } from "./boot.ts";
+import { type BootMount, bootGuest, type Guest, type GuestSetting } from "./boot.ts";
 import { hasMkfs, mountImage } from "./disk-images.ts";
 import { readGuestManifest } from "./guest-image.ts";
 import { findLauncher } from "./launcher.ts";
@@ -83,8 +82,7 @@ export class QemuDriver implements SandboxDriver {
 
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     checkSpec(spec);
-    const backend = spec.doors.find(({ name }) => name === "backend");
-    if (backend) await checkSocket(backend.socketPath);
+    for (const { socketPath } of spec.doors) await checkSocket(socketPath);
     const setting = await this.#settings();
     const folder = await makeVmFolder(this.#vmsDir, spec.id).catch((error: unknown) => {
       throw failed(`the folder of ${spec.id} cannot be made`, error);
@@ -96,7 +94,7 @@ export class QemuDriver implements SandboxDriver {
         folder,
         limits: spec.limits,
         mounts: await this.#mountsOf(spec),
-        backend: backend ? new DoorBridge(backend.socketPath) : undefined,
+        doors: spec.doors,
         signal,
       });
       const { id, jobId } = spec;
@@ -104,8 +102,7 @@ export class QemuDriver implements SandboxDriver {
         id,
         jobId,
         createdAtMs: (this.#options.now ?? Date.now)(),
-        cage: guest,
-        folder,
+        cage: cageOf(guest, folder),
         diskMib: spec.limits.diskMib,
         onDeleted: () => this.#sandboxes.delete(id),
       });
@@ -173,7 +170,7 @@ export class QemuDriver implements SandboxDriver {
     const id = `${PROBE}${randomBytes(8).toString("hex")}`;
     const folder = await makeVmFolder(this.#vmsDir, id);
     try {
-      const boot = { setting, id, folder, limits: PROBE_LIMITS, mounts: [], signal };
+      const boot = { setting, id, folder, limits: PROBE_LIMITS, mounts: [], doors: [], signal };
       await (await bootGuest(boot)).remove();
     } finally {
       await rm(folder, { recursive: true, force: true });
@@ -189,6 +186,23 @@ export class QemuDriver implements SandboxDriver {
       throw unavailable(`${this.#binary} cannot be run`, remedy, error);
     }
   }
+}
+
+function cageOf(guest: Guest, folder: string): Cage {
+  return {
+    driver: "qemu",
+    channel: guest.channel,
+    async remove() {
+      await guest.remove();
+      await rm(folder, { recursive: true, force: true });
+    },
+    get receipt(): never {
+      throw failed("receipts are not built");
+    },
+    stats: () => Promise.reject(failed("stats are not built")),
+    freeze: () => Promise.reject(failed("freezing is not built")),
+    resume: () => Promise.reject(failed("freezing is not built")),
+  };
 }
 
 const BUILD_GUEST = "run `npm run setup -- vm`";

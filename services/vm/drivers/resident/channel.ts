@@ -1,11 +1,12 @@
 /**
- * Owns the connection to one guest's agent: its configuration, and the streams on it.
- * The virtual machine behind the connection is left to `vm-process.ts`.
+ * Owns the connection to one sandbox's resident: its settings, and the streams on it.
+ * What the resident runs in is left to the drivers.
  */
 import type { Duplex } from "node:stream";
 import type { DevmeshError } from "@devmesh/mesh/errors";
+import type { SandboxDoor } from "../driver.ts";
 import { sandboxFailed } from "../driver-errors.ts";
-import type { DoorBridge } from "./door-bridge.ts";
+import { DoorBridge } from "./door-bridge.ts";
 import {
   decodeList,
   encodeFrame,
@@ -17,7 +18,7 @@ import {
 } from "./frames.ts";
 import { ResidentStream } from "./stream.ts";
 
-/** A read-only image that the guest mounts. */
+/** A read-only image that a guest mounts. */
 export interface GuestMount {
   /** The serial of its disk. */
   readonly serial: string;
@@ -26,20 +27,18 @@ export interface GuestMount {
   readonly kind: "folder" | "file";
 }
 
-/** What a guest is set up with before it takes programs. */
-export interface GuestConfig {
-  readonly memoryBytes: number;
-  readonly pids: number;
-  readonly cpuMillis: number;
-  readonly mounts: readonly GuestMount[];
-}
+/** A setting of a resident: a word and its values, as the `config` frame lists them. */
+export type ResidentSetting = readonly [word: string, ...values: (string | number)[]];
 
-/** A program for the guest. */
+/** A program for a resident. */
 export interface ResidentProgram {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
-  /** `job`: the job's user within its limits; `user`: that user outside of them; or root. */
+  /**
+   * In a guest: the job's user within its limits, that user outside of them, or root. In a
+   * cage everything runs as the one user within the limits.
+   */
   readonly rights: "job" | "user" | "root";
   /** True if `write` is going to be used; otherwise it reads from `/dev/null`. */
   readonly input: boolean;
@@ -48,37 +47,79 @@ export interface ResidentProgram {
 /** What a channel works with. */
 export interface ChannelOptions {
   readonly connection: Duplex;
-  readonly config: GuestConfig;
-  /** Where connections of the guest go. Absent: it gets no way out. */
-  readonly backend?: DoorBridge | undefined;
-  /** Called once when the guest breaks the protocol. */
+  /** Named in errors. */
+  readonly driver: string;
+  /** Called once when the resident breaks the protocol. */
   readonly onBroken: (cause: Error) => void;
 }
 
+/** What a resident read; `undefined` where there is nothing to read. */
+export type ResidentText = string | undefined;
+
 const FLAGS = { job: "jl", user: "j", root: "" };
+const ENOENT = 2;
 
-/** The connection to one guest's agent. */
+/** The connection to one resident. */
 export class ResidentChannel {
-  /** Resolves when the guest is set up; rejects when it cannot be or is lost before. */
-  readonly ready: Promise<void>;
+  /** Resolves when the resident takes frames; rejects when it is lost before. */
+  readonly hello: Promise<void>;
 
-  readonly #ready = Promise.withResolvers<void>();
+  readonly #hello = Promise.withResolvers<void>();
   readonly #options: ChannelOptions;
   readonly #reader = new FrameReader();
   readonly #streams = new Map<number, ResidentStream>();
+  readonly #doors = new Map<string, DoorBridge>();
+  readonly #settings: PromiseWithResolvers<void>[] = [];
+  readonly #reads = new Map<number, PromiseWithResolvers<ResidentText>>();
   #nextStream = 1;
-  #configured = false;
-  #closed: Error | undefined;
+  #greeted = false;
+  #closed: DevmeshError | undefined;
 
   constructor(options: ChannelOptions) {
     this.#options = options;
-    this.ready = this.#ready.promise;
-    this.ready.catch(() => {});
+    this.hello = this.#hello.promise;
+    this.hello.catch(() => {});
     const { connection } = options;
     connection.on("data", (bytes: Buffer) => this.#receive(bytes));
-    connection.on("error", (error) => this.fail(lost(error)));
-    connection.on("close", () => this.fail(lost()));
-    connection.on("end", () => this.fail(lost()));
+    connection.on("error", (error) => this.fail(this.#lost(error)));
+    connection.on("close", () => this.fail(this.#lost()));
+    connection.on("end", () => this.fail(this.#lost()));
+  }
+
+  /** True until it is closed or lost. */
+  get isOpen(): boolean {
+    return this.#closed === undefined;
+  }
+
+  /** Resolves when all of the settings hold. Throws SANDBOX_FAILED with the one that does not. */
+  async configure(settings: readonly ResidentSetting[]): Promise<void> {
+    if (this.#closed) throw this.#closed;
+    const answer = Promise.withResolvers<void>();
+    this.#settings.push(answer);
+    this.#send(frameType.config, 0, encodeList(settings.flat()));
+    await answer.promise;
+  }
+
+  /** Opens ways out, each to its socket of the host. Throws SANDBOX_FAILED when one cannot be. */
+  async openDoors(doors: readonly SandboxDoor[]): Promise<void> {
+    if (doors.length === 0) return;
+    for (const { name, socketPath } of doors) this.#doors.set(name, new DoorBridge(socketPath));
+    await this.configure(doors.map(({ name, port = 0 }) => ["door", name, port]));
+  }
+
+  /**
+   * What the sandbox's kernel says at a path: a file's content (32 KiB at most), a link's
+   * target, a folder's names one a line; with `statfs:` before it block size, blocks, free
+   * blocks, nodes and free nodes. `undefined`: it is not there. The sandbox is not trusted:
+   * only what nothing but its resident could have changed is worth reading.
+   */
+  read(path: string): Promise<ResidentText> {
+    if (this.#closed) return Promise.reject(this.#closed);
+    const id = this.#nextStream++;
+    const answer = Promise.withResolvers<ResidentText>();
+    this.#reads.set(id, answer);
+    this.#send(frameType.read, id, Buffer.from(path));
+    return answer.promise;
   }
 
   /** Starts a program; what became of it is told by the stream. */
@@ -93,25 +134,32 @@ export class ResidentChannel {
   }
 
   /** Ends every stream with `error`. The connection takes nothing any more. */
-  fail(error: Error): void {
+  fail(error: DevmeshError): void {
     if (this.#closed) return;
-    this.#closed = error;
-    this.#ready.reject(error);
+    this.#end(error);
     for (const stream of [...this.#streams.values()]) stream.fail(error);
     this.#options.connection.destroy();
   }
 
-  /** Ends every stream as if its program had been killed: the guest is removed on purpose. */
+  /** Ends every stream as if its program had been killed: the sandbox is removed on purpose. */
   close(): void {
     if (this.#closed) return;
-    this.#closed = sandboxFailed("qemu", "the sandbox was deleted");
-    this.#ready.reject(this.#closed);
+    this.#end(sandboxFailed(this.#options.driver, "the sandbox was deleted"));
     for (const stream of [...this.#streams.values()]) stream.killed();
     this.#options.connection.destroy();
   }
 
+  #end(error: DevmeshError): void {
+    this.#closed = error;
+    this.#hello.reject(error);
+    for (const { reject } of this.#settings.splice(0)) reject(error);
+    for (const { reject } of this.#reads.values()) reject(error);
+    this.#reads.clear();
+  }
+
   #add(id: number): ResidentStream {
     const stream = new ResidentStream(
+      this.#options.driver,
       (type, payload) => this.#send(type, id, payload),
       () => this.#streams.delete(id),
     );
@@ -130,54 +178,57 @@ export class ResidentChannel {
       for (const frame of this.#reader.push(bytes)) this.#dispatch(frame);
     } catch (error: unknown) {
       const cause = error instanceof Error ? error : new Error(String(error));
-      this.fail(lost(cause));
+      this.fail(this.#lost(cause));
       this.#options.onBroken(cause);
     }
   }
 
   #dispatch(frame: Frame): void {
-    if (frame.stream === 0) this.#dispatchGuest(frame);
-    else if (frame.type === frameType.open) this.#accept(frame.stream);
+    if (frame.stream === 0) this.#dispatchResident(frame);
+    else if (frame.type === frameType.open) this.#accept(frame);
+    else if (frame.type === frameType.read) this.#answer(frame);
     // A stream that is not known has ended here while the frame was under way.
     else this.#streams.get(frame.stream)?.receive(frame);
   }
 
-  #dispatchGuest({ type, payload }: Frame): void {
-    if (type === frameType.hello) this.#configure();
-    else if (type === frameType.ready) this.#ready.resolve();
-    else if (type === frameType.failed) {
-      const [, , text = ""] = decodeList(payload);
-      this.fail(sandboxFailed("qemu", `the guest cannot be set up: ${text.trim()}`));
-    } else throw new Error(`the guest sent a frame of type ${type}`);
-  }
-
-  #configure(): void {
-    // Each answer waits in our memory until the guest reads it, so it gets one.
-    if (this.#configured) throw new Error("the guest asked twice for its configuration");
-    this.#configured = true;
-    const { config, backend } = this.#options;
-    const now = Date.now();
-    const list = [
-      Math.floor(now / 1000),
-      (now % 1000) * 1_000_000,
-      config.memoryBytes,
-      config.pids,
-      config.cpuMillis * 100,
-      backend ? 1 : 0,
-      ...config.mounts.flatMap(({ serial, sandboxPath, kind }) => [serial, sandboxPath, kind]),
-    ];
-    this.#send(frameType.config, 0, encodeList(list));
-  }
-
-  #accept(id: number): void {
-    const { backend } = this.#options;
-    if (!backend || id < firstResidentStream || this.#streams.has(id)) {
-      throw new Error("the guest opened a stream that it may not open");
+  #dispatchResident({ type, payload }: Frame): void {
+    if (type === frameType.hello && !this.#greeted) {
+      this.#greeted = true;
+      this.#hello.resolve();
+      return;
     }
-    backend.carry(this.#add(id));
+    const waiting = this.#settings.shift();
+    if (waiting && type === frameType.ready) waiting.resolve();
+    else if (waiting && type === frameType.failed) {
+      const [, , text = ""] = decodeList(payload);
+      const { driver } = this.#options;
+      waiting.reject(sandboxFailed(driver, `the sandbox cannot be set up: ${text.trim()}`));
+    } else {
+      const error = new Error(`the resident sent a frame of type ${type} that nobody asked for`);
+      waiting?.reject(error);
+      throw error;
+    }
   }
-}
 
-function lost(cause?: Error): DevmeshError {
-  return sandboxFailed("qemu", "the virtual machine is gone", cause);
+  #answer({ stream, payload }: Frame): void {
+    const waiting = this.#reads.get(stream);
+    if (!waiting) throw new Error("the resident answered what nobody asked");
+    this.#reads.delete(stream);
+    const errno = payload.readUInt32BE(0);
+    if (errno === 0) waiting.resolve(payload.toString("utf8", 4));
+    else if (errno === ENOENT) waiting.resolve(undefined);
+    else waiting.reject(sandboxFailed(this.#options.driver, `reading gave error ${errno}`));
+  }
+
+  #accept({ stream: id, payload }: Frame): void {
+    const door = this.#doors.get(payload.toString("utf8"));
+    if (!door || id < firstResidentStream || this.#streams.has(id)) {
+      throw new Error("the resident opened a stream that it may not open");
+    }
+    door.carry(this.#add(id));
+  }
+
+  #lost(cause?: Error): DevmeshError {
+    return sandboxFailed(this.#options.driver, "the sandbox is gone", cause);
+  }
 }

@@ -1,16 +1,16 @@
 /**
- * Owns the guest's only way out: each connection in the guest to
- * `/run/devmesh/backend.sock` becomes one to a Unix socket of the host.
+ * Owns one way out of a sandbox: each connection in it to `/run/devmesh/<name>.sock`, or to
+ * the door's port, becomes one to a Unix socket of the host.
  */
 import { connect, type Socket } from "node:net";
 import { finished } from "node:stream/promises";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type { ResidentStream } from "./stream.ts";
 
-/** As many as the guest's agent takes at a time. */
+/** As many as a resident takes at a time. */
 const MAX_CONNECTIONS = 64;
 
-/** Carries connections of one guest to one socket of the host. */
+/** Carries connections of one sandbox to one socket of the host. */
 export class DoorBridge {
   readonly #path: string;
   #open = 0;
@@ -22,12 +22,12 @@ export class DoorBridge {
 
   /** Connects `stream` and carries bytes both ways until both have ended. Throws above the limit. */
   carry(stream: ResidentStream): void {
-    if (this.#open >= MAX_CONNECTIONS) throw new Error("the guest opened too many connections");
+    if (this.#open >= MAX_CONNECTIONS) throw new Error("the sandbox opened too many connections");
     this.#open++;
     const socket = connect({ path: this.#path, allowHalfOpen: true });
     // The reading side reports it; without a listener it would end the process.
     socket.on("error", () => {});
-    const ways = [toHost(stream, socket), toGuest(socket, stream)];
+    const ways = [toHost(stream, socket), toSandbox(socket, stream)];
     Promise.all(ways)
       .catch((error: unknown) => {
         // Either end may go at any time; the other one learns it by a closed connection.
@@ -48,7 +48,7 @@ async function toHost(stream: ResidentStream, socket: Socket): Promise<void> {
   await finished(socket, { readable: false });
 }
 
-async function toGuest(socket: Socket, stream: ResidentStream): Promise<void> {
+async function toSandbox(socket: Socket, stream: ResidentStream): Promise<void> {
   // The other way stays open when this one has ended.
   const incoming = socket.iterator({ destroyOnReturn: false });
   for await (const data of incoming) await stream.write(data);
@@ -57,12 +57,12 @@ async function toGuest(socket: Socket, stream: ResidentStream): Promise<void> {
 
 function drained(socket: Socket): Promise<void> {
   return new Promise((resolve, reject) => {
-    if (socket.destroyed) return reject(new Error("the backend closed the connection"));
+    if (socket.destroyed) return reject(new Error("the other end closed the connection"));
     const done = () => {
       socket.off("drain", done).off("close", gone);
       resolve();
     };
-    const gone = () => reject(new Error("the backend closed the connection"));
+    const gone = () => reject(new Error("the other end closed the connection"));
     socket.once("drain", done).once("close", gone);
   });
 }

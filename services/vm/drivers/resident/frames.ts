@@ -1,41 +1,54 @@
 /**
- * Owns the frames between host and guest agent: their form, their meaning, their bounds.
- * The other end is `resident.pl`. The guest is not trusted: whatever breaks the
- * form or a bound ends the virtual machine.
+ * Owns the frames between the host and a sandbox's resident: their form, their meaning, their
+ * bounds. The other end is `resident.pl`. The sandbox is not trusted: whatever breaks the
+ * form or a bound ends it.
  *
  * Frame: u32 length of the payload, u8 type, u32 stream, payload; big endian. A list is a
  * sequence of (u32 length, bytes).
  */
 
-/** The types of frames. Stream 0 is the guest itself. */
+/** The types of frames. Stream 0 is the resident itself. */
 export const frameType = {
-  /** To the guest: a list of seconds, nanoseconds, memory bytes, pids, CPU µs per 100 ms, backend, mounts. */
+  /**
+   * To the resident: a list of settings, each a word and its values: `clock` seconds nanoseconds,
+   * `limits` memory bytes, pids, CPU µs per 100 ms, `mount` serial path kind (guests have these
+   * three), `door` name port (0: none). May come again.
+   */
   config: 1,
-  /** From the guest: the agent runs and waits for its configuration. */
+  /** From the resident: it runs and takes frames. */
   hello: 2,
-  /** From the guest: everything that the configuration asks for holds. */
+  /** From the resident: everything that the configuration asks for holds. One for each. */
   ready: 3,
-  /** To the guest: start a program (a list). From the guest: a connection to the backend. */
+  /** To the resident: start a program (a list). From it: a connection to the door of that name. */
   open: 4,
-  /** From the guest: the program runs. */
+  /** From the resident: the program runs. */
   started: 5,
-  /** From the guest: it does not; a list of stage, errno and text. */
+  /** From the resident: it does not, or a configuration does not hold; a list of stage, errno, text. */
   failed: 6,
   /** Standard input and output of a program, and both ways of a connection. */
   data: 7,
-  /** From the guest: standard error. */
+  /** From the resident: standard error. */
   stderr: 8,
   /** No more data will come from this side. */
   eof: 9,
   /** u32: so many more bytes may be sent on this stream. */
   credit: 10,
-  /** To the guest: u8, a signal for a program and all its children. */
+  /** To the resident: u8, a signal for a program and all its children. */
   signal: 11,
-  /** From the guest: u32 exit status, u8 whether the memory cap killed something. */
+  /** From the resident: u32 exit status, u8 caps that were met (`metFlag`). */
   exit: 12,
   /** The stream is given up: nothing of it will be sent or read. */
   close: 13,
+  /**
+   * To the resident: what to read, a path or `statfs:` and a path. From it: u32 errno and the
+   * content: of a file at most `chunkBytes`, a link's target, a folder's names one a line, or
+   * block size, blocks, free blocks, nodes and free nodes.
+   */
+  read: 14,
 } as const;
+
+/** The caps in an `exit` frame, as far as the resident's own kernel shows them. */
+export const metFlag = { memory: 1, pids: 2, disk: 4 } as const;
 
 /** One of the types of frames. */
 export type FrameType = (typeof frameType)[keyof typeof frameType];
@@ -50,10 +63,10 @@ export interface Frame {
 /** How many bytes a side may send on a stream before it gets credit. */
 export const windowBytes = 262_144;
 
-/** How many bytes of data a frame to the guest carries at most. */
+/** How many bytes of data a frame carries at most. */
 export const chunkBytes = 32_768;
 
-/** Streams with this number and above are opened by the guest. */
+/** Streams with this number and above are opened by the resident. */
 export const firstResidentStream = 0x8000_0000;
 
 const HEADER_BYTES = 9;
@@ -98,7 +111,7 @@ export function encodeU32(value: number): Buffer {
   return bytes;
 }
 
-/** Cuts a stream of bytes from the guest into frames; keeps less than one frame. */
+/** Cuts a stream of bytes from a resident into frames; keeps less than one frame. */
 export class FrameReader {
   #rest: Buffer = empty;
 
@@ -109,7 +122,7 @@ export class FrameReader {
     let at = 0;
     while (all.length - at >= HEADER_BYTES) {
       const size = all.readUInt32BE(at);
-      if (size > MAX_PAYLOAD_BYTES) throw new Error(`the guest sent a frame of ${size} bytes`);
+      if (size > MAX_PAYLOAD_BYTES) throw new Error(`the resident sent a frame of ${size} bytes`);
       const end = at + HEADER_BYTES + size;
       if (end > all.length) break;
       frames.push({

@@ -1,6 +1,6 @@
 /**
- * Owns the host's end of one stream to the guest: a program with its output and input, or
- * a connection to the backend. Both ways are held back by credit, so neither end stores
+ * Owns the host's end of one stream to a resident: a program with its output and input, or
+ * a connection to a door. Both ways are held back by credit, so neither end stores
  * more than a window. Frames travel through `channel.ts`.
  */
 import { DevmeshError } from "@devmesh/mesh/errors";
@@ -8,15 +8,15 @@ import type { OutputChunk } from "../driver.ts";
 import { sandboxFailed } from "../driver-errors.ts";
 import { chunkBytes, decodeList, encodeU32, type Frame, frameType, windowBytes } from "./frames.ts";
 
-/** How a program in the guest ended. */
+/** How a program ended. */
 export interface ResidentExit {
   /** 128 + n where signal n ended it. */
   readonly status: number;
-  /** True if the memory cap killed it or one of its children. */
-  readonly memoryKill: boolean;
+  /** Caps that its kernel says were met: bits of `metFlag`. */
+  readonly met: number;
 }
 
-/** Why a program in the guest did not start. */
+/** Why a program did not start. */
 export class StartRefusal extends Error {
   override readonly name = "StartRefusal";
   /** `start`, `cwd` or `exec`. */
@@ -37,11 +37,12 @@ type Send = (type: (typeof frameType)[keyof typeof frameType], payload?: Buffer)
 export class ResidentStream {
   /** Resolves when the program runs; rejects with `StartRefusal` when it cannot. */
   readonly started: Promise<void>;
-  /** Resolves when the program has ended; rejects when the guest is lost. */
+  /** Resolves when the program has ended; rejects when the sandbox is lost. */
   readonly exit: Promise<ResidentExit>;
 
   readonly #started = Promise.withResolvers<void>();
   readonly #exit = Promise.withResolvers<ResidentExit>();
+  readonly #driver: string;
   readonly #send: Send;
   readonly #onDone: () => void;
   #queue: OutputChunk[] = [];
@@ -55,7 +56,9 @@ export class ResidentStream {
   #wakeReader: () => void = () => {};
   #wakeWriters: (() => void)[] = [];
 
-  constructor(send: Send, onDone: () => void) {
+  /** `driver` is named in errors. */
+  constructor(driver: string, send: Send, onDone: () => void) {
+    this.#driver = driver;
     this.#send = send;
     this.#onDone = onDone;
     this.started = this.#started.promise;
@@ -86,12 +89,13 @@ export class ResidentStream {
   /** Sends data; resolves when all of it is on its way. Throws when the stream is gone. */
   async write(data: Buffer): Promise<void> {
     for (let at = 0; at < data.length; ) {
-      while (this.#sendCredit === 0 && !this.#error) {
+      while (this.#sendCredit === 0 && !this.#error && !(this.#eof && this.#exited)) {
         await new Promise<void>((resolve) => {
           this.#wakeWriters.push(resolve);
         });
       }
       if (this.#error) throw this.#error;
+      if (this.#eof && this.#exited) return;
       const part = data.subarray(at, at + Math.min(chunkBytes, this.#sendCredit));
       this.#sendCredit -= part.length;
       at += part.length;
@@ -111,7 +115,7 @@ export class ResidentStream {
     if (!this.#error) this.#send(frameType.signal, Buffer.from([number]));
   }
 
-  /** Gives the stream up; in the guest its program is killed. Nothing happens after the end. */
+  /** Gives the stream up; its program is killed. Nothing happens after the end. */
   close(reason: Error = new DevmeshError("CANCELLED", "the call was given up")): void {
     if (this.#error || (this.#eof && this.#exited)) return;
     this.#send(frameType.close);
@@ -128,10 +132,10 @@ export class ResidentStream {
     this.#onDone();
   }
 
-  /** Ends the program as if SIGKILL had: its guest is being removed on purpose. */
+  /** Ends the program as if SIGKILL had: its sandbox is being removed on purpose. */
   killed(): void {
     this.#eof = true;
-    this.#settleExit({ status: 137, memoryKill: false });
+    this.#settleExit({ status: 137, met: 0 });
     this.#error ??= new DevmeshError("CANCELLED", "the sandbox was deleted");
     this.#started.reject(this.#error);
     this.#wake();
@@ -167,15 +171,15 @@ export class ResidentStream {
       case frameType.exit:
         this.#settleExit({
           status: payload.readUInt32BE(0),
-          memoryKill: payload.readUInt8(4) !== 0,
+          met: payload.readUInt8(4),
         });
         this.#doneIfEnded();
         return;
       case frameType.close:
-        this.fail(sandboxFailed("qemu", "the guest closed the stream"));
+        this.fail(sandboxFailed(this.#driver, "the sandbox closed the stream"));
         return;
       default:
-        throw new Error(`the guest sent a frame of type ${type}`);
+        throw new Error(`the resident sent a frame of type ${type}`);
     }
   }
 
@@ -183,12 +187,12 @@ export class ResidentStream {
     // What is left over from before a close is of no interest to anybody.
     if (this.#error) return;
     this.#queuedBytes += chunk.data.length;
-    if (this.#queuedBytes > windowBytes) throw new Error("the guest sent more than its credit");
+    if (this.#queuedBytes > windowBytes) throw new Error("the resident sent more than its credit");
     this.#queue.push(chunk);
     this.#wakeReader();
   }
 
-  /** In portions: a frame per chunk would cost the guest more than the chunk. */
+  /** In portions: a frame per chunk would cost the sandbox more than the chunk. */
   #credit(bytes: number): void {
     this.#uncredited += bytes;
     if (this.#uncredited < windowBytes / 4 || this.#eof || this.#error) return;
@@ -202,7 +206,10 @@ export class ResidentStream {
   }
 
   #doneIfEnded(): void {
-    if (this.#eof && this.#exited) this.#onDone();
+    if (!this.#eof || !this.#exited) return;
+    // What is still to be written has no reader any more.
+    for (const wake of this.#wakeWriters.splice(0)) wake();
+    this.#onDone();
   }
 
   #wake(): void {
