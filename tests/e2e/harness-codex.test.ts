@@ -1,7 +1,9 @@
 /** codex, unmodified, in a sandbox: it edits a real file by a replayed conversation. */
 import { expect } from "chai";
 import { ensureCodex } from "../../scripts/parts/codex.ts";
-import { harnessSuite, repairsTheSum } from "./harness-flow.ts";
+import { JobStatus, packWorkspace, uploadWorkspace } from "../../sdk/ts/src/node.ts";
+import { tempFolder } from "../sdk/temp-folder.ts";
+import { brokenSum, harnessSuite, model, repairsTheSum } from "./harness-flow.ts";
 
 const patch = [
   "*** Begin Patch",
@@ -13,6 +15,8 @@ const patch = [
 ].join("\n");
 
 const run = (cmd: string) => ({ toolCall: { name: "exec_command", arguments: { cmd } } });
+
+const contains = "Wait and fix the sum";
 
 harnessSuite({
   name: "codex",
@@ -27,6 +31,15 @@ harnessSuite({
         { when: { toolResult: "pass 1" }, pieces: [{ text: "The sum is fixed." }] },
       ],
     },
+    {
+      when: { contains, tools: true },
+      turns: [
+        { pieces: [run("echo begun")] },
+        { pieces: [run("sleep 4")] },
+        { pieces: [run(`apply_patch <<'EOF'\n${patch}\nEOF`)] },
+        { pieces: [{ text: "The sum is fixed." }] },
+      ],
+    },
   ],
   tests: (get) => {
     it("repairs a project until its tests pass, its calls in the ledger", async () => {
@@ -34,6 +47,28 @@ harnessSuite({
       const calls = lines.filter(({ topic }) => topic === "agent.call");
       const tools = calls.map(({ payload }) => (payload as { tool: string }).tool);
       expect(tools).to.deep.equal(["command_execution", "file_change", "command_execution"]);
+    });
+
+    it("does its task again after `kill -9` of everything in the middle", async () => {
+      using project = tempFolder(brokenSum);
+      const platform = get();
+      const packed = await packWorkspace(project.path);
+      await uploadWorkspace(platform.up.devmesh, packed);
+      await packed.dispose();
+      const testArgv = ["node", "--test"];
+      const { jobId } = await platform.up.devmesh.jobs.create({
+        agent: { task: contains, model, testArgv, harness: "codex" },
+        isolation: platform.driver === "docker" ? "container" : "process",
+        workspaceSha256: packed.sha256,
+      });
+      for await (const { kind } of platform.up.devmesh.jobs.watch(jobId)) {
+        if (kind.case === "note" && kind.value.topic === "agent.call") break;
+      }
+      await platform.restart();
+      const result = await platform.up.devmesh.jobs.wait(jobId);
+      expect(result, result.message).to.include({ outcome: JobStatus.SUCCEEDED });
+      expect(result.agent).to.include({ testsAfter: "passed", summary: "The sum is fixed." });
+      expect((await platform.up.devmesh.jobs.get(jobId)).attempt).to.equal(2);
     });
   },
 });

@@ -40,6 +40,8 @@ export interface Finished {
 export interface HarnessPlatform {
   readonly up: Up;
   readonly driver: string;
+  /** Kills the platform with all of its services, and starts it again on what it left. */
+  restart(): Promise<void>;
   /** Runs `devmesh agent` on a folder, to which its changes are applied. */
   run(task: string, folder: string, args: readonly string[]): Promise<Finished>;
 }
@@ -71,20 +73,19 @@ export function harnessSuite(suite: HarnessSuite): void {
         const script = join(dataDir, "script.json");
         const models = [{ name: "replay", roles: ["chat", "coding"], contextTokens: 200_000 }];
         writeFileSync(script, JSON.stringify({ models, conversations: suite.conversations }));
-        const up = await startUp({
-          dataDir,
-          env: {
-            SANDBOX_DRIVERS: driver,
-            SCRIPTED_PATH: script,
-            ...(installed && { HARNESS_DIR: dirname(installed.folder) }),
-            ...docker,
-          },
-        });
+        const env = {
+          SANDBOX_DRIVERS: driver,
+          SCRIPTED_PATH: script,
+          // Shorter than the default, so that a lost runner is noticed soon.
+          LEASE_TTL_MS: "6000",
+          ...(installed && { HARNESS_DIR: dirname(installed.folder) }),
+          ...docker,
+        };
+        const started = await startPlatform(driver, dataDir, env);
+        platform = started;
         cleanup.defer(async () => {
-          await up.stop();
+          await started.up.stop();
         });
-        await untilRunner(up);
-        platform = platformOf(up, driver, dataDir);
       });
       after(() => cleanup.disposeAsync());
 
@@ -103,10 +104,26 @@ async function dockerEnv(context: Mocha.Context, cleanup: AsyncDisposableStack) 
   return { DOCKER_HOST: `unix://${engine.socketPath}`, DOCKER_IMAGE: image };
 }
 
-function platformOf(up: Up, driver: string, dataDir: string): HarnessPlatform {
+async function startPlatform(
+  driver: string,
+  dataDir: string,
+  env: Readonly<Record<string, string>>,
+): Promise<HarnessPlatform> {
+  const start = async () => {
+    const started = await startUp({ dataDir, env });
+    await untilRunner(started);
+    return started;
+  };
+  let up = await start();
   return {
-    up,
     driver,
+    get up() {
+      return up;
+    },
+    async restart() {
+      await up.stop("SIGKILL");
+      up = await start();
+    },
     async run(task, folder, args) {
       const env = { HOME: dataDir, DEVMESH_URL: up.url, DEVMESH_TOKEN: up.token };
       const own = ["--json", "--workspace", folder, "--apply", "--model", model];

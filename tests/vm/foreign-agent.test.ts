@@ -149,6 +149,9 @@ describe("foreign agent job", () => {
       [{ harness: CODEX, maxTokens: 5 }, "agent.max_tokens"],
       [{ harness: COMMAND, harnessArgv: ["true"], maxSteps: 5 }, "agent.max_steps"],
       [{ harness: COMMAND }, "agent.harness_argv"],
+      [{ harness: COMMAND, harnessArgv: ["a\0b"] }, "agent.harness_argv"],
+      [{ harness: CODEX, task: "a\0b" }, "agent.task"],
+      [{ harness: CODEX, model: "a\0b" }, "agent.model"],
     ];
     for (const [work, field] of rows) {
       const { status, result } = await run(work, {});

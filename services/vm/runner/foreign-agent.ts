@@ -62,6 +62,7 @@ export async function prepareForeignAgent(
   const harness = harnessOf(work.harness);
   if (harness === undefined) return undefined;
   refuseUnheld(work, harness);
+  refuseNul(work);
   const node = { hostPath: tools.nodePath, sandboxPath: "/opt/devmesh/bin/node" };
   const mounts: ReadOnlyMount[] = [node];
   let version = "";
@@ -102,6 +103,14 @@ function refuseUnheld(work: AgentWork, { name, tells }: Harness): void {
   if (work.maxSteps > 0 && !tells.steps) refuse("max_steps", "it does not tell its steps");
   if (work.maxTokens > 0 && !tells.tokens) {
     refuse("max_tokens", "it does not tell its tokens while it works");
+  }
+}
+
+/** What goes into arguments and variables cannot have a NUL. */
+function refuseNul({ task, model, harnessArgv }: AgentWork): void {
+  const fields = { task, model, harness_argv: harnessArgv.join("") };
+  for (const [name, text] of Object.entries(fields)) {
+    if (text.includes("\0")) throw invalidField(`agent.${name}`, "it has a NUL in it");
   }
 }
 
