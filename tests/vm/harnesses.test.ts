@@ -207,7 +207,7 @@ describe("events that are none", () => {
           expect(Number.isSafeInteger(report.steps)).to.equal(true);
           expect(usage.inputTokens).to.be.at.least(0);
         }),
-        { seed: 7, numRuns: 200 },
+        { seed: 7, numRuns: 50 },
       );
     }
   });
