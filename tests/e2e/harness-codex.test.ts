@@ -14,7 +14,10 @@ const patch = [
   "*** End Patch",
 ].join("\n");
 
-const run = (cmd: string) => ({ toolCall: { name: "exec_command", arguments: { cmd } } });
+/** By default it waits ten seconds for a command, which a busy machine may take. */
+const run = (cmd: string) => ({
+  toolCall: { name: "exec_command", arguments: { cmd, yield_time_ms: 30_000 } },
+});
 
 const contains = "Wait and fix the sum";
 
