@@ -71,6 +71,7 @@ export async function buildVm(options: VmOptions): Promise<App> {
     backendUrl: config.apiUrl,
     nodePath: process.execPath,
     agentPath: config.agentPath,
+    harnessDir: config.harnessDir,
     graceMs: config.stopGraceMs,
     egress: config.egress,
     monotonicMs: () => performance.now(),

@@ -51,6 +51,8 @@ export interface VmConfig {
   readonly qemuBinary: string;
   /** The bundled agent. Absent: agent jobs are refused. */
   readonly agentPath: string | undefined;
+  /** Where agents of other makers lie, as `npm run setup` puts them. Default: the cache folder. */
+  readonly harnessDir: string;
   /** What network policies may use of this host. */
   readonly egress: EgressConfig;
 }
@@ -107,6 +109,7 @@ export function readVmConfig(env: Env): VmConfig {
     qemuBinary: reader.string("QEMU_BINARY", "qemu-system-x86_64"),
     agentPath: reader.optional("AGENT_PATH"),
     egress: readEgress(reader),
+    harnessDir: reader.string("HARNESS_DIR", cacheDir),
   };
   reader.finish();
   return config;

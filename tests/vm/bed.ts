@@ -134,6 +134,11 @@ export class Bed {
     return new Bed(api, folder, clock);
   }
 
+  /** Where its runners look for agents of other makers. */
+  get harnessDir(): string {
+    return this.#folder;
+  }
+
   /** Starts a runner with a driver and a breakable way of its own. */
   start(
     options: { capacity?: number; driver?: TestDriver; egress?: EgressHostOptions } = {},
@@ -172,6 +177,7 @@ export class Bed {
       backendUrl: "http://127.0.0.1:1",
       nodePath: process.execPath,
       agentPath: "/coder.mjs",
+      harnessDir: this.harnessDir,
       graceMs,
       ...(egress !== undefined && { egress }),
       monotonicMs: () => clock.now(),

@@ -3,6 +3,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import {
   type AgentAnswerSchema,
+  AgentHarness,
   type AgentWorkSchema,
   BudgetEnd,
   Isolation,
@@ -15,6 +16,9 @@ export type IsolationName = "process" | "container" | "gvisor" | "vm";
 
 /** Where a job stands. */
 export type JobStatusName = "queued" | "running" | "succeeded" | "failed" | "cancelled";
+
+/** The program that does an agent's work: devmesh's own agent, one of another maker, any program. */
+export type AgentHarnessName = "coder" | "codex" | "opencode" | "command";
 
 /** A task for the coding agent. */
 export interface AgentTask {
@@ -38,6 +42,13 @@ export interface AgentTask {
   readonly onBudgetEnd?: "stop" | "ask";
   /** Globs of files that must stay as they are. Default: none. */
   readonly protectedPaths?: readonly string[];
+  /** Which program does the work. Default: `coder`. */
+  readonly harness?: AgentHarnessName;
+  /**
+   * For `command` the program and its arguments, `{task}` standing for the
+   * task; for the others more arguments. Default: none.
+   */
+  readonly harnessArgv?: readonly string[];
 }
 
 /** An answer to an agent that asks because a budget has ended. */
@@ -183,6 +194,8 @@ function toAgentWork({
   protectedPaths = [],
   maxCostMicros = 0,
   onBudgetEnd,
+  harness,
+  harnessArgv = [],
   ...rest
 }: AgentTask): MessageInitShape<typeof AgentWorkSchema> {
   return {
@@ -192,6 +205,8 @@ function toAgentWork({
     protectedPaths: [...protectedPaths],
     maxCostMicros: BigInt(maxCostMicros),
     onBudgetEnd: onBudgetEnd === undefined ? BudgetEnd.UNSPECIFIED : budgetEnds[onBudgetEnd],
+    harness: harness === undefined ? AgentHarness.UNSPECIFIED : harnesses[harness],
+    harnessArgv: [...harnessArgv],
   };
 }
 
@@ -228,6 +243,16 @@ function toRetryPolicy({
     ...(maxBackoffMs !== undefined && { maxBackoff: durationFromMs(maxBackoffMs) }),
   };
 }
+
+const harnesses: Readonly<Record<AgentHarnessName, AgentHarness>> = {
+  coder: AgentHarness.CODER,
+  codex: AgentHarness.CODEX,
+  opencode: AgentHarness.OPENCODE,
+  command: AgentHarness.COMMAND,
+};
+
+/** The names of all that can do an agent's work. */
+export const agentHarnessNames = Object.keys(harnesses) as readonly AgentHarnessName[];
 
 const isolations: Readonly<Record<IsolationName, Isolation>> = {
   process: Isolation.PROCESS,

@@ -61,7 +61,9 @@ export type { SearchItem, SearchReceipt } from "./gen/devmesh/mcp/v1/search_pb.j
 export { createIdempotencyKey } from "./idempotency-key.ts";
 export {
   type AgentAnswerInput,
+  type AgentHarnessName,
   type AgentTask,
+  agentHarnessNames,
   type EgressAllowance,
   type IsolationName,
   isFinalStatus,

@@ -29,6 +29,7 @@ import type { Backend } from "./backend.ts";
 import { openBackendDoor } from "./backend-door.ts";
 import { fetchBlob } from "./blob-content.ts";
 import type { EventShipper } from "./event-shipper.ts";
+import { type ForeignAgent, modelPort, prepareForeignAgent } from "./foreign-agent.ts";
 import { sandboxLimits } from "./job-limits.ts";
 import type { Note } from "./job-notes.ts";
 import type { LogDigest } from "./log-digest.ts";
@@ -59,6 +60,8 @@ export interface AttemptTools {
   readonly nodePath: string;
   /** The bundled agent. Absent: agent jobs are refused with the remedy. */
   readonly agentPath: string | undefined;
+  /** Where agents of other makers lie on this host. */
+  readonly harnessDir: string;
   /** How long a program that is told to stop has before it is killed, in milliseconds. */
   readonly graceMs: number;
   /** What the host's operator says of network policies. Default: no secrets, no private ranges. */
@@ -114,13 +117,15 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
   const agent = spec.work.case === "agent" ? spec.work.value : undefined;
   const limits = sandboxLimits(spec);
   await using cleanup = new AsyncDisposableStack();
-  const mounts = agent === undefined ? [] : agentMounts(input);
+  const foreign = agent && (await foreignAgent(input, agent));
+  const mounts = [...(foreign?.mounts ?? (agent === undefined ? [] : agentMounts(input)))];
   const past = agent === undefined ? noPast() : await pastOf(input, agent);
   const doors: SandboxDoor[] = [];
   if (agent !== undefined) {
     const door = await openBackendDoor(tools.backendUrl);
     cleanup.defer(() => door.close());
-    doors.push({ name: "backend", socketPath: door.socketPath });
+    const { socketPath } = door;
+    doors.push({ name: "backend", socketPath, ...(foreign && { port: modelPort }) });
   }
   const egress = await openNetwork(input);
   if (egress !== undefined) {
@@ -143,13 +148,15 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
   requireReceipt(wanted, sandbox.receipt);
   const maxBytes = limits.diskMib * 1024 * 1024;
   const { before, kept } = await putWorkspace(input, sandbox, maxBytes, past);
-  const setup = agent === undefined ? undefined : await agentSetup(input, agent, past, kept);
+  const isOwn = agent !== undefined && foreign === undefined;
+  const setup = isOwn ? await agentSetup(input, agent, past, kept) : undefined;
   const { clock } = tools;
   const { jobToken } = lease;
   const stops = { stop, fenced, graceMs, onStopStep };
   const env = egress?.env ?? {};
   const context = {
     ...{ sandbox, shipper, digest, silence, clock, jobId, jobToken, env, ...stops },
+    ...(foreign && { foreign }),
     ...(setup && { agent: setup }),
   };
   silence.start();
@@ -229,6 +236,17 @@ async function removeSandbox(sandbox: Sandbox, logger: Logger): Promise<Removal>
   // A driver that cannot count removes all or fails; then one stands for all that is left.
   const processesLeft = (await sandbox.processes?.()) ?? (isRemoved ? 0 : 1);
   return { isRemoved, processesLeft };
+}
+
+/** The agent of another maker that the work names; undefined for devmesh's own. */
+async function foreignAgent(
+  { tools, shipper, stop }: AttemptInput,
+  agent: AgentWork,
+): Promise<ForeignAgent | undefined> {
+  return prepareForeignAgent(agent, {
+    ...{ harnessDir: tools.harnessDir, nodePath: tools.nodePath, shipper },
+    input: () => makeAgentInput(agent, tools.backend, shipper, stop),
+  });
 }
 
 function agentMounts({ tools }: AttemptInput): ReadOnlyMount[] {

@@ -14,6 +14,7 @@ import type { ExecSpec, ExitState, Sandbox } from "../drivers/driver.ts";
 import { type AgentRecord, AgentRecordSplitter, type AgentReportRecord } from "./agent-records.ts";
 import { type AgentSetup, budgetNames, type RoundEnd, runRounds } from "./agent-rounds.ts";
 import type { EventShipper } from "./event-shipper.ts";
+import { type ForeignAgent, runForeignAgent } from "./foreign-agent.ts";
 import type { LogDigest } from "./log-digest.ts";
 import { type PumpEnd, pump, type StopSignals } from "./pump.ts";
 import type { SilenceWatch } from "./silence-watch.ts";
@@ -52,6 +53,8 @@ export interface WorkContext extends StopSignals {
   readonly env: Readonly<Record<string, string>>;
   /** Absent for commands. */
   readonly agent?: AgentSetup | undefined;
+  /** The agent of another maker that does the work. Absent: devmesh's own. */
+  readonly foreign?: ForeignAgent;
 }
 
 /** Does the work of a spec in a sandbox. Throws COMMAND_NOT_FOUND, and the reason of a stop before the start. */
@@ -63,7 +66,9 @@ export async function doWork(spec: JobSpec, context: WorkContext): Promise<WorkO
       return { exit, stopped };
     }
     case "agent":
-      return doAgent(work.value, context);
+      return context.foreign === undefined
+        ? doAgent(work.value, context)
+        : doForeign(work.value, context.foreign, context);
     case undefined:
       throw new DevmeshError("INVALID_FIELD", "work: is missing");
   }
@@ -137,6 +142,25 @@ async function noteEnd({ shipper }: WorkContext, failure: WorkOutcome["agentFail
     message: done ? "the agent's work is done" : `the agent's work failed: ${failure.reason}`,
     payload: { done },
   });
+}
+
+/** An agent of another maker: its own account is its report, and the tests judge it alike. */
+async function doForeign(
+  work: AgentWork,
+  foreign: ForeignAgent,
+  context: WorkContext,
+): Promise<WorkOutcome> {
+  const before = await runTests(work, context, "before");
+  const onLog = (stream: LogStream, chunk: Buffer) => log(context, stream, chunk);
+  const { stopped: agentStopped, report, ...exit } = await runForeignAgent(foreign, context, onLog);
+  const after = agentStopped ? undefined : await runTests(work, context, "after");
+  const failure = failureOf(report, exit, after?.verdict ?? "");
+  return {
+    exit,
+    stopped: agentStopped || after?.stopped === true,
+    agent: toReport(report, before.verdict, after?.verdict ?? ""),
+    ...(failure && { agentFailure: failure }),
+  };
 }
 
 function agentExec({ jobId, jobToken }: WorkContext): ExecSpec {
