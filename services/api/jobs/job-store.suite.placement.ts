@@ -33,7 +33,12 @@ export function placementSuite(bed: JobStoreBed): void {
       await wanting({ zon: "eu" });
       const free = await wanting({});
       expect(await taken({})).to.deep.equal([free]);
-      const strangers: Labels[] = [{ zone: "eu" }, { gpu: "" }, { zone: "e" }, { zone: "", gpu: "" }];
+      const strangers: Labels[] = [
+        { zone: "eu" },
+        { gpu: "" },
+        { zone: "e" },
+        { zone: "", gpu: "" },
+      ];
       for (const labels of strangers) {
         expect(await taken(labels), JSON.stringify(labels)).to.deep.equal([]);
       }
