@@ -2,6 +2,7 @@
 import { isolationNames, type JobConditions } from "@devmesh/sdk";
 import type { Args, OptionTable } from "./args.ts";
 import { parseDuration } from "./duration.ts";
+import { readLabels } from "./runner-labels.ts";
 import { UsageError } from "./usage-error.ts";
 
 const dayMs = 86_400_000;
@@ -22,6 +23,7 @@ export const conditionOptions: OptionTable = {
   "retry-failures": { help: "start it again after a failure too, not only after a lost runner" },
   "min-backoff": { value: "TIME", help: "the first wait before another start (default: 1s)" },
   "max-backoff": { value: "TIME", help: "the longest wait before another start (default: 5m)" },
+  on: { value: "K=V", multiple: true, help: "run on machines with this label; may be repeated" },
   label: { value: "K=V", multiple: true, help: "a label; may be repeated" },
 };
 
@@ -50,6 +52,7 @@ export function readConditions(args: Args): JobConditions {
     ...(retries !== undefined && { maxAttempts: retries + 1 }),
     ...(Object.keys(retry).length > 0 && { retry }),
     labels: args.pairs("label"),
+    runnerLabels: readLabels("--on", args.list("on")),
   };
 }
 

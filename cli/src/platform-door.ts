@@ -1,6 +1,6 @@
 /**
  * Owns the one door to the platform's own code: `@devmesh/up`, loaded only by
- * `up`, `serve`, `chaos` and `restore`. All other commands know the SDK and nothing else.
+ * `up`, `serve`, `runner`, `chaos` and `restore`. All other commands know the SDK and nothing else.
  */
 import { UsageError } from "./usage-error.ts";
 
@@ -10,12 +10,16 @@ export interface Platform {
   runServe(name: string, argv: string[]): Promise<unknown>;
   runChaos(argv: string[]): Promise<unknown>;
   runRestore(argv: string[]): Promise<unknown>;
+  /** Joins a server; the environment says which. */
+  runRunner(env: Readonly<Record<string, string | undefined>>): Promise<unknown>;
 }
 
 const name: string = "@devmesh/up";
 
 /** What it must offer. */
-const doors: readonly (keyof Platform)[] = ["runUp", "runServe", "runChaos", "runRestore"];
+const doors: readonly (keyof Platform)[] = [
+  ...(["runUp", "runServe", "runChaos", "runRestore", "runRunner"] as const),
+];
 
 /** The platform, or undefined where it is not installed. */
 export async function findPlatform(): Promise<Platform | undefined> {

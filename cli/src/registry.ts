@@ -11,6 +11,10 @@ export interface CommandEntry {
 export const commands: Readonly<Record<string, CommandEntry>> = {
   up: { summary: "start all services on this machine", load: () => import("./commands/up.ts") },
   serve: { summary: "start one service alone", load: () => import("./commands/serve.ts") },
+  runner: {
+    summary: "let this machine run jobs of a server elsewhere",
+    load: () => import("./commands/runner.ts"),
+  },
   chaos: {
     summary: "kill a throw-away platform under load and verify it",
     load: () => import("./commands/chaos.ts"),

@@ -237,7 +237,13 @@ describe("a token for run:jobs", () => {
   });
 
   it("presents no labels that are none", async () => {
-    for (const labels of [{ "": "x" }, { "a b": "x" }, { a: "x\n" }, { a: "b,c" }]) {
+    const wrong: Record<string, string>[] = [
+      { "": "x" },
+      { "a b": "x" },
+      { a: "x\n" },
+      { a: "b,c" },
+    ];
+    for (const labels of wrong) {
       const runner = create(AgentSchema, { id: "run_x", host: "h", capacity: 1, labels });
       const call = a.runners.registerRunner({ runner });
       expect(await reasonOf(call), JSON.stringify(labels)).to.equal("INVALID_FIELD");

@@ -31,6 +31,8 @@ export interface GrpcTransportOptions {
    * that their large messages never hold its calls up. Default: false.
    */
   readonly ownConnection?: boolean;
+  /** True: TLS, trusting what Node trusts (NODE_EXTRA_CA_CERTS too). Default: plaintext, for private networks. */
+  readonly tls?: boolean;
 }
 
 /** A transport that must be closed. */
@@ -52,9 +54,10 @@ const channelOptions: ChannelOptions = {
   "grpc.enable_channelz": 0,
 };
 
-/** Opens a channel lazily; plaintext, for private networks. */
+/** Opens a channel lazily. */
 export function createGrpcTransport(options: GrpcTransportOptions): ClosableTransport {
-  const client = new Client(options.target, credentials.createInsecure(), {
+  const secure = options.tls === true ? credentials.createSsl() : credentials.createInsecure();
+  const client = new Client(options.target, secure, {
     ...channelOptions,
     "grpc.use_local_subchannel_pool": options.ownConnection === true ? 1 : 0,
   });

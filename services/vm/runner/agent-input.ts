@@ -28,7 +28,7 @@ export interface AgentInput {
 export async function makeAgentInput(
   work: AgentWork,
   runTimeoutMs: number,
-  backend: Backend,
+  backend: Pick<Backend, "context">,
   shipper: EventShipper,
   signal: AbortSignal,
 ): Promise<AgentInput> {
@@ -46,7 +46,7 @@ export async function makeAgentInput(
 /** An agent can work without context, so a plane that is away costs only the pack. */
 async function packFor(
   work: AgentWork,
-  backend: Backend,
+  backend: Pick<Backend, "context">,
   shipper: EventShipper,
   signal: AbortSignal,
 ): Promise<JsonObject | null> {
@@ -72,7 +72,7 @@ async function packFor(
 
 async function buildPack(
   request: { readonly task: string; readonly budgetTokens: number },
-  { context }: Backend,
+  { context }: Pick<Backend, "context">,
   signal: AbortSignal,
 ): Promise<ContextPack | DevmeshError | undefined> {
   try {

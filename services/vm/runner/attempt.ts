@@ -148,7 +148,8 @@ async function agentMounts(input: AttemptInput, agent: AgentWork): Promise<ReadO
     );
   }
   const timeoutMs = runTimeoutMs(input.spec);
-  const agentInput = await makeAgentInput(agent, timeoutMs, tools.backend, shipper, stop);
+  const plane = tools.backend.forJob(input.lease.jobToken);
+  const agentInput = await makeAgentInput(agent, timeoutMs, plane, shipper, stop);
   const inputPath = join(folder, "input.json");
   await writeFile(inputPath, JSON.stringify(agentInput), { mode: 0o644 });
   return [
