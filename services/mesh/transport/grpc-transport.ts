@@ -47,6 +47,9 @@ const channelOptions: ChannelOptions = {
   // A dead peer is noticed within 30 s even while a stream is silent.
   "grpc.keepalive_time_ms": 20_000,
   "grpc.keepalive_timeout_ms": 10_000,
+  // A peer that was away for long is found again soon after it is back.
+  "grpc.initial_reconnect_backoff_ms": 250,
+  "grpc.max_reconnect_backoff_ms": 5_000,
   "grpc.max_receive_message_length": maxMessageBytes,
   "grpc.max_send_message_length": maxMessageBytes,
   // Retries are `retryInterceptor`'s: no message is kept for another try of grpc-js's own.

@@ -62,7 +62,8 @@ async function ask({ url, backend, signal }: CheckOptions): Promise<DevmeshError
     return undefined;
   } catch (error) {
     signal.throwIfAborted();
-    const { reason, message } = toDevmeshError(error);
+    const { reason } = toDevmeshError(error);
+    const message = detailOf(error);
     if (reason === "NOT_FOUND") return undefined;
     if (isRefusal(error)) return toDevmeshError(error);
     const options = { cause: error, metadata: { field: "url" } };
@@ -76,4 +77,13 @@ async function ask({ url, backend, signal }: CheckOptions): Promise<DevmeshError
       options,
     );
   }
+}
+
+/** What the wire said, which is for the operator of this host alone: refused, timed out, a bad certificate. */
+function detailOf(error: unknown): string {
+  const { cause } = toDevmeshError(error);
+  let deepest: unknown = cause;
+  while (deepest instanceof Error && deepest.cause instanceof Error) deepest = deepest.cause;
+  const text = deepest instanceof Error ? deepest.message : toDevmeshError(error).message;
+  return text.replace(/^\d+ /, "").replace(/\. Resolution note: *$/, "");
 }
