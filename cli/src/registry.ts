@@ -15,6 +15,14 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: "let this machine run jobs of a server elsewhere",
     load: () => import("./commands/runner.ts"),
   },
+  "runner install": {
+    summary: "set a runner up on another machine, over ssh",
+    load: () => import("./commands/runner-install.ts"),
+  },
+  "runner uninstall": {
+    summary: "remove the runner of another machine",
+    load: () => import("./commands/runner-uninstall.ts"),
+  },
   chaos: {
     summary: "kill a throw-away platform under load and verify it",
     load: () => import("./commands/chaos.ts"),

@@ -7,6 +7,7 @@ import type { Env } from "@devmesh/mesh/config";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { exitOnConfigError, untilSignalled } from "@devmesh/mesh/server";
 import { startTelemetry } from "@devmesh/mesh/telemetry";
+import type { Installed, InstallOptions, Uninstalled } from "@devmesh/vm/install";
 import { type Platform, startPlatform } from "./app.ts";
 import { builtParts, readRestoreOptions, readUpOptions, restoreHelp, upHelp } from "./options.ts";
 import { type RestoreReport, restorePlatform } from "./restore.ts";
@@ -58,6 +59,19 @@ export async function runServe(name: string): Promise<void> {
 export async function runRunner(env: Env): Promise<never> {
   const { runJoin } = await import("@devmesh/vm/join");
   process.exit(await runJoin({ ...builtParts(), ...env }));
+}
+
+/** Sets a runner up on another machine. Throws DevmeshErrors; leaves nothing there then. */
+export async function installRunner(options: InstallOptions): Promise<Installed> {
+  const { installRunner: install } = await import("@devmesh/vm/install");
+  const { AGENT_PATH: agentPath } = builtParts();
+  return await install({ ...options, ...(agentPath !== undefined && { agentPath }) });
+}
+
+/** Removes it. Throws DevmeshErrors. */
+export async function uninstallRunner(target: InstallOptions["target"]): Promise<Uninstalled> {
+  const { uninstallRunner: uninstall } = await import("@devmesh/vm/install");
+  return await uninstall(target);
 }
 
 /** Restores a backup while nothing runs on its target. */

@@ -108,7 +108,7 @@ function defaults(): Record<string, string> {
 }
 
 /** Where the parts lie that are built beside this package. */
-export function builtParts(): Record<string, string> {
+export function builtParts(): { CONSOLE_DIR?: string; AGENT_PATH?: string } {
   const root = fileURLToPath(new URL("../..", import.meta.url));
   const consoleDir = join(root, "web", "dist");
   const agentPath = join(root, "agents", "coder", "dist", "coder.mjs");

@@ -1,10 +1,10 @@
 /** `devmesh runner`: this machine runs jobs of a server elsewhere. */
 import { resolve } from "node:path";
-import { isLoopbackHost } from "@devmesh/sdk";
 import type { Args } from "../args.ts";
 import type { Command, CommandContext } from "../command.ts";
 import { loadPlatform, toExitCode } from "../platform-door.ts";
 import { readLabels } from "../runner-labels.ts";
+import { checkJoinUrl } from "../runner-url.ts";
 import { UsageError } from "../usage-error.ts";
 
 /** The command. */
@@ -38,9 +38,8 @@ export const command: Command = {
 };
 
 function settingsOf({ args, env }: CommandContext): Record<string, string> {
-  const url = args.text("join");
-  if (url === undefined) throw new UsageError("--join is missing", "name the server: --join URL");
-  checkUrl(url, args);
+  const url = args.text("join") ?? "";
+  checkJoinUrl(url, args);
   const labels = args.text("labels");
   if (labels !== undefined) readLabels("--labels", labels.split(","));
   const capacity = args.integer("capacity", 1, 1000);
@@ -53,20 +52,6 @@ function settingsOf({ args, env }: CommandContext): Record<string, string> {
     ...(stateDir !== undefined && { DEVMESH_DATA_DIR: resolve(stateDir) }),
     ...(args.flag("wait") && { RUNNER_JOIN_WAIT: "true" }),
   };
-}
-
-function checkUrl(url: string, args: Args): void {
-  const parsed = URL.canParse(url) ? new URL(url) : undefined;
-  const { protocol = "", pathname = "/", search = "", username = "" } = parsed ?? {};
-  if (!/^https?:$/.test(protocol) || pathname !== "/" || search !== "" || username !== "") {
-    throw new UsageError(`--join: ${JSON.stringify(url)} is not http(s)://HOST[:PORT]`);
-  }
-  const isOpen = protocol === "http:" && !isLoopbackHost(parsed?.hostname ?? "");
-  if (!isOpen || args.flag("insecure")) return;
-  throw new UsageError(
-    "the token would travel in the open: the server's URL is plain HTTP to another host",
-    "take https://, or add --insecure where the network itself is private",
-  );
 }
 
 function tokenOf(args: Args, env: CommandContext["env"]): Record<string, string> {
