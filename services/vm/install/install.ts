@@ -150,7 +150,7 @@ async function copy(ssh: SshHost, machine: Machine, options: InstallOptions): Pr
     for (const { path, name, mode } of files) {
       signal.throwIfAborted();
       onStep(`copying ${name}`);
-      await ssh.putFile(path, `${program}/${name}`, mode, () => signal.throwIfAborted());
+      await ssh.putFile(path, `${program}/${name}`, mode, signal);
     }
     await ssh.putText(await digestsOf(files), `${program}/digests`, 0o600);
     await ssh.putText(`${token}\n`, `${folder}/token`, 0o600);
@@ -169,6 +169,7 @@ async function copy(ssh: SshHost, machine: Machine, options: InstallOptions): Pr
     await ssh.putText(`url=${url}\ntokenId=${tokenId}\n`, `${folder}/about`, 0o600);
     await ssh.putText(runFile, `${folder}/run.sh`, 0o700);
   } catch (error) {
+    signal.throwIfAborted();
     throw await explainCopy(ssh, error);
   }
   await must(ssh, checkScript, "what was copied does not run there");

@@ -104,13 +104,12 @@ export class SshHost {
     );
   }
 
-  /** Copies a file. `onBytes` hears how many bytes went, each time more did. */
-  async putFile(path: string, to: string, mode: number, onBytes?: (bytes: number) => void) {
+  /** Copies a file. */
+  async putFile(path: string, to: string, mode: number, signal: AbortSignal) {
     await this.#withSftp(async (sftp) => {
       const target = sftp.createWriteStream(to, { mode, flags: "wx" });
       const source = createReadStream(path, { highWaterMark: 128 * 1024 });
-      source.on("data", (chunk) => onBytes?.(chunk.length));
-      await pipeline(source, target);
+      await pipeline(source, target, { signal });
     });
   }
 
