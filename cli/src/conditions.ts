@@ -3,6 +3,7 @@ import { isolationNames, type JobConditions } from "@devmesh/sdk";
 import type { Args, OptionTable } from "./args.ts";
 import { parseDuration } from "./duration.ts";
 import { networkOptions, readNetwork } from "./network.ts";
+import { readLabels } from "./runner-labels.ts";
 import { parseCpuMillis, parseMib } from "./size.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -29,6 +30,7 @@ export const conditionOptions: OptionTable = {
   "min-backoff": { value: "TIME", help: "the first wait before another start (default: 1s)" },
   "max-backoff": { value: "TIME", help: "the longest wait before another start (default: 5m)" },
   ...networkOptions,
+  on: { value: "K=V", multiple: true, help: "run on machines with this label; may be repeated" },
   label: { value: "K=V", multiple: true, help: "a label; may be repeated" },
 };
 
@@ -60,6 +62,7 @@ export function readConditions(args: Args): JobConditions {
     ...(Object.keys(retry).length > 0 && { retry }),
     ...(network && { network }),
     labels: args.pairs("label"),
+    runnerLabels: readLabels("--on", args.list("on")),
   };
 }
 

@@ -44,6 +44,9 @@ function oneLine(text: string): string {
 function localReason(error: unknown): string {
   if (!(error instanceof Error)) return "INTERNAL";
   switch (error.name) {
+    // What the platform's own code throws names its reason.
+    case "DevmeshError":
+      return "reason" in error ? String(error.reason) : "INTERNAL";
     case "UsageError":
       return "USAGE";
     case "DevmeshConfigError":

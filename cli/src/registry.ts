@@ -11,6 +11,18 @@ export interface CommandEntry {
 export const commands: Readonly<Record<string, CommandEntry>> = {
   up: { summary: "start all services on this machine", load: () => import("./commands/up.ts") },
   serve: { summary: "start one service alone", load: () => import("./commands/serve.ts") },
+  runner: {
+    summary: "let this machine run jobs of a server elsewhere",
+    load: () => import("./commands/runner.ts"),
+  },
+  "runner install": {
+    summary: "set a runner up on another machine, over ssh",
+    load: () => import("./commands/runner-install.ts"),
+  },
+  "runner uninstall": {
+    summary: "remove the runner of another machine",
+    load: () => import("./commands/runner-uninstall.ts"),
+  },
   chaos: {
     summary: "kill a throw-away platform under load and verify it",
     load: () => import("./commands/chaos.ts"),

@@ -13,7 +13,7 @@ import type { SandboxDriver } from "./drivers/driver.ts";
 import { ProcessDriver } from "./drivers/process/process-driver.ts";
 import { QemuDriver } from "./drivers/qemu/index.ts";
 import { backendOf } from "./runner/backend.ts";
-import { Runner } from "./runner/runner.ts";
+import { Runner, type RunnerOptions } from "./runner/runner.ts";
 import { doorFinder, folderFinder } from "./sandboxes/finders/file-finders.ts";
 import {
   groupFinder,
@@ -40,6 +40,10 @@ export interface VmOptions {
   readonly api: Transport;
   /** The way for heartbeats, which nothing else may hold up. Default: `api`. */
   readonly heartbeats?: Transport;
+  /** As of the runner. */
+  readonly onRegistered?: RunnerOptions["onRegistered"];
+  /** As of the runner. */
+  readonly onRefused?: RunnerOptions["onRefused"];
 }
 
 /** Builds the sandbox host and starts its runner. */
@@ -67,6 +71,9 @@ export async function buildVm(options: VmOptions): Promise<App> {
     logger,
     version,
     capacity: config.capacity,
+    labels: config.labels,
+    ...(options.onRegistered && { onRegistered: options.onRegistered }),
+    ...(options.onRefused && { onRefused: options.onRefused }),
     stateDir: config.stateDir,
     backendUrl: config.apiUrl,
     nodePath: process.execPath,

@@ -24,12 +24,14 @@ export interface VmConfig {
   readonly requestTimeoutMs: number;
   /** Where sandboxes and attempts keep their files. Default: `vm` in the data folder. */
   readonly stateDir: string;
-  /** The backend, `http://host:port`: leases come from it, and agents call it. */
+  /** The backend, `http://host:port` or `https://host[:port]`: leases come from it, and agents call it. */
   readonly apiUrl: string;
   /** The secret that the services of one deployment share, or a token with `run:jobs`. */
   readonly serviceToken: string | undefined;
   /** How many jobs run at once. Default: the number of processors, 2 at least. */
   readonly capacity: number;
+  /** `RUNNER_LABELS`: what jobs may ask of this host, as `zone=eu,gpu=a100`. Default: none. */
+  readonly labels: Readonly<Record<string, string>>;
   /** How long a program that is told to stop has before it is killed. Default: 5000. */
   readonly stopGraceMs: number;
   /** Time between two sweeps for what has no owner. Default: 60000. 0: at the start only. */
@@ -93,9 +95,10 @@ export function readVmConfig(env: Env): VmConfig {
     ),
     requestTimeoutMs: reader.integer("REQUEST_TIMEOUT_MS", 120_000, { min: 1, max: 3_600_000 }),
     stateDir: join(dataDir, "vm"),
-    apiUrl: reader.url("API_URL", ["http"], "http://127.0.0.1:8080"),
+    apiUrl: reader.url("API_URL", ["http", "https"], "http://127.0.0.1:8080"),
     serviceToken: reader.secret("DEVMESH_SERVICE_TOKEN"),
     capacity: reader.integer("RUNNER_CAPACITY", Math.max(2, cpus().length), { min: 1, max: 1000 }),
+    labels: readLabels(reader),
     stopGraceMs: reader.integer("STOP_GRACE_MS", 5_000, { min: 0, max: 300_000 }),
     reconcileIntervalMs: reader.integer("RECONCILE_INTERVAL_MS", 60_000, {
       min: 0,
@@ -145,4 +148,29 @@ function isCertificateFile(path: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** How many labels a runner may have. */
+const maxLabels = 16;
+
+/** Labels as the contract takes them. */
+const labelPattern =
+  /^([A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?)=((?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?)$/;
+
+function readLabels(reader: EnvReader): Record<string, string> {
+  const labels = new Map<string, string>();
+  for (const text of reader.list("RUNNER_LABELS", [])) {
+    const [, key, value] = labelPattern.exec(text) ?? [];
+    if (key === undefined || value === undefined) {
+      reader.mistake(
+        `RUNNER_LABELS: ${JSON.stringify(text)} is not KEY=VALUE of letters, digits, "-", "_", "." (and "/" in keys)`,
+      );
+    } else if (labels.has(key)) {
+      reader.mistake(`RUNNER_LABELS: ${key} is there twice`);
+    } else {
+      labels.set(key, value);
+    }
+  }
+  if (labels.size > maxLabels) reader.mistake(`RUNNER_LABELS: more than ${maxLabels} labels`);
+  return Object.fromEntries(labels);
 }

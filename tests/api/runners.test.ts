@@ -242,9 +242,10 @@ describe("a lease that cannot be handed over", () => {
       logger,
       ...limits,
     });
-    await agents.register(create(AgentSchema, { id: "run_1", host: "h", version: "0" }));
+    await agents.register(create(AgentSchema, { id: "run_1", host: "h", version: "0" }), "tok_1");
     const { id } = await accept(store);
-    const input = { runnerId: "run_1", max: 1, strongest: Isolation.VM, waitMs: 0 };
+    const holder = "tok_1";
+    const input = { runnerId: "run_1", holder, max: 1, strongest: Isolation.VM, waitMs: 0 };
     const reason = await reasonOf(runners.lease(input, caller.signal));
     const job = await store.get(id);
     signals.close();

@@ -18,9 +18,9 @@ import { root } from "./program.ts";
 
 /** Runs work on a folder and answers its job's end. */
 export async function runOnFolder(
-  { devmesh }: FlowPlatform,
+  { devmesh }: Pick<FlowPlatform, "devmesh">,
   folder: string,
-  work: Pick<JobInput, "command" | "agent">,
+  work: Pick<JobInput, "command" | "agent" | "runnerLabels">,
 ): Promise<{ jobId: string; result: JobResult }> {
   const packed = await packWorkspace(folder);
   try {

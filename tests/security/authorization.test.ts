@@ -34,7 +34,7 @@ function expected(method: DescMethod, caller: Caller, ownerOfResource: string): 
   if (caller.is === "refused") return "UNAUTHENTICATED";
   if (rule.public) return "let in";
   if (caller.is === "nobody") return "UNAUTHENTICATED";
-  if (!caller.holds(rule.scope)) return "SCOPE_MISSING";
+  if (![rule.scope, ...rule.orScopes].some((scope) => caller.holds(scope))) return "SCOPE_MISSING";
   if (!rule.owned || caller.holds("admin:owners")) return "let in";
   return caller.owner === ownerOfResource ? "let in" : "NOT_FOUND";
 }

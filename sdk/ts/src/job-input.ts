@@ -122,6 +122,8 @@ export interface JobConditions {
   readonly network?: { readonly allow: readonly EgressAllowance[] };
   /** Free labels. */
   readonly labels?: Readonly<Record<string, string>>;
+  /** Labels that a runner must have to run it, for example `{ zone: "eu" }`. Default: none. */
+  readonly runnerLabels?: Readonly<Record<string, string>>;
   /** Jobs with a higher number start first, -1000 to 1000. Default: 0. */
   readonly priority?: number;
   /** Bounds how many jobs like this one run at once. Default: no bound. */
@@ -170,6 +172,7 @@ export function toJobSpec(input: JobInput): MessageInitShape<typeof JobSpecSchem
     ...(input.limits && { limits: toLimits(input.limits) }),
     ...(maxAttempts !== undefined && { maxAttempts }),
     ...(labels && { labels: { ...labels } }),
+    ...(input.runnerLabels && { runnerLabels: { ...input.runnerLabels } }),
     ...(priority !== undefined && { priority }),
     ...(concurrency && { concurrency: { ...concurrency } }),
     ...(startDelayMs !== undefined && { startDelay: durationFromMs(startDelayMs) }),

@@ -25,6 +25,7 @@ import {
   type Transition,
 } from "./job-endings.ts";
 import { type FencedAction, type FenceRow, noteFenced, toFencedWrite } from "./job-fences.ts";
+import { type HolderRow, holderOf } from "./job-placement.ts";
 import { SqliteJobQueue, type Statements } from "./job-queue.sqlite.ts";
 import {
   type EventBody,
@@ -44,6 +45,7 @@ import {
   newEvents,
   running,
   strength,
+  toClaimed,
   trimmed,
 } from "./job-rules.ts";
 import { jobSql } from "./job-sql.sqlite.ts";
@@ -141,29 +143,29 @@ export class SqliteJobStore implements JobStore {
       .map(toJob);
   }
 
-  async claim({ runnerId, strongest, max, leaseTtlMs }: ClaimInput): Promise<ClaimedJob[]> {
+  async claim(input: ClaimInput): Promise<ClaimedJob[]> {
+    const { runnerId, strongest, max, labels = {}, holder = "" } = input;
     const now = this.#time();
-    const end = this.#time(leaseTtlMs);
+    const end = this.#time(input.leaseTtlMs);
     const rows = inTransaction(this.#db, () => {
       const rows: JobRow[] = [];
       this.#queue.promote(now);
       if (this.#queue.pauseDetail() !== undefined) return rows;
-      while (rows.length < max) {
-        const id = this.#queue.head(strength(strongest));
-        if (id === undefined) break;
-        const row = this.#sql.claim.get(id, runnerId, now) as unknown as JobRow;
+      for (const id of this.#queue.next(strength(strongest), labels)) {
+        const row = this.#sql.claim.get(id, runnerId, now, holder) as unknown as JobRow;
         this.#sql.putLease.run(id, row.epoch, runnerId, end);
         this.#insert(id, Number(row.last_seq), now, running(row));
-        rows.push(row);
+        if (rows.push(row) === max) break;
       }
       return rows;
     });
     this.#changes.tell(rows.map((row) => row.id));
-    return rows.map((row) => ({
-      job: toJob(row),
-      epoch: Number(row.epoch),
-      nextSeq: Number(row.last_seq) + 1,
-    }));
+    return rows.map(toClaimed);
+  }
+
+  async leaseHolder({ jobId, epoch }: LeaseRef): Promise<string | undefined> {
+    const row = this.#sql.leaseHolder.get(jobId);
+    return row && holderOf(row as unknown as HolderRow, epoch);
   }
 
   async renew(leases: readonly LeaseRef[], leaseTtlMs: number): Promise<LeaseState[]> {
@@ -268,17 +270,7 @@ export class SqliteJobStore implements JobStore {
 
   async explain(id: string): Promise<QueueFacts | undefined> {
     const row = this.#find(id);
-    if (row === undefined) return undefined;
-    const { hold, status } = row;
-    const pauseDetail = this.#queue.pauseDetail();
-    return {
-      job: toJob(row),
-      hold,
-      paused: pauseDetail !== undefined,
-      pauseDetail: pauseDetail ?? "",
-      ahead: status === "queued" && hold === "" ? this.#queue.ahead(row) : 0,
-      holders: hold === "key" ? this.#queue.holders(row) : [],
-    };
+    return row && this.#queue.explain(row);
   }
 
   onChange(listener: (jobId: string) => void): () => void {
@@ -304,7 +296,7 @@ export class SqliteJobStore implements JobStore {
       ...[id, owner, type, isolation, spec, maxAttempts, now, priority, hold],
       delayMs === undefined ? null : this.#time(delayMs),
       queueTimeoutMs === undefined ? null : this.#time(queueTimeoutMs),
-      ...[columns.concurrency_key, columns.concurrency_limit],
+      ...[columns.concurrency_key, columns.concurrency_limit, columns.placement],
     ) as unknown as JobRow;
     this.#insert(id, 1, now, accepted);
     if (key) {

@@ -9,6 +9,7 @@ import { endingsSuite } from "./job-store.suite.endings.ts";
 import { eventsSuite } from "./job-store.suite.events.ts";
 import { leasesSuite } from "./job-store.suite.leases.ts";
 import { modelSuite } from "./job-store.suite.model.ts";
+import { placementSuite } from "./job-store.suite.placement.ts";
 import { queueSuite } from "./job-store.suite.queue.ts";
 import { retriesSuite } from "./job-store.suite.retries.ts";
 import { stormSuite } from "./job-store.suite.storm.ts";
@@ -23,6 +24,7 @@ export function jobStoreSuite(bed: JobStoreBed, { modelRuns }: { readonly modelR
   endingsSuite(bed);
   answersSuite(bed);
   queueSuite(bed);
+  placementSuite(bed);
   retriesSuite(bed);
   stormSuite(bed);
   modelSuite(bed, modelRuns);

@@ -13,6 +13,7 @@ import type {
   JobSpec,
   JobStatus,
 } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { Labels } from "./job-placement.ts";
 
 /** A job to accept. */
 export interface AcceptInput {
@@ -43,6 +44,10 @@ export interface ClaimInput {
   readonly runnerId: string;
   /** The strongest isolation the runner can give: it gets jobs that accept it or less. */
   readonly strongest: Isolation;
+  /** What the runner has: it gets jobs that ask for these labels or fewer. Default: none. */
+  readonly labels?: Labels;
+  /** The caller that takes the leases; see `leaseHolder`. Default: nobody. */
+  readonly holder?: string;
   readonly max: number;
   readonly leaseTtlMs: number;
 }
@@ -126,7 +131,7 @@ export interface QueueFacts {
   readonly hold: "" | "delay" | "key";
   readonly paused: boolean;
   readonly pauseDetail: string;
-  /** How many jobs would be taken before it; counted up to 1,000. */
+  /** How many jobs that ask for the same labels, or for none, come before it; counted up to 1,000. */
   readonly ahead: number;
   /** Jobs that have a slot of its concurrency key now, up to 10 ids. */
   readonly holders: readonly string[];
@@ -178,9 +183,17 @@ export interface JobStore {
    * the oldest, each by exactly one caller; each gets a new epoch, the next
    * attempt and a `status` RUNNING event. Jobs whose delay is over come along;
    * none while the queue is paused. A job with a concurrency key is taken only
-   * while fewer than its limit run of its owner's jobs with that key.
+   * while fewer than its limit run of its owner's jobs with that key; one that
+   * asks for labels only by runners that have all of them. What no runner may
+   * take costs a claim nothing, however much of it waits.
    */
   claim(input: ClaimInput): Promise<ClaimedJob[]>;
+
+  /**
+   * The caller that took a lease; undefined for leases that were never given,
+   * and for those after which another was taken.
+   */
+  leaseHolder(lease: LeaseRef): Promise<string | undefined>;
 
   /** Renews leases of a runner; answers for each in order. Never throws for one of them. */
   renew(leases: readonly LeaseRef[], leaseTtlMs: number): Promise<LeaseState[]>;

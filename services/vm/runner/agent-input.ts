@@ -32,7 +32,7 @@ export interface AgentInput {
 /** Makes the input; asks for the context pack and leaves its receipt in the job's events. Throws the reason of a stop. */
 export async function makeAgentInput(
   work: AgentWork,
-  backend: Backend,
+  backend: Pick<Backend, "context">,
   shipper: EventShipper,
   signal: AbortSignal,
 ): Promise<AgentInput> {
@@ -58,7 +58,7 @@ export function agentSeconds(leftMs: number): number {
 /** An agent can work without context, so a plane that is away costs only the pack. */
 async function packFor(
   work: AgentWork,
-  backend: Backend,
+  backend: Pick<Backend, "context">,
   shipper: EventShipper,
   signal: AbortSignal,
 ): Promise<JsonObject | null> {
@@ -84,7 +84,7 @@ async function packFor(
 
 async function buildPack(
   request: { readonly task: string; readonly budgetTokens: number },
-  { context }: Backend,
+  { context }: Pick<Backend, "context">,
   signal: AbortSignal,
 ): Promise<ContextPack | DevmeshError | undefined> {
   try {

@@ -240,12 +240,12 @@ async function removeSandbox(sandbox: Sandbox, logger: Logger): Promise<Removal>
 
 /** The agent of another maker that the work names; undefined for devmesh's own. */
 async function foreignAgent(
-  { tools, shipper, stop }: AttemptInput,
+  { tools, lease, shipper, stop }: AttemptInput,
   agent: AgentWork,
 ): Promise<ForeignAgent | undefined> {
   return prepareForeignAgent(agent, {
     ...{ harnessDir: tools.harnessDir, nodePath: tools.nodePath, shipper },
-    input: () => makeAgentInput(agent, tools.backend, shipper, stop),
+    input: () => makeAgentInput(agent, tools.backend.forJob(lease.jobToken), shipper, stop),
   });
 }
 
@@ -278,7 +278,7 @@ async function agentSetup(
   past: AgentPast,
   kept: KeptChanges | undefined,
 ): Promise<AgentSetup> {
-  const { tools, shipper, stop, folder, fenced: signal, answers, deadline } = input;
+  const { tools, lease, shipper, stop, folder, fenced: signal, answers, deadline } = input;
   const { clock, backend } = tools;
   const { blobs } = backend;
   const note = async (told: Note) => {
@@ -294,7 +294,7 @@ async function agentSetup(
     await note({ level: "info", topic: "agent.resume", message, payload: { entries: length } });
   }
   return {
-    input: await makeAgentInput(work, backend, shipper, stop),
+    input: await makeAgentInput(work, backend.forJob(lease.jobToken), shipper, stop),
     ...{ past, answers, deadline, checkpoints },
     hasFiles: kept !== undefined,
   };

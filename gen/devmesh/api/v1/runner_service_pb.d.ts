@@ -609,14 +609,17 @@ export declare const EgressDecisionSchema: GenMessage<EgressDecision>;
 
 /**
  * What a host's runner says to the backend. It dials out, pulls leases, and
- * writes back under the lease's epoch; a write under an old epoch is FENCED.
+ * writes back under the lease's epoch; a write under an old epoch is FENCED,
+ * and so is one under a lease that another token took. Nobody speaks for a
+ * runner that another token presented.
  *
  * @generated from service devmesh.api.v1.RunnerService
  */
 export declare const RunnerService: GenService<{
   /**
    * Makes a runner known, or renews what is known of it. Idempotent. Fails
-   * with INVALID_FIELD.
+   * with INVALID_FIELD, ALREADY_EXISTS (another token presented a runner of
+   * that id).
    *
    * @generated from rpc devmesh.api.v1.RunnerService.RegisterRunner
    */
@@ -639,7 +642,8 @@ export declare const RunnerService: GenService<{
   },
   /**
    * Tells that the runner lives and renews its leases in one call. Idempotent.
-   * Never fails for a single lease: each answers for itself.
+   * Never fails for a single lease: each answers for itself. Fails with
+   * NOT_FOUND (the runner is not registered).
    *
    * @generated from rpc devmesh.api.v1.RunnerService.Heartbeat
    */

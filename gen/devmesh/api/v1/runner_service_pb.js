@@ -157,7 +157,9 @@ export const EgressDecisionSchema = /*@__PURE__*/
 
 /**
  * What a host's runner says to the backend. It dials out, pulls leases, and
- * writes back under the lease's epoch; a write under an old epoch is FENCED.
+ * writes back under the lease's epoch; a write under an old epoch is FENCED,
+ * and so is one under a lease that another token took. Nobody speaks for a
+ * runner that another token presented.
  *
  * @generated from service devmesh.api.v1.RunnerService
  */

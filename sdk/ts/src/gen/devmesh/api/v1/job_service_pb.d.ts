@@ -464,7 +464,7 @@ export declare const ExplainJobResponseSchema: GenMessage<ExplainJobResponse>;
  */
 export declare type JobBlock = Message<"devmesh.api.v1.JobBlock"> & {
   /**
-   * `paused`, `delayed`, `backoff`, `concurrency`, `no_runner`,
+   * `paused`, `delayed`, `backoff`, `concurrency`, `no_runner`, `no_label`,
    * `no_isolation`, `no_room`, `behind`.
    *
    * @generated from field: string kind = 1;

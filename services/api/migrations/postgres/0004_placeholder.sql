@@ -1,0 +1,2 @@
+-- Keeps the numbering without a gap; changes nothing.
+SELECT 1;
