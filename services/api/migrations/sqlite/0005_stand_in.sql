@@ -1,1 +1,0 @@
--- Keeps the number for the change that it is given to.
