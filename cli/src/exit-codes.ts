@@ -37,6 +37,7 @@ export function exitCodeOf(error: unknown): number {
   if (error instanceof DevmeshApiError) return exitCodeOfApi(error);
   if (error instanceof UsageError || error instanceof DevmeshConfigError) return exitCodes.usage;
   if (error instanceof Error && error.name === "WorkspaceError") return exitCodes.usage;
+  if (error instanceof Error && error.name === "WorkspaceConflictError") return exitCodes.conflict;
   if (error instanceof JobStreamError) return exitCodes.failed;
   if (error instanceof Error && error.name === "AbortError") return exitCodes.interrupted;
   return exitCodes.failed;

@@ -28,6 +28,10 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: "print or save a job's raw log",
     load: () => import("./commands/jobs-log.ts"),
   },
+  "jobs answer": {
+    summary: "answer a job's agent that asks",
+    load: () => import("./commands/jobs-answer.ts"),
+  },
   "jobs cancel": { summary: "cancel a job", load: () => import("./commands/jobs-cancel.ts") },
   "jobs retry": {
     summary: "run ended jobs again",

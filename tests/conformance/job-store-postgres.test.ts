@@ -131,6 +131,7 @@ describe("job store on Postgres", function () {
         by: ["jobs_pkey"],
       },
       markCancel: { values: [id, 1, "", ""], by: ["jobs_running"] },
+      markAnswer: { values: [id, 4, "{}"], by: ["jobs_pkey"] },
       tell: { values: [["a b"]], by: [] },
       now: { values: [], by: [] },
       expired: { values: [], by: ["jobs_pkey"] },

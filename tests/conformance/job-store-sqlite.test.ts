@@ -53,6 +53,7 @@ describe("job store on SQLite", () => {
     advance: byId,
     move: /SEARCH jobs USING PRIMARY KEY \(id=\?\).*SEARCH job_leases USING PRIMARY KEY \(job_id=\?\)$/,
     markCancel: byId,
+    markAnswer: byId,
     expired: /SEARCH job_leases USING COVERING INDEX job_leases_expiry \(expires_at<\?\)$/,
     queueExpired:
       /SEARCH jobs USING COVERING INDEX jobs_queue_expiry \(queue_expires_at>\? AND queue_expires_at<\?\)$/,

@@ -96,7 +96,8 @@ export function agentTests(get: GetPlatform): void {
     expect(result.agent?.model).to.equal("scripted/ledger-replay");
     const steps = [];
     for await (const { kind } of get().devmesh.jobs.events(jobId)) {
-      if (kind.case === "note" && kind.value.topic === "agent.step") steps.push(kind.value);
+      if (kind.case === "note" && /^agent\.(turn|call)$/.test(kind.value.topic))
+        steps.push(kind.value);
     }
     expect(steps.length).to.be.greaterThan(11);
 

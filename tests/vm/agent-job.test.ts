@@ -1,5 +1,4 @@
 /** Jobs of the agent: its report, its tests, its input, and the ways it can end. */
-import { readFile } from "node:fs/promises";
 import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { expect } from "chai";
 import type { FakeProgram } from "../../services/vm/drivers/fake.ts";
@@ -59,14 +58,14 @@ describe("agent job", () => {
     expect(driver.created[0]?.doors.map(({ name }) => name)).to.deep.equal(["backend"]);
   });
 
-  it("gets its task in a file that is there while it runs", async () => {
+  it("gets its task by its standard input", async () => {
     let input: unknown;
     const { driver } = bed.start();
-    driver.programs.node = agent(record(report));
-    driver.on("exec", async ({ mounts }) => {
-      const mount = mounts.find(({ sandboxPath }) => sandboxPath.endsWith("/input.json"));
-      input = JSON.parse(await readFile(mount?.hostPath ?? "", "utf8"));
-    });
+    driver.programs.node = (context) => {
+      input = JSON.parse(Buffer.from(context.input).toString());
+      expect(context.env.DEVMESH_AGENT_INPUT).to.equal("-");
+      return agent(record(report))(context);
+    };
     await bed.ended(await bed.submit({ work: { case: "agent", value: { task: "answer" } } }), {
       timePasses: true,
     });

@@ -144,6 +144,7 @@ describe("foreign agent job", () => {
     const { CODEX, COMMAND } = AgentHarness;
     const rows: [Work, string][] = [
       [{ harness: CODEX, tools: ["run"] }, "agent.tools"],
+      [{ harness: CODEX, protectedPaths: ["test/**"] }, "agent.protected_paths"],
       [{ harness: CODEX, maxCostMicros: 5n }, "agent.max_cost_micros"],
       [{ harness: CODEX, onBudgetEnd: BudgetEnd.ASK }, "agent.on_budget_end"],
       [{ harness: CODEX, maxTokens: 5 }, "agent.max_tokens"],

@@ -2,8 +2,10 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import {
+  type AgentAnswerSchema,
   AgentHarness,
   type AgentWorkSchema,
+  BudgetEnd,
   Isolation,
   type JobSpecSchema,
   JobStatus,
@@ -39,6 +41,32 @@ export interface AgentTask {
    * task; for the others more arguments. Default: none.
    */
   readonly harnessArgv?: readonly string[];
+  /** The tools it may use besides `finish`. Default: all. */
+  readonly tools?: readonly string[];
+  /** Most money, in millionths of a US dollar. Default: no bound. */
+  readonly maxCostMicros?: number;
+  /** What happens when a budget ends: the job fails, or it waits for `answer`. Default: `stop`. */
+  readonly onBudgetEnd?: "stop" | "ask";
+  /** Globs of files that must stay as they are. Default: none. */
+  readonly protectedPaths?: readonly string[];
+}
+
+/** An answer to an agent that asks because a budget has ended. */
+export interface AgentAnswerInput {
+  /** The number of the event that asks (a note `agent.question`). */
+  readonly questionSeq: number;
+  /** True: it shall stop; the job fails with LIMIT and keeps what was done. Default: false. */
+  readonly stop?: boolean;
+  /** So many model turns more. Default: 0. */
+  readonly moreSteps?: number;
+  /** So many tokens more. Default: 0. */
+  readonly moreTokens?: number;
+  /** So much money more, in millionths of a US dollar. Default: 0. */
+  readonly moreCostMicros?: number;
+  /** So much time more, in milliseconds. Default: 0. */
+  readonly moreTimeMs?: number;
+  /** A word to the agent. Default: none. */
+  readonly message?: string;
 }
 
 /** Conditions of a job, whatever its work. */
@@ -126,13 +154,37 @@ export function toJobSpec(input: JobInput): MessageInitShape<typeof JobSpecSchem
   };
 }
 
-function toAgentWork(task: AgentTask): MessageInitShape<typeof AgentWorkSchema> {
-  const { testArgv = [], harness, harnessArgv = [], ...rest } = task;
+function toAgentWork({
+  testArgv = [],
+  tools = [],
+  protectedPaths = [],
+  maxCostMicros = 0,
+  onBudgetEnd,
+  harness,
+  harnessArgv = [],
+  ...rest
+}: AgentTask): MessageInitShape<typeof AgentWorkSchema> {
   return {
     ...rest,
     testArgv: [...testArgv],
+    tools: [...tools],
+    protectedPaths: [...protectedPaths],
+    maxCostMicros: BigInt(maxCostMicros),
+    onBudgetEnd: onBudgetEnd === undefined ? BudgetEnd.UNSPECIFIED : budgetEnds[onBudgetEnd],
     harness: harness === undefined ? AgentHarness.UNSPECIFIED : harnesses[harness],
     harnessArgv: [...harnessArgv],
+  };
+}
+
+const budgetEnds = { stop: BudgetEnd.STOP, ask: BudgetEnd.ASK };
+
+/** The contract's form of an answer. */
+export function toAgentAnswer(input: AgentAnswerInput): MessageInitShape<typeof AgentAnswerSchema> {
+  const { moreCostMicros = 0, moreTimeMs = 0, ...rest } = input;
+  return {
+    ...rest,
+    moreCostMicros: BigInt(moreCostMicros),
+    ...(moreTimeMs > 0 && { moreTime: durationFromMs(moreTimeMs) }),
   };
 }
 

@@ -20,6 +20,7 @@ export interface CompletionRequest {
   readonly includeUsage: boolean;
 }
 
+const contextBounds = { min: 0, max: 10_000_000 };
 /** Larger numbers are no whole ones in JSON any more. */
 const seedBounds = { min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER };
 
@@ -45,6 +46,7 @@ export function toChatRequest(body: Uint8Array): CompletionRequest {
       tools: noTools ? [] : reader.list("tools").map((tool) => toTool(tool.object("function"))),
       params: {
         maxTokens: maxTokensOf(reader),
+        contextTokens: reader.integer("context_tokens", contextBounds) ?? 0,
         stop: stopsOf(reader),
         ...(temperature !== undefined && { temperature }),
         ...(topP !== undefined && { topP }),
@@ -180,5 +182,8 @@ function envelope(object: string, model: string): Json {
 function toUsage(usage: Usage | undefined): Json {
   const input = Number(usage?.inputTokens ?? 0n);
   const output = Number(usage?.outputTokens ?? 0n);
-  return { prompt_tokens: input, completion_tokens: output, total_tokens: input + output };
+  const counts = { prompt_tokens: input, completion_tokens: output, total_tokens: input + output };
+  if (usage?.costMicros === undefined) return counts;
+  // Beside the dialect's own: what it cost, in millionths of a US dollar.
+  return { ...counts, cost_micros: Number(usage.costMicros) };
 }

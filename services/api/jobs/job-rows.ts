@@ -72,6 +72,10 @@ export interface JobRow {
   readonly created_at: RowTime;
   readonly started_at: RowTime | null;
   readonly ended_at: RowTime | null;
+  /** The number of the event whose question was answered last; 0: none. */
+  readonly answer_seq: number | string;
+  /** AgentAnswer as JSON. Empty: none. */
+  readonly answer: string;
   /** JobResult as JSON. */
   readonly result: string | null;
 }
@@ -80,7 +84,7 @@ export interface JobRow {
 export const jobColumns = `id, owner, type, status, isolation, spec, max_attempts, attempt, epoch,
   runner, last_seq, attempt_seq, cancel_requested, cancel_detail, cancel_by, cancel_at, priority,
   hold, available_at, concurrency_key, concurrency_limit, retried_epoch, created_at, started_at,
-  ended_at, result`;
+  ended_at, answer_seq, answer, result`;
 
 /** What an event's row says beside its job, number and time. */
 export interface EventBody {

@@ -4,6 +4,7 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type {
+  AnswerJobRequest,
   CancelJobRequest,
   CreateJobRequest,
   ExplainJobRequest,
@@ -16,7 +17,7 @@ import type {
   WatchJobRequest,
 } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { kPrincipal, kSubject } from "@devmesh/mesh/context";
-import { DevmeshError, invalidField } from "@devmesh/mesh/errors";
+import { invalidField } from "@devmesh/mesh/errors";
 import { visibleOwner } from "../tokens/scopes.ts";
 import { decodePageToken, encodePageToken, idempotencyKeyOf } from "./job-convert.ts";
 import type { JobStore } from "./job-store.ts";
@@ -30,7 +31,7 @@ export interface JobServiceOptions {
   readonly watch: JobWatch;
 }
 
-/** Jobs: accept, look, explain, watch, cancel, retry. */
+/** Jobs: accept, look, explain, answer, watch, cancel, retry. */
 export class JobServiceImpl implements ServiceImpl<typeof JobService> {
   readonly #jobs: Jobs;
   readonly #store: JobStore;
@@ -53,8 +54,10 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
     return { jobId: job.id, job, replayed };
   }
 
-  answerJob(): never {
-    throw new DevmeshError("UNIMPLEMENTED", "answers are not built");
+  async answerJob({ id, answer }: AnswerJobRequest, context: HandlerContext) {
+    context.values.get(kSubject).resource = id;
+    if (answer === undefined) throw invalidField("answer", "is missing");
+    return { job: await this.#jobs.answer(id, answer) };
   }
 
   async getJob({ id }: GetJobRequest) {

@@ -223,7 +223,8 @@ export const jobSql = {
     FROM held
     WHERE job_id = held_id
     RETURNING job_id AS id, epoch,
-      (SELECT cancel_requested FROM jobs WHERE jobs.id = job_id) AS cancel_requested`,
+      (SELECT cancel_requested FROM jobs WHERE jobs.id = job_id) AS cancel_requested,
+      (SELECT answer FROM jobs WHERE jobs.id = job_id) AS answer`,
 
   /** Moves the log's end on, if it is where the caller thinks, and adds the events. */
   append: `
@@ -272,6 +273,14 @@ export const jobSql = {
       SET cancel_requested = true, cancel_by = $3, cancel_detail = $4,
           cancel_at = clock_timestamp()
       WHERE id = $1 AND epoch = $2 AND status = 'running' AND NOT cancel_requested
+      RETURNING ${jobColumns}
+    )
+    SELECT ${jobColumns} FROM marked`,
+
+  markAnswer: `
+    WITH marked AS (
+      UPDATE jobs SET answer_seq = $2, answer = $3
+      WHERE id = $1 AND status IN ('queued', 'running') AND answer_seq < $2
       RETURNING ${jobColumns}
     )
     SELECT ${jobColumns} FROM marked`,

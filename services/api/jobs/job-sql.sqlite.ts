@@ -80,7 +80,8 @@ export const jobSql = {
     FROM json_each(?1)
     WHERE job_id = value ->> 0 AND epoch = value ->> 1
     RETURNING job_id, epoch,
-      (SELECT cancel_requested FROM jobs WHERE id = job_id) AS cancel_requested`,
+      (SELECT cancel_requested FROM jobs WHERE id = job_id) AS cancel_requested,
+      (SELECT answer FROM jobs WHERE id = job_id) AS answer`,
 
   /** Moves the log's end on, if it is where the caller thinks. */
   advance: `
@@ -103,6 +104,11 @@ export const jobSql = {
   markCancel: `
     UPDATE jobs SET cancel_requested = 1, cancel_by = ?3, cancel_detail = ?4, cancel_at = ?5
     WHERE id = ?1 AND epoch = ?2 AND status = 'running' AND cancel_requested = 0
+    RETURNING ${jobColumns}`,
+
+  markAnswer: `
+    UPDATE jobs SET answer_seq = ?2, answer = ?3
+    WHERE id = ?1 AND status IN ('queued', 'running') AND answer_seq < ?2
     RETURNING ${jobColumns}`,
 
   expired: `

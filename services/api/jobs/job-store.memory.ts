@@ -1,9 +1,17 @@
 /**
  * The job store in memory: rows as in the tables, a scan for each claim. Real
- * in what it promises, and gone with the process.
+ * in what it promises, and gone with the process. Long because it is all of the
+ * port in one place; its rules are elsewhere.
  */
-import type { FencedWrite, Job, JobEvent, JobResult } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type {
+  AgentAnswer,
+  FencedWrite,
+  Job,
+  JobEvent,
+  JobResult,
+} from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type { Clock, Random } from "@devmesh/mesh/runtime";
+import { answerQuestion, toAnswer } from "./job-answers.ts";
 import { requestCancel } from "./job-cancels.ts";
 import { JobChanges } from "./job-changes.ts";
 import {
@@ -176,8 +184,10 @@ export class MemoryJobStore implements JobStore {
         return { jobId, fenced: true, cancelRequested: false };
       }
       this.#leases.set(jobId, { epoch, expiresAt: this.#time(leaseTtlMs) });
-      const cancelRequested = Boolean(this.#row(jobId).cancel_requested);
-      return { jobId, fenced: false, cancelRequested };
+      const row = this.#row(jobId);
+      const answer = toAnswer(row.answer);
+      const cancelRequested = Boolean(row.cancel_requested);
+      return { jobId, fenced: false, cancelRequested, ...(answer && { answer }) };
     });
   }
 
@@ -203,6 +213,11 @@ export class MemoryJobStore implements JobStore {
 
   requestCancel(id: string, input: CancelInput): Promise<Job> {
     return requestCancel(this.#rows, id, input);
+  }
+
+  answer(id: string, answer: AgentAnswer): Promise<Job> {
+    const rows = { ...this.#rows, markAnswer: this.#markAnswer };
+    return answerQuestion(rows, id, answer);
   }
 
   async sweep(): Promise<SweptJob[]> {
@@ -331,6 +346,15 @@ export class MemoryJobStore implements JobStore {
     return this.#row(row.id);
   }
 
+  readonly #markAnswer = async (id: string, questionSeq: number, answer: string) => {
+    const row = this.#row(id);
+    const isOver = row.status !== "queued" && row.status !== "running";
+    if (isOver || Number(row.answer_seq) >= questionSeq) return undefined;
+    this.#jobs.set(id, { ...row, answer_seq: questionSeq, answer });
+    this.#changes.tell([id]);
+    return this.#row(id);
+  };
+
   #noting<T>(lease: LeaseRef, action: FencedAction, work: () => Promise<T>): Promise<T> {
     return noteFenced(async () => this.#noteFence(lease, action), lease, action, work);
   }
@@ -352,7 +376,7 @@ export class MemoryJobStore implements JobStore {
       ...{ id, owner, ...columns, max_attempts: maxAttempts },
       ...{ status: "queued", attempt: 0, epoch: 0, runner: "", retried_epoch: 0 },
       ...{ last_seq: 0, attempt_seq: 0, cancel_requested: false, cancel_detail: "" },
-      ...{ cancel_by: "", cancel_at: null, trimmed: false },
+      ...{ cancel_by: "", cancel_at: null, trimmed: false, answer_seq: 0, answer: "" },
       ...{ created_at: this.#time(), started_at: null, ended_at: null, result: null },
       available_at: delayMs === undefined ? null : this.#time(delayMs),
       queue_expires_at: queueTimeoutMs === undefined ? null : this.#time(queueTimeoutMs),

@@ -1,12 +1,20 @@
 /**
  * The job store on Postgres, for many backends at once. Every change is one
- * statement, and so one transaction; the server's clock is the clock.
+ * statement, and so one transaction; the server's clock is the clock. Long
+ * because it is all of the port in one place; its rules and its SQL are elsewhere.
  */
-import type { FencedWrite, Job, JobEvent, JobResult } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type {
+  AgentAnswer,
+  FencedWrite,
+  Job,
+  JobEvent,
+  JobResult,
+} from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { withTransaction } from "@devmesh/mesh/database";
 import type { Random } from "@devmesh/mesh/runtime";
 import type { Pool } from "pg";
 import { isLost, PostgresQueries } from "../postgres-query.ts";
+import { answerQuestion, toAnswer } from "./job-answers.ts";
 import { requestCancel } from "./job-cancels.ts";
 import { PostgresJobChanges } from "./job-changes.postgres.ts";
 import {
@@ -158,7 +166,7 @@ export class PostgresJobStore implements JobStore {
   }
 
   async renew(leases: readonly LeaseRef[], leaseTtlMs: number): Promise<LeaseState[]> {
-    const rows = await queries.rows<Pick<JobRow, "id" | "epoch" | "cancel_requested">>(
+    const rows = await queries.rows<Pick<JobRow, "id" | "epoch" | "cancel_requested" | "answer">>(
       this.#pool,
       "renew",
       [leases.map(({ jobId }) => jobId), leases.map(({ epoch }) => epoch), leaseTtlMs],
@@ -169,7 +177,8 @@ export class PostgresJobStore implements JobStore {
       const row = held.get(`${lease.epoch} ${lease.jobId}`);
       if (!row) await this.#noteFence(lease, "renew");
       const cancelRequested = Boolean(row?.cancel_requested);
-      states.push({ jobId: lease.jobId, fenced: !row, cancelRequested });
+      const answer = toAnswer(row?.answer ?? "");
+      states.push({ jobId: lease.jobId, fenced: !row, cancelRequested, ...(answer && { answer }) });
     }
     return states;
   }
@@ -202,6 +211,11 @@ export class PostgresJobStore implements JobStore {
 
   requestCancel(id: string, input: CancelInput): Promise<Job> {
     return requestCancel(this.#rows, id, input);
+  }
+
+  answer(id: string, answer: AgentAnswer): Promise<Job> {
+    const rows = { ...this.#rows, markAnswer: this.#markAnswer };
+    return answerQuestion(rows, id, answer);
   }
 
   async sweep(): Promise<SweptJob[]> {
@@ -376,6 +390,13 @@ export class PostgresJobStore implements JobStore {
     await this.#fill(moved);
     return moved;
   }
+
+  readonly #markAnswer = async (id: string, questionSeq: number, answer: string) => {
+    const values = [id, questionSeq, answer];
+    const marked = await queries.row<JobRow>(this.#pool, "markAnswer", values);
+    if (marked) this.#changes.tell([id]);
+    return marked;
+  };
 
   async #markCancel({ id, epoch }: JobRow, { by, detail }: CancelInput) {
     const values = [id, epoch, by, detail];

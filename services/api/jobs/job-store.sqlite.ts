@@ -1,11 +1,19 @@
 /**
  * The job store on SQLite. Every call is synchronous inside, so that no two
- * interleave; other processes are kept out by BEGIN IMMEDIATE.
+ * interleave; other processes are kept out by BEGIN IMMEDIATE. Long because it
+ * is all of the port in one place; its rules and its SQL are elsewhere.
  */
 import type { DatabaseSync } from "node:sqlite";
-import type { FencedWrite, Job, JobEvent, JobResult } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type {
+  AgentAnswer,
+  FencedWrite,
+  Job,
+  JobEvent,
+  JobResult,
+} from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { inTransaction } from "@devmesh/mesh/database";
 import type { Clock, Random } from "@devmesh/mesh/runtime";
+import { answerQuestion, toAnswer } from "./job-answers.ts";
 import { requestCancel } from "./job-cancels.ts";
 import { JobChanges } from "./job-changes.ts";
 import {
@@ -167,7 +175,8 @@ export class SqliteJobStore implements JobStore {
       const row = held.get(`${lease.epoch} ${lease.jobId}`);
       if (!row) await this.#noteFence(lease, "renew");
       const cancelRequested = row?.cancel_requested === 1;
-      states.push({ jobId: lease.jobId, fenced: !row, cancelRequested });
+      const answer = toAnswer(String(row?.answer ?? ""));
+      states.push({ jobId: lease.jobId, fenced: !row, cancelRequested, ...(answer && { answer }) });
     }
     return states;
   }
@@ -199,6 +208,11 @@ export class SqliteJobStore implements JobStore {
 
   requestCancel(id: string, input: CancelInput): Promise<Job> {
     return requestCancel(this.#rows, id, input);
+  }
+
+  answer(id: string, answer: AgentAnswer): Promise<Job> {
+    const rows = { ...this.#rows, markAnswer: this.#markAnswer };
+    return answerQuestion(rows, id, answer);
   }
 
   async sweep(): Promise<SweptJob[]> {
@@ -378,6 +392,12 @@ export class SqliteJobStore implements JobStore {
     if (marked) this.#changes.tell([row.id]);
     return marked as JobRow | undefined;
   }
+
+  readonly #markAnswer = async (id: string, questionSeq: number, answer: string) => {
+    const marked = this.#sql.markAnswer.get(id, questionSeq, answer);
+    if (marked) this.#changes.tell([id]);
+    return marked as JobRow | undefined;
+  };
 
   #rowsOf(found: readonly Record<string, unknown>[], column: "id" | "job_id"): JobRow[] {
     return found.map((row) => this.#find(String(row[column]))).filter((row) => row !== undefined);

@@ -3,6 +3,7 @@
  * run out by a time to live of zero, so that nothing waits.
  */
 import { acceptSuite } from "./job-store.suite.accept.ts";
+import { answersSuite } from "./job-store.suite.answers.ts";
 import type { JobStoreBed } from "./job-store.suite.bed.ts";
 import { endingsSuite } from "./job-store.suite.endings.ts";
 import { eventsSuite } from "./job-store.suite.events.ts";
@@ -20,6 +21,7 @@ export function jobStoreSuite(bed: JobStoreBed, { modelRuns }: { readonly modelR
   leasesSuite(bed);
   eventsSuite(bed);
   endingsSuite(bed);
+  answersSuite(bed);
   queueSuite(bed);
   retriesSuite(bed);
   stormSuite(bed);

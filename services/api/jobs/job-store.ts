@@ -4,6 +4,7 @@
  * durations, never instants. The suite beside it holds every implementation.
  */
 import type {
+  AgentAnswer,
   FencedWrite,
   Isolation,
   Job,
@@ -66,6 +67,8 @@ export interface LeaseState {
   readonly jobId: string;
   readonly fenced: boolean;
   readonly cancelRequested: boolean;
+  /** The last answer given to the job's agent. Absent: none. */
+  readonly answer?: AgentAnswer | undefined;
 }
 
 /** Who wants a job cancelled, and why. */
@@ -217,6 +220,14 @@ export interface JobStore {
    * it has succeeded or failed; a job that is CANCELLED already is answered.
    */
   requestCancel(id: string, input: CancelInput): Promise<Job>;
+
+  /**
+   * Keeps the answer to an open question: a note `agent.question` with that
+   * number and nothing of the agent behind it. The job's runner is told with the
+   * next renewal. The same answer again changes nothing. Throws NOT_FOUND, and
+   * WRONG_STATE if the job asks nothing, was answered otherwise, or has ended.
+   */
+  answer(id: string, answer: AgentAnswer): Promise<Job>;
 
   /**
    * Takes back leases that ran out: the job is queued again after a wait (see

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { create, toJson } from "@bufbuild/protobuf";
 import {
+  type AgentAnswer,
   Isolation,
   type Job,
   type JobSpec,
@@ -121,6 +122,12 @@ export class Jobs {
   cancel(id: string, { by, detail }: CancelInput): Promise<Job> {
     // Postgres takes no NUL in a text.
     return this.#store.requestCancel(id, { by, detail: detail.replaceAll("\0", "") });
+  }
+
+  /** Answers the agent's question. Throws NOT_FOUND, WRONG_STATE. */
+  answer(id: string, answer: AgentAnswer): Promise<Job> {
+    const message = answer.message.replaceAll("\0", "");
+    return this.#store.answer(id, { ...answer, message });
   }
 
   /**

@@ -7,6 +7,7 @@ import type {
   HeartbeatRequest,
   LeaseJobsRequest,
   LeaseRef,
+  ListLeaseNotesRequest,
   RegisterRunnerRequest,
   ReleaseJobRequest,
   RunnerService,
@@ -52,6 +53,10 @@ export class RunnerServiceImpl implements ServiceImpl<typeof RunnerService> {
 
   async appendEvents({ lease, events }: AppendEventsRequest) {
     return { lastSeq: await this.#runners.append(required(lease), events) };
+  }
+
+  async listLeaseNotes({ lease, from }: ListLeaseNotesRequest) {
+    return await this.#runners.notes(required(lease), from);
   }
 
   async finishJob({ lease, seq, result }: FinishJobRequest, context: HandlerContext) {

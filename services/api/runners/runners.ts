@@ -1,16 +1,28 @@
 /** What the backend does for runners: leases, heartbeats, and taking leases back. */
+import { toBinary } from "@bufbuild/protobuf";
 import type { Agent } from "@devmesh/gen/devmesh/api/v1/agent_pb";
-import type { Isolation, Job, JobEvent, JobResult } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import {
+  type Isolation,
+  type Job,
+  type JobEvent,
+  JobEventSchema,
+  type JobResult,
+} from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type { Logger } from "@devmesh/mesh/log";
 import type { Clock } from "@devmesh/mesh/runtime";
 import type { Agents } from "../agents/agents.ts";
+import { fenced } from "../jobs/job-endings.ts";
 import type { JobSignals } from "../jobs/job-signals.ts";
 import type { ClaimedJob, JobStore, LeaseRef, LeaseState } from "../jobs/job-store.ts";
 import type { Tokens } from "../tokens/tokens.ts";
 
 /** How many refusals are remembered as logged. */
 const maxWarned = 10_000;
+
+/** How much is read of a log at once to find its notes, and how often in one call. */
+const notePage = { maxEvents: 1000, maxBytes: 1 << 20 };
+const maxNotePages = 50;
 
 /** What the class needs. */
 export interface RunnersOptions {
@@ -118,6 +130,34 @@ export class Runners {
   /** Appends to a leased job's log. Throws FENCED, SEQUENCE_GAP, NOT_FOUND. */
   append(lease: LeaseRef, events: readonly JobEvent[]): Promise<number> {
     return this.#guarded(lease, "append", () => this.#store.append(lease, events));
+  }
+
+  /**
+   * The notes of a leased job from a number on, and where to go on; 0: that is
+   * all. Throws FENCED.
+   */
+  async notes(lease: LeaseRef, from: number): Promise<{ events: JobEvent[]; nextFrom: number }> {
+    const [held] = await this.#store.renew([lease], this.leaseTtlMs);
+    if (held?.fenced !== false) {
+      this.#warnFenced(lease, "renew");
+      throw fenced(lease);
+    }
+    const events: JobEvent[] = [];
+    let next = Math.max(1, from);
+    let bytes = 0;
+    // Logs lie between the notes: they are passed over page by page.
+    for (let pages = 0; pages < maxNotePages && bytes < notePage.maxBytes; pages++) {
+      const page = await this.#store.readEvents(lease.jobId, next, notePage);
+      const last = page.at(-1);
+      if (last === undefined) return { events, nextFrom: 0 };
+      next = last.seq + 1;
+      for (const event of page) {
+        if (event.kind.case !== "note") continue;
+        events.push(event);
+        bytes += toBinary(JobEventSchema, event).length;
+      }
+    }
+    return { events, nextFrom: next };
   }
 
   /**

@@ -31,6 +31,8 @@ export interface FakeContext {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
+  /** What its standard input holds. */
+  readonly input: Uint8Array;
   readonly files: FakeFiles;
   /** Aborted when the program is killed; it should return then. */
   readonly killed: AbortSignal;
@@ -247,6 +249,7 @@ class FakeProcess implements SandboxProcess {
         argv: exec.argv,
         env: { ...sandboxVariables, ...exec.env },
         cwd: exec.cwd ?? "/work",
+        input: exec.input ?? new Uint8Array(),
         files,
         killed: this.#killed.signal,
         write: (stream, data) => this.#write(stream, data),

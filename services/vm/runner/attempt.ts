@@ -1,26 +1,38 @@
 /** What happens to one attempt on this host: sandbox, workspace, work, changes. */
 import { createReadStream, createWriteStream } from "node:fs";
-import { stat, writeFile } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import type { AgentWork, JobSpec } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { AgentHarness, type AgentWork, type JobSpec } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type { Lease } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import type { Logger } from "@devmesh/mesh/log";
 import type { Clock, Ids } from "@devmesh/mesh/runtime";
 import type { ReadOnlyMount, Sandbox, SandboxDoor, SandboxDriver } from "../drivers/driver.ts";
+import type { AgentAnswers } from "./agent-answers.ts";
+import { AgentCheckpoints } from "./agent-checkpoints.ts";
 import { makeAgentInput } from "./agent-input.ts";
+import { type AgentPast, noPast, readPast } from "./agent-past.ts";
+import type { AgentSetup } from "./agent-rounds.ts";
+import { measureAgent } from "./agent-telemetry.ts";
 import { nothingStored, type StoredChanges, storeChanges } from "./artifacts.ts";
 import type { Backend } from "./backend.ts";
 import { openBackendDoor } from "./backend-door.ts";
+import { fetchBlob } from "./blob-content.ts";
 import type { EventShipper } from "./event-shipper.ts";
 import { type ForeignAgent, modelPort, prepareForeignAgent } from "./foreign-agent.ts";
-import { runTimeoutMs, sandboxLimits } from "./job-limits.ts";
+import { sandboxLimits } from "./job-limits.ts";
+import type { Note } from "./job-notes.ts";
 import type { LogDigest } from "./log-digest.ts";
 import type { StopSignals } from "./pump.ts";
+import {
+  changedFiles,
+  fetchChanges,
+  type KeptChanges,
+  mergeArchives,
+} from "./restore-workspace.ts";
+import type { RunDeadline } from "./run-deadline.ts";
 import type { SilenceWatch } from "./silence-watch.ts";
-import { untilAnswered } from "./until-answered.ts";
 import { doWork, sandboxPaths, type WorkOutcome } from "./work.ts";
 import type { Archive } from "./workspace-changes.ts";
 
@@ -59,6 +71,10 @@ export interface AttemptInput extends StopSignals {
   readonly shipper: EventShipper;
   readonly digest: LogDigest;
   readonly silence: SilenceWatch;
+  /** When it must have ended. */
+  readonly deadline: RunDeadline;
+  /** What people answer to its agent. */
+  readonly answers: AgentAnswers;
   /** Told how the removal of the sandbox went. */
   readonly onRemoved: (removal: Removal) => void;
   /** The attempt's own folder on the host. */
@@ -84,7 +100,8 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
   const limits = sandboxLimits(spec);
   await using cleanup = new AsyncDisposableStack();
   const foreign = agent && (await foreignAgent(input, agent));
-  const mounts = foreign?.mounts ?? (agent === undefined ? [] : await agentMounts(input, agent));
+  const mounts = foreign?.mounts ?? (agent === undefined ? [] : agentMounts(input));
+  const past = agent === undefined ? noPast() : await pastOf(input, agent);
   const doors: SandboxDoor[] = [];
   if (agent !== undefined) {
     const door = await openBackendDoor(tools.backendUrl);
@@ -111,14 +128,24 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
     payload: { sandbox: sandbox.id, driver: name, isolation, limits },
   });
   const maxBytes = limits.diskMib * 1024 * 1024;
-  const before = await putWorkspace(input, sandbox, maxBytes);
+  const { before, kept } = await putWorkspace(input, sandbox, maxBytes, past);
+  const isOwn = agent !== undefined && foreign === undefined;
+  const setup = isOwn ? await agentSetup(input, agent, past, kept) : undefined;
   const { clock } = tools;
   const { jobToken } = lease;
   const stops = { stop, fenced, graceMs, onStopStep };
-  const given = { sandbox, shipper, digest, silence, clock, jobId, jobToken, ...stops };
-  const context = { ...given, ...(foreign && { foreign }) };
+  const context = {
+    ...{ sandbox, shipper, digest, silence, clock, jobId, jobToken, ...stops },
+    ...(setup && { agent: setup }),
+    ...(foreign && { foreign }),
+  };
   silence.start();
+  const beganAt = clock.now();
   const work = await doWork(spec, context);
+  if (agent !== undefined) {
+    const ms = clock.now() - beganAt;
+    measureAgent({ logger: tools.logger, jobId, driver: driver.name, work, ms });
+  }
   silence.close();
   if (!input.keeps(work)) return { work, stored: nothingStored };
   try {
@@ -146,17 +173,16 @@ async function removeSandbox(sandbox: Sandbox, logger: Logger): Promise<Removal>
 
 /** The agent of another maker that the work names; undefined for devmesh's own. */
 async function foreignAgent(
-  { tools, spec, shipper, stop }: AttemptInput,
+  { tools, shipper, stop }: AttemptInput,
   agent: AgentWork,
 ): Promise<ForeignAgent | undefined> {
   return prepareForeignAgent(agent, {
     ...{ harnessDir: tools.harnessDir, nodePath: tools.nodePath, shipper },
-    input: () => makeAgentInput(agent, runTimeoutMs(spec), tools.backend, shipper, stop),
+    input: () => makeAgentInput(agent, tools.backend, shipper, stop),
   });
 }
 
-async function agentMounts(input: AttemptInput, agent: AgentWork): Promise<ReadOnlyMount[]> {
-  const { tools, shipper, folder, stop } = input;
+function agentMounts({ tools }: AttemptInput): ReadOnlyMount[] {
   if (tools.agentPath === undefined) {
     throw new DevmeshError(
       "UNAVAILABLE",
@@ -164,15 +190,47 @@ async function agentMounts(input: AttemptInput, agent: AgentWork): Promise<ReadO
       { metadata: { part: "agent" } },
     );
   }
-  const timeoutMs = runTimeoutMs(input.spec);
-  const agentInput = await makeAgentInput(agent, timeoutMs, tools.backend, shipper, stop);
-  const inputPath = join(folder, "input.json");
-  await writeFile(inputPath, JSON.stringify(agentInput), { mode: 0o644 });
   return [
     { hostPath: tools.nodePath, sandboxPath: sandboxPaths.node },
     { hostPath: tools.agentPath, sandboxPath: sandboxPaths.agent },
-    { hostPath: inputPath, sandboxPath: sandboxPaths.input },
   ];
+}
+
+/** Only devmesh's own agent goes on from its notes. */
+async function pastOf(
+  { lease, tools, stop }: AttemptInput,
+  { harness }: AgentWork,
+): Promise<AgentPast> {
+  const isOwn = harness === AgentHarness.UNSPECIFIED || harness === AgentHarness.CODER;
+  return isOwn ? readPast(lease, tools.backend, tools.clock, stop) : noPast();
+}
+
+async function agentSetup(
+  input: AttemptInput,
+  work: AgentWork,
+  past: AgentPast,
+  kept: KeptChanges | undefined,
+): Promise<AgentSetup> {
+  const { tools, shipper, stop, folder, fenced: signal, answers, deadline } = input;
+  const { clock, backend } = tools;
+  const { blobs } = backend;
+  const note = async (told: Note) => {
+    await shipper.note(told);
+  };
+  const checkpoints = new AgentCheckpoints({ blobs, clock, signal, folder, note });
+  if (kept !== undefined) {
+    await checkpoints.restore(changedFiles(kept.changed, signal), kept.deleted);
+  }
+  const { length } = past.transcript.entries;
+  if (length > 0) {
+    const message = "the agent goes on from the log of the attempt before";
+    await note({ level: "info", topic: "agent.resume", message, payload: { entries: length } });
+  }
+  return {
+    input: await makeAgentInput(work, backend, shipper, stop),
+    ...{ past, answers, deadline, checkpoints },
+    hasFiles: kept !== undefined,
+  };
 }
 
 /** The archive that goes in is kept beside, to tell afterwards what changed. */
@@ -180,25 +238,28 @@ async function putWorkspace(
   input: AttemptInput,
   sandbox: Sandbox,
   maxBytes: number,
-): Promise<Archive | undefined> {
+  past: AgentPast,
+): Promise<{ before: Archive | undefined; kept: KeptChanges | undefined }> {
   const sha256 = input.spec.workspaceSha256;
-  if (sha256 === "") return undefined;
-  const { stop: signal, tools } = input;
-  const path = join(input.folder, "before.tar");
-  await untilAnswered(
-    async () => {
-      const pieces = tools.backend.blobs.getBlob({ sha256 }, { signal });
-      await pipeline(Readable.from(bytesOf(pieces)), createWriteStream(path), { signal });
-    },
-    { clock: tools.clock, signal },
-  );
+  const { stop: signal, tools, folder } = input;
+  const access = { blobs: tools.backend.blobs, clock: tools.clock, signal };
+  const before = sha256 === "" ? undefined : { path: join(folder, "before.tar"), maxBytes };
+  if (before !== undefined) await fetchBlob(access, sha256, before.path);
+  const kept = past.files && (await fetchChanges(past.files, folder, access));
+  const merged = join(folder, "restored.tar");
+  if (kept !== undefined) await mergeArchives(before, kept, merged, signal);
+  const path = kept === undefined ? before?.path : merged;
+  if (path !== undefined) await putArchive(sandbox, path, signal);
+  return { before, kept };
+}
+
+async function putArchive(sandbox: Sandbox, path: string, signal: AbortSignal): Promise<void> {
   const archive = createReadStream(path);
   try {
     await sandbox.put(archive, signal);
   } finally {
     archive.destroy();
   }
-  return { path, maxBytes };
 }
 
 /** A stop that comes now changes nothing: the work has ended. */
@@ -226,8 +287,4 @@ async function collect(
     });
   }
   return stored;
-}
-
-async function* bytesOf(pieces: AsyncIterable<{ readonly data: Uint8Array }>) {
-  for await (const { data } of pieces) yield data;
 }

@@ -202,6 +202,7 @@ export class Runner {
     answer.leases.forEach((state, i) => {
       if (state.fenced) runs[i]?.fence();
       else if (state.cancelRequested) runs[i]?.cancel();
+      else if (state.answer) runs[i]?.answer(state.answer);
     });
   }
 

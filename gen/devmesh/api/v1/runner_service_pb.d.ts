@@ -341,6 +341,60 @@ export declare type AppendEventsResponse = Message<"devmesh.api.v1.AppendEventsR
 export declare const AppendEventsResponseSchema: GenMessage<AppendEventsResponse>;
 
 /**
+ * Which notes to answer.
+ *
+ * @generated from message devmesh.api.v1.ListLeaseNotesRequest
+ */
+export declare type ListLeaseNotesRequest = Message<"devmesh.api.v1.ListLeaseNotesRequest"> & {
+  /**
+   * The lease.
+   *
+   * @generated from field: devmesh.api.v1.LeaseRef lease = 1;
+   */
+  lease?: LeaseRef | undefined;
+
+  /**
+   * The first event number to look at. 0 and 1: from the start.
+   *
+   * @generated from field: uint32 from = 2;
+   */
+  from: number;
+};
+
+/**
+ * Describes the message devmesh.api.v1.ListLeaseNotesRequest.
+ * Use `create(ListLeaseNotesRequestSchema)` to create a new message.
+ */
+export declare const ListLeaseNotesRequestSchema: GenMessage<ListLeaseNotesRequest>;
+
+/**
+ * A run of notes.
+ *
+ * @generated from message devmesh.api.v1.ListLeaseNotesResponse
+ */
+export declare type ListLeaseNotesResponse = Message<"devmesh.api.v1.ListLeaseNotesResponse"> & {
+  /**
+   * Notes only, in order. A page ends at about 1 MiB.
+   *
+   * @generated from field: repeated devmesh.api.v1.JobEvent events = 1;
+   */
+  events: JobEvent[];
+
+  /**
+   * `from` for the next call; 0 where there is no more.
+   *
+   * @generated from field: uint32 next_from = 2;
+   */
+  nextFrom: number;
+};
+
+/**
+ * Describes the message devmesh.api.v1.ListLeaseNotesResponse.
+ * Use `create(ListLeaseNotesResponseSchema)` to create a new message.
+ */
+export declare const ListLeaseNotesResponseSchema: GenMessage<ListLeaseNotesResponse>;
+
+/**
  * The end of a job.
  *
  * @generated from message devmesh.api.v1.FinishJobRequest
@@ -604,6 +658,17 @@ export declare const RunnerService: GenService<{
     methodKind: "unary";
     input: typeof AppendEventsRequestSchema;
     output: typeof AppendEventsResponseSchema;
+  },
+  /**
+   * Answers the notes of a leased job, of all its attempts, in order: what an
+   * agent goes on from. Renews the lease. Fails with FENCED.
+   *
+   * @generated from rpc devmesh.api.v1.RunnerService.ListLeaseNotes
+   */
+  listLeaseNotes: {
+    methodKind: "unary";
+    input: typeof ListLeaseNotesRequestSchema;
+    output: typeof ListLeaseNotesResponseSchema;
   },
   /**
    * Ends a leased job. Safe to repeat. Fails with FENCED, SEQUENCE_GAP.

@@ -127,6 +127,15 @@ export declare type AgentWork = Message<"devmesh.api.v1.AgentWork"> & {
    * @generated from field: repeated string harness_argv = 11;
    */
   harnessArgv: string[];
+
+  /**
+   * Globs of files that must stay as they are, for example `test/**`; one
+   * without `/` is looked for in names at every depth. The agent's tools refuse
+   * to change them, and the job fails if anything else did. At most 100.
+   *
+   * @generated from field: repeated string protected_paths = 12;
+   */
+  protectedPaths: string[];
 };
 
 /**
@@ -1250,6 +1259,13 @@ export declare type AgentReport = Message<"devmesh.api.v1.AgentReport"> & {
    * @generated from field: repeated devmesh.api.v1.AgentCommand commands = 10;
    */
   commands: AgentCommand[];
+
+  /**
+   * How many of its model turns have no known price: they count as free.
+   *
+   * @generated from field: uint32 unpriced_steps = 11;
+   */
+  unpricedSteps: number;
 };
 
 /**
