@@ -120,6 +120,21 @@ describe("agent job", () => {
     expect(tests).to.equal(1);
   });
 
+  it("fails when a protected file was changed, by whatever it was", async () => {
+    const { driver } = bed.start();
+    driver.programs.node = async (context) => {
+      context.files.write("/work/tests/.hidden", Buffer.from("changed\n"));
+      return agent(record(report))(context);
+    };
+    const value = { task: "answer", protectedPaths: ["tests/**", "*.lock"] };
+    const id = await bed.submit({ work: { case: "agent", value } });
+    const { status, result } = await bed.ended(id, { timePasses: true });
+    expect([status, result?.message]).to.deep.equal([
+      FAILED,
+      "protected files were changed: tests/.hidden",
+    ]);
+  });
+
   it("keeps a patch with wide characters within the contract", async () => {
     const { status, result } = await run(async (context) => {
       context.files.write("/work/wide", Buffer.from("日本語\n".repeat(60_000)));

@@ -24,6 +24,7 @@ import { type ForeignAgent, modelPort, prepareForeignAgent } from "./foreign-age
 import { sandboxLimits } from "./job-limits.ts";
 import type { Note } from "./job-notes.ts";
 import type { LogDigest } from "./log-digest.ts";
+import { protectedChanges } from "./protected-paths.ts";
 import type { StopSignals } from "./pump.ts";
 import {
   changedFiles,
@@ -149,11 +150,26 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
   silence.close();
   if (!input.keeps(work)) return { work, stored: nothingStored };
   try {
-    return { work, stored: await collect(input, sandbox, maxBytes, before) };
+    const stored = await collect(input, sandbox, maxBytes, before);
+    return { work: await withProtection(work, stored, agent, shipper), stored };
   } catch (error) {
     fenced.throwIfAborted();
     return { work, stored: nothingStored, storeFailure: toDevmeshError(error) };
   }
+}
+
+/** An agent's work is not done if a file that had to stay as it was did not, whatever changed it. */
+async function withProtection(
+  work: WorkOutcome,
+  { changes }: StoredChanges,
+  agent: AgentWork | undefined,
+  shipper: EventShipper,
+): Promise<WorkOutcome> {
+  const changed = protectedChanges(changes, agent?.protectedPaths ?? []);
+  if (changed.length === 0 || work.stopped || work.agentFailure !== undefined) return work;
+  const message = `protected files were changed: ${changed.slice(0, 20).join(", ")}`;
+  await shipper.note({ level: "error", topic: "agent.end", message, payload: { done: false } });
+  return { ...work, agentFailure: { reason: "EXIT_STATUS", message } };
 }
 
 /** What became of the work does not hang on this: a sandbox that stays is told, and reaped at the next start. */
