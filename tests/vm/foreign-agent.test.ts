@@ -144,7 +144,6 @@ describe("foreign agent job", () => {
     const { CODEX, COMMAND } = AgentHarness;
     const rows: [Work, string][] = [
       [{ harness: CODEX, tools: ["run"] }, "agent.tools"],
-      [{ harness: CODEX, protectedPaths: ["test/**"] }, "agent.protected_paths"],
       [{ harness: CODEX, maxCostMicros: 5n }, "agent.max_cost_micros"],
       [{ harness: CODEX, onBudgetEnd: BudgetEnd.ASK }, "agent.on_budget_end"],
       [{ harness: CODEX, maxTokens: 5 }, "agent.max_tokens"],
@@ -159,6 +158,20 @@ describe("foreign agent job", () => {
       expect([status, result?.reason], field).to.deep.equal([FAILED, "INVALID_FIELD"]);
       expect(result?.message, field).to.contain(field);
     }
+  });
+
+  it("tells an agent which files must stay, and fails the job where they did not", async () => {
+    let prompt = "";
+    const careless: FakeProgram = async ({ env, files }) => {
+      prompt = env.DEVMESH_PROMPT ?? "";
+      files.write("/work/a.test.ts", Buffer.from("nothing to see\n"));
+      return 0;
+    };
+    const work = { harness: AgentHarness.COMMAND, harnessArgv: ["careless"] };
+    const { status, result } = await run({ ...work, protectedPaths: ["*.test.ts"] }, { careless });
+    expect(prompt).to.contain("must stay as they are: *.test.ts");
+    expect(status).to.equal(FAILED);
+    expect(result?.message).to.contain("a.test.ts");
   });
 
   it("stops an agent that takes more steps than it may", async () => {

@@ -106,7 +106,6 @@ function refuseUnheld(work: AgentWork, { name, tells }: Harness): void {
     throw invalidField(`agent.${field}`, `${name} cannot be held to it: ${why}`);
   };
   if (work.tools.length > 0) refuse("tools", "its tools are its own");
-  if (work.protectedPaths.length > 0) refuse("protected_paths", "its tools are its own");
   if (work.maxCostMicros > 0n) refuse("max_cost_micros", "it does not tell what it costs");
   if (work.onBudgetEnd === BudgetEnd.ASK) refuse("on_budget_end", "it cannot be asked to go on");
   if (work.maxSteps > 0 && !tells.steps) refuse("max_steps", "it does not tell its steps");
@@ -124,11 +123,17 @@ function refuseNul({ task, model, harnessArgv }: AgentWork): void {
 }
 
 /** The task, what proves it done, and as much of the context as there is room for. */
-function promptOf({ task, testArgv, contextPack }: AgentInput): string {
+function promptOf({ task, testArgv, protectedPaths, contextPack }: AgentInput): string {
   const [program, flag, script] = testArgv;
   const isShell = testArgv.length === 3 && program === "sh" && flag === "-c";
   const proof = isShell ? script : testArgv.map((part) => JSON.stringify(part)).join(" ");
-  const told = proof ? `${task}\n\nThe task is done when this command succeeds: ${proof}` : task;
+  const told = [
+    task,
+    ...(proof ? [`The task is done when this command succeeds: ${proof}`] : []),
+    ...(protectedPaths.length > 0
+      ? [`These files must stay as they are: ${protectedPaths.join(", ")}`]
+      : []),
+  ].join("\n\n");
   const context = typeof contextPack?.text === "string" ? contextPack.text : "";
   const whole = `${told}\n\nWhat may help, from the project's memory:\n\n${context}`;
   return context !== "" && Buffer.byteLength(whole) <= maxPromptBytes ? whole : told;
