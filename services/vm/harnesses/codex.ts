@@ -1,10 +1,10 @@
 /** OpenAI's codex: how it is started where nobody answers it, and how its events are read. */
-import type { AgentReportRecord } from "../runner/agent-records.ts";
 import type { Note } from "../runner/job-notes.ts";
 import { countOf, eventOf, excerpt, type Fields, fieldsOf, textOf } from "./event-fields.ts";
 import {
   type Harness,
   type HarnessReader,
+  type HarnessReport,
   type HarnessTask,
   type HarnessUsage,
   harnessFolder,
@@ -106,14 +106,11 @@ class CodexReader implements HarnessReader {
     }
   }
 
-  report(exitCode: number): AgentReportRecord {
+  report(exitCode: number): HarnessReport {
     const finished = this.#isDone && this.#failure === "" && exitCode === 0;
     return {
-      ...this.#usage,
       summary: this.#summary,
-      model: "",
       finished,
-      stopped: finished ? "" : "error",
       message: finished ? "" : this.#failure || `codex ended with status ${exitCode}`,
     };
   }

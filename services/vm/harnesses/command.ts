@@ -34,12 +34,7 @@ export const command: Harness = {
     usage: { steps: 0, inputTokens: 0, outputTokens: 0 },
     report: (exitCode) => ({
       summary: "",
-      steps: 0,
-      inputTokens: 0,
-      outputTokens: 0,
-      model: "",
       finished: exitCode === 0,
-      stopped: exitCode === 0 ? "" : "error",
       message: exitCode === 0 ? "" : `the program ended with status ${exitCode}`,
     }),
   }),

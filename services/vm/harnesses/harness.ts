@@ -4,7 +4,6 @@
  * is put into a sandbox and judged is left to the runner.
  */
 import type { ExecSpec } from "../drivers/driver.ts";
-import type { AgentReportRecord } from "../runner/agent-records.ts";
 import type { Note } from "../runner/job-notes.ts";
 
 /** Where an agent's own programs are in the sandbox. */
@@ -36,13 +35,23 @@ export interface HarnessUsage {
   readonly outputTokens: number;
 }
 
+/** An agent's own account of its work. */
+export interface HarnessReport {
+  /** The last thing it said. */
+  readonly summary: string;
+  /** True if it did all that it wanted to. */
+  readonly finished: boolean;
+  /** Why it did not. Empty: it did. */
+  readonly message: string;
+}
+
 /** Reads what one run of an agent writes to its standard output. */
 export interface HarnessReader {
   /** What a line tells. Undefined: it is no event of the agent, and stays in the log. */
   take(line: string): readonly Note[] | undefined;
   readonly usage: HarnessUsage;
-  /** The agent's own account once it has ended. */
-  report(exitCode: number): AgentReportRecord;
+  /** Its account once it has ended. */
+  report(exitCode: number): HarnessReport;
 }
 
 /** One kind of agent. */

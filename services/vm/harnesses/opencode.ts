@@ -1,10 +1,10 @@
 /** opencode: how it is started where nobody answers it, and how its events are read. */
-import type { AgentReportRecord } from "../runner/agent-records.ts";
 import type { Note } from "../runner/job-notes.ts";
 import { countOf, eventOf, excerpt, type Fields, fieldsOf, textOf } from "./event-fields.ts";
 import {
   type Harness,
   type HarnessReader,
+  type HarnessReport,
   type HarnessTask,
   type HarnessUsage,
   harnessFolder,
@@ -96,16 +96,13 @@ class OpencodeReader implements HarnessReader {
     }
   }
 
-  report(exitCode: number): AgentReportRecord {
+  report(exitCode: number): HarnessReport {
     // A step that ends by calling tools is followed by another.
     const isDone = this.#lastReason !== "" && this.#lastReason !== "tool-calls";
     const finished = isDone && this.#failure === "" && exitCode === 0;
     return {
-      ...this.#usage,
       summary: this.#summary,
-      model: "",
       finished,
-      stopped: finished ? "" : "error",
       message: finished ? "" : this.#failure || `opencode ended with status ${exitCode}`,
     };
   }

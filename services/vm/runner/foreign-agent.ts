@@ -12,6 +12,7 @@ import { harnessOf } from "../harnesses/harnesses.ts";
 import { findInstalled } from "../harnesses/installed.ts";
 import type { AgentInput } from "./agent-input.ts";
 import type { AgentReportRecord } from "./agent-records.ts";
+import { cutText } from "./cut-text.ts";
 import type { EventShipper } from "./event-shipper.ts";
 import { LineSplitter } from "./line-splitter.ts";
 import { type PumpEnd, pump, type StopSignals } from "./pump.ts";
@@ -22,6 +23,10 @@ export const modelPort = 7107;
 
 /** A longer line of an agent is log, whatever it says. */
 const maxLineBytes = 1024 * 1024;
+
+/** The contract's bounds of a report. */
+const maxSummaryBytes = 65_536;
+const maxMessageBytes = 8_192;
 
 /** The longest prompt: a program's argument is bounded by the kernel to 128 KiB. */
 const maxPromptBytes = 120 * 1024;
@@ -169,11 +174,25 @@ export async function runForeignAgent(
   });
   const rest = lines.end();
   if (rest.length > 0) await onLine(rest);
-  const report = reader.report(ended.exitCode);
-  const over = overrun(agent, reader);
-  const stopped = ended.stopped && stop.aborted;
-  if (over === undefined || !spent.signal.aborted) return { ...ended, stopped, report };
-  return { ...ended, stopped, report: { ...report, finished: false, ...over } };
+  const over = spent.signal.aborted ? overrun(agent, reader) : undefined;
+  const report = recordOf(reader, ended.exitCode, over);
+  return { ...ended, stopped: ended.stopped && stop.aborted, report };
+}
+
+/** The agent's account in the form of devmesh's own agent. */
+function recordOf(
+  reader: HarnessReader,
+  exitCode: number,
+  over: ReturnType<typeof overrun>,
+): AgentReportRecord {
+  const { summary, finished, message } = reader.report(exitCode);
+  return {
+    ...reader.usage,
+    // Which model answered is in the ledger; the agent does not know.
+    ...{ summary: cutText(summary, maxSummaryBytes), model: "" },
+    ...{ finished, stopped: finished ? "" : "error", message: cutText(message, maxMessageBytes) },
+    ...(over && { finished: false, ...over }),
+  };
 }
 
 /** The bound that the agent has gone beyond. */
