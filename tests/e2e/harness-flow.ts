@@ -202,6 +202,9 @@ export async function repairsTheSum(
     ...{ testsBefore: "failed", testsAfter: "passed" },
   });
   expect(Number(agent.inputTokens)).to.be.greaterThan(1_000);
+  const commands = agent.commands as { readonly command: string; readonly exitCode?: number }[];
+  expect(commands.at(-1)?.command).to.contain("node --test");
+  expect(commands.at(-1)?.exitCode ?? 0).to.equal(0);
   expect(agent.patch).to.contain("+  return a + b;");
   const artifacts = result.artifacts as { readonly name: string }[];
   expect(artifacts.map(({ name }) => name).toSorted()).to.deep.equal(

@@ -160,6 +160,20 @@ describe("foreign agent job", () => {
     }
   });
 
+  it("tells an agent which files must stay, and fails the job where they did not", async () => {
+    let prompt = "";
+    const careless: FakeProgram = async ({ env, files }) => {
+      prompt = env.DEVMESH_PROMPT ?? "";
+      files.write("/work/a.test.ts", Buffer.from("nothing to see\n"));
+      return 0;
+    };
+    const work = { harness: AgentHarness.COMMAND, harnessArgv: ["careless"] };
+    const { status, result } = await run({ ...work, protectedPaths: ["*.test.ts"] }, { careless });
+    expect(prompt).to.contain("must stay as they are: *.test.ts");
+    expect(status).to.equal(FAILED);
+    expect(result?.message).to.contain("a.test.ts");
+  });
+
   it("stops an agent that takes more steps than it may", async () => {
     install();
     const endless: FakeProgram = async ({ write, killed }) => {

@@ -68,7 +68,7 @@ describe("harnesses", () => {
 
   it("are finished when the program ends well, and not else, for commands", () => {
     expect(command.reader().report(0).finished).to.equal(true);
-    expect(command.reader().report(3)).to.include({ finished: false, stopped: "error" });
+    expect(command.reader().report(3)).to.include({ finished: false });
   });
 });
 
@@ -90,7 +90,7 @@ describe("codex's events", () => {
   it("become notes, and a report when the turn is complete", () => {
     const change = { path: "/work/a.ts", kind: "update" };
     const changed = { type: "file_change", changes: [change], status: "completed" };
-    const { notes, report } = tell(codex, [
+    const { notes, report, usage } = tell(codex, [
       { type: "thread.started", thread_id: "t" },
       { type: "turn.started" },
       { type: "item.started", item: { type: "command_execution" } },
@@ -120,10 +120,9 @@ describe("codex's events", () => {
       },
       { level: "info", topic: "agent.turn", message: "Done." },
     ]);
-    expect(report).to.deep.include({
-      ...{ summary: "Done.", steps: 3, inputTokens: 30, outputTokens: 4 },
-      ...{ finished: true, stopped: "" },
-    });
+    expect(usage).to.deep.equal({ steps: 3, inputTokens: 30, outputTokens: 4 });
+    const commands = [{ command: "/bin/sh -c 'node --test'", exitCode: 1, ms: 0 }];
+    expect(report).to.deep.equal({ summary: "Done.", finished: true, message: "", commands });
   });
 
   it("are no success without a complete turn, after a failed one, or with another status", () => {
@@ -143,10 +142,16 @@ describe("opencode's events", () => {
 
   it("become notes, and a report once a step ends without calling tools", () => {
     const input = { filePath: "a.ts" };
-    const { notes, report } = tell(opencode, [
+    const state = {
+      ...{ status: "completed", input: { command: "ls" }, output: "a.ts", title: "ls" },
+      ...{ metadata: { exit: 0 }, time: { start: 100, end: 130 } },
+    };
+    const listed = { type: "tool_use", part: { tool: "bash", state } };
+    const { notes, report, usage } = tell(opencode, [
       { type: "step_start", part: {} },
       call({ status: "completed", input, output: "applied", title: "a.ts" }),
       call({ status: "error", input, error: "no such text" }),
+      listed,
       step("tool-calls"),
       { type: "text", part: { text: "Done." } },
       step("stop"),
@@ -161,12 +166,15 @@ describe("opencode's events", () => {
         ...{ level: "warn", topic: "agent.call", message: `edit ${JSON.stringify(input)}` },
         payload: { ...payload, status: "error", output: "no such text" },
       },
+      {
+        ...{ level: "info", topic: "agent.call", message: "bash ls" },
+        payload: { tool: "bash", status: "completed", input: '{"command":"ls"}', output: "a.ts" },
+      },
       { level: "info", topic: "agent.turn", message: "Done." },
     ]);
-    expect(report).to.deep.include({
-      ...{ summary: "Done.", steps: 2, inputTokens: 30, outputTokens: 6 },
-      ...{ finished: true, stopped: "" },
-    });
+    expect(usage).to.deep.equal({ steps: 2, inputTokens: 30, outputTokens: 6 });
+    const commands = [{ command: "ls", exitCode: 0, ms: 30 }];
+    expect(report).to.deep.equal({ summary: "Done.", finished: true, message: "", commands });
   });
 
   it("are no success where the last step called tools, or something failed", () => {
@@ -203,8 +211,8 @@ describe("events that are none", () => {
     for (const harness of [codex, opencode]) {
       fc.assert(
         fc.property(fc.array(event), (events) => {
-          const { report, usage } = tell(harness, events);
-          expect(Number.isSafeInteger(report.steps)).to.equal(true);
+          const { usage } = tell(harness, events);
+          expect(Number.isSafeInteger(usage.steps)).to.equal(true);
           expect(usage.inputTokens).to.be.at.least(0);
         }),
         { seed: 7, numRuns: 50 },

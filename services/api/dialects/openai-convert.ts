@@ -20,8 +20,8 @@ export interface CompletionRequest {
   readonly includeUsage: boolean;
 }
 
-/** Larger numbers are no whole ones in JSON any more. */
 const contextBounds = { min: 0, max: 10_000_000 };
+/** Larger numbers are no whole ones in JSON any more. */
 const seedBounds = { min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER };
 
 /**

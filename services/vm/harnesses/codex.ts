@@ -1,14 +1,16 @@
 /** OpenAI's codex: how it is started where nobody answers it, and how its events are read. */
-import { type AgentReportRecord, untold } from "../runner/agent-records.ts";
 import type { Note } from "../runner/job-notes.ts";
 import { countOf, eventOf, excerpt, type Fields, fieldsOf, textOf } from "./event-fields.ts";
 import {
   type Harness,
+  type HarnessCommand,
   type HarnessReader,
+  type HarnessReport,
   type HarnessTask,
   type HarnessUsage,
   harnessFolder,
   harnessPath,
+  maxCommands,
 } from "./harness.ts";
 
 /** How long a model may be silent: local ones take their time. */
@@ -69,6 +71,7 @@ class CodexReader implements HarnessReader {
   #summary = "";
   #failure = "";
   #isDone = false;
+  readonly #commands: HarnessCommand[] = [];
   #usage: HarnessUsage = { steps: 0, inputTokens: 0, outputTokens: 0 };
 
   get usage(): HarnessUsage {
@@ -106,15 +109,12 @@ class CodexReader implements HarnessReader {
     }
   }
 
-  report(exitCode: number): AgentReportRecord {
+  report(exitCode: number): HarnessReport {
     const finished = this.#isDone && this.#failure === "" && exitCode === 0;
     return {
-      ...untold,
-      ...this.#usage,
       summary: this.#summary,
-      model: "",
       finished,
-      stopped: finished ? "" : "error",
+      commands: this.#commands,
       message: finished ? "" : this.#failure || `codex ended with status ${exitCode}`,
     };
   }
@@ -130,6 +130,10 @@ class CodexReader implements HarnessReader {
     }
     if (!calls.includes(type)) return [];
     this.#step();
+    if (type === "command_execution" && this.#commands.length < maxCommands) {
+      const exitCode = typeof item.exit_code === "number" ? item.exit_code : -1;
+      this.#commands.push({ command: textOf(item.command), exitCode, ms: 0 });
+    }
     return [callNote(type, item)];
   }
 

@@ -1,6 +1,5 @@
 /** Any program as an agent: it finds the models in its environment, and all that it writes is log. */
 import { invalidField } from "@devmesh/mesh/errors";
-import { untold } from "../runner/agent-records.ts";
 import { type Harness, type HarnessReader, harnessPath } from "./harness.ts";
 
 /** Stands for the task in an argument. */
@@ -34,14 +33,9 @@ export const command: Harness = {
     take: () => undefined,
     usage: { steps: 0, inputTokens: 0, outputTokens: 0 },
     report: (exitCode) => ({
-      ...untold,
       summary: "",
-      steps: 0,
-      inputTokens: 0,
-      outputTokens: 0,
-      model: "",
       finished: exitCode === 0,
-      stopped: exitCode === 0 ? "" : "error",
+      commands: [],
       message: exitCode === 0 ? "" : `the program ended with status ${exitCode}`,
     }),
   }),

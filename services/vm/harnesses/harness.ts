@@ -4,7 +4,6 @@
  * is put into a sandbox and judged is left to the runner.
  */
 import type { ExecSpec } from "../drivers/driver.ts";
-import type { AgentReportRecord } from "../runner/agent-records.ts";
 import type { Note } from "../runner/job-notes.ts";
 
 /** Where an agent's own programs are in the sandbox. */
@@ -12,6 +11,9 @@ export const harnessFolder = "/opt/devmesh/harness";
 
 /** Where agents look for programs: their own first, and devmesh's Node among them. */
 export const harnessPath = `${harnessFolder}:/opt/devmesh/bin:/usr/local/bin:/usr/bin:/bin`;
+
+/** A report has no more commands than these. */
+export const maxCommands = 500;
 
 /** What one job asks of an agent. */
 export interface HarnessTask {
@@ -36,13 +38,33 @@ export interface HarnessUsage {
   readonly outputTokens: number;
 }
 
+/** A command that an agent ran. */
+export interface HarnessCommand {
+  readonly command: string;
+  readonly exitCode: number;
+  /** How long it took, in milliseconds. 0: it does not tell. */
+  readonly ms: number;
+}
+
+/** An agent's own account of its work. */
+export interface HarnessReport {
+  /** The last thing it said. */
+  readonly summary: string;
+  /** True if it did all that it wanted to. */
+  readonly finished: boolean;
+  /** Why it did not. Empty: it did. */
+  readonly message: string;
+  /** The commands that it ran, as far as it tells. */
+  readonly commands: readonly HarnessCommand[];
+}
+
 /** Reads what one run of an agent writes to its standard output. */
 export interface HarnessReader {
   /** What a line tells. Undefined: it is no event of the agent, and stays in the log. */
   take(line: string): readonly Note[] | undefined;
   readonly usage: HarnessUsage;
-  /** The agent's own account once it has ended. */
-  report(exitCode: number): AgentReportRecord;
+  /** Its account once it has ended. */
+  report(exitCode: number): HarnessReport;
 }
 
 /** One kind of agent. */

@@ -1,14 +1,16 @@
 /** opencode: how it is started where nobody answers it, and how its events are read. */
-import { type AgentReportRecord, untold } from "../runner/agent-records.ts";
 import type { Note } from "../runner/job-notes.ts";
 import { countOf, eventOf, excerpt, type Fields, fieldsOf, textOf } from "./event-fields.ts";
 import {
   type Harness,
+  type HarnessCommand,
   type HarnessReader,
+  type HarnessReport,
   type HarnessTask,
   type HarnessUsage,
   harnessFolder,
   harnessPath,
+  maxCommands,
 } from "./harness.ts";
 
 /** Its configuration: one provider, the backend, and no word to anybody else. */
@@ -64,6 +66,7 @@ class OpencodeReader implements HarnessReader {
   #summary = "";
   #failure = "";
   #lastReason = "";
+  readonly #commands: HarnessCommand[] = [];
   #usage: HarnessUsage = { steps: 0, inputTokens: 0, outputTokens: 0 };
 
   get usage(): HarnessUsage {
@@ -83,6 +86,9 @@ class OpencodeReader implements HarnessReader {
         return [{ level: "info", topic: "agent.turn", message: this.#summary }];
       }
       case "tool_use":
+        if (part.tool === "bash" && this.#commands.length < maxCommands) {
+          this.#commands.push(commandOf(fieldsOf(part.state)));
+        }
         return [callNote(part)];
       case "step_finish":
         this.#step(part);
@@ -96,17 +102,14 @@ class OpencodeReader implements HarnessReader {
     }
   }
 
-  report(exitCode: number): AgentReportRecord {
+  report(exitCode: number): HarnessReport {
     // A step that ends by calling tools is followed by another.
     const isDone = this.#lastReason !== "" && this.#lastReason !== "tool-calls";
     const finished = isDone && this.#failure === "" && exitCode === 0;
     return {
-      ...untold,
-      ...this.#usage,
       summary: this.#summary,
-      model: "",
       finished,
-      stopped: finished ? "" : "error",
+      commands: this.#commands,
       message: finished ? "" : this.#failure || `opencode ended with status ${exitCode}`,
     };
   }
@@ -122,6 +125,16 @@ class OpencodeReader implements HarnessReader {
       outputTokens: outputTokens + countOf(tokens.output) + countOf(tokens.reasoning),
     };
   }
+}
+
+function commandOf(state: Fields): HarnessCommand {
+  const { exit } = fieldsOf(state.metadata);
+  const { start, end } = fieldsOf(state.time);
+  return {
+    command: textOf(fieldsOf(state.input).command),
+    exitCode: typeof exit === "number" ? exit : -1,
+    ms: Math.max(0, countOf(end) - countOf(start)),
+  };
 }
 
 function callNote(part: Fields): Note {

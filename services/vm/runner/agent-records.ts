@@ -48,16 +48,6 @@ export interface AgentReportRecord {
   readonly commands: readonly AgentCommandRecord[];
 }
 
-/** The part of a report that agents of other makers do not tell. */
-export const untold = {
-  reason: "",
-  costMicros: 0,
-  unpricedSteps: 0,
-  used: 0,
-  limit: 0,
-  commands: [],
-} as const;
-
 /** A command that an agent ran. */
 export interface AgentCommandRecord {
   readonly command: string;

@@ -156,8 +156,8 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
   const env = egress?.env ?? {};
   const context = {
     ...{ sandbox, shipper, digest, silence, clock, jobId, jobToken, env, ...stops },
-    ...(foreign && { foreign }),
     ...(setup && { agent: setup }),
+    ...(foreign && { foreign }),
   };
   silence.start();
   const beganAt = clock.now();

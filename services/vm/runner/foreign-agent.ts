@@ -12,6 +12,7 @@ import { harnessOf } from "../harnesses/harnesses.ts";
 import { findInstalled } from "../harnesses/installed.ts";
 import type { AgentInput } from "./agent-input.ts";
 import type { AgentReportRecord } from "./agent-records.ts";
+import { cutText } from "./cut-text.ts";
 import type { EventShipper } from "./event-shipper.ts";
 import { LineSplitter } from "./line-splitter.ts";
 import { type PumpEnd, pump, type StopSignals } from "./pump.ts";
@@ -22,6 +23,13 @@ export const modelPort = 7107;
 
 /** A longer line of an agent is log, whatever it says. */
 const maxLineBytes = 1024 * 1024;
+
+/** The contract's bounds of a report. */
+const maxSummaryBytes = 65_536;
+const maxMessageBytes = 8_192;
+const maxCommandBytes = 1_024;
+/** A day: no work is longer. */
+const maxMs = 86_400_000;
 
 /** The longest prompt: a program's argument is bounded by the kernel to 128 KiB. */
 const maxPromptBytes = 120 * 1024;
@@ -115,11 +123,17 @@ function refuseNul({ task, model, harnessArgv }: AgentWork): void {
 }
 
 /** The task, what proves it done, and as much of the context as there is room for. */
-function promptOf({ task, testArgv, contextPack }: AgentInput): string {
+function promptOf({ task, testArgv, protectedPaths, contextPack }: AgentInput): string {
   const [program, flag, script] = testArgv;
   const isShell = testArgv.length === 3 && program === "sh" && flag === "-c";
   const proof = isShell ? script : testArgv.map((part) => JSON.stringify(part)).join(" ");
-  const told = proof ? `${task}\n\nThe task is done when this command succeeds: ${proof}` : task;
+  const told = [
+    task,
+    ...(proof ? [`The task is done when this command succeeds: ${proof}`] : []),
+    ...(protectedPaths.length > 0
+      ? [`These files must stay as they are: ${protectedPaths.join(", ")}`]
+      : []),
+  ].join("\n\n");
   const context = typeof contextPack?.text === "string" ? contextPack.text : "";
   const whole = `${told}\n\nWhat may help, from the project's memory:\n\n${context}`;
   return context !== "" && Buffer.byteLength(whole) <= maxPromptBytes ? whole : told;
@@ -169,11 +183,37 @@ export async function runForeignAgent(
   });
   const rest = lines.end();
   if (rest.length > 0) await onLine(rest);
-  const report = reader.report(ended.exitCode);
-  const over = overrun(agent, reader);
-  const stopped = ended.stopped && stop.aborted;
-  if (over === undefined || !spent.signal.aborted) return { ...ended, stopped, report };
-  return { ...ended, stopped, report: { ...report, finished: false, ...over } };
+  const over = spent.signal.aborted ? overrun(agent, reader) : undefined;
+  const report = recordOf(reader, ended.exitCode, over);
+  return { ...ended, stopped: ended.stopped && stop.aborted, report };
+}
+
+/** The agent's account in the form of devmesh's own agent. */
+function recordOf(
+  reader: HarnessReader,
+  exitCode: number,
+  over: ReturnType<typeof overrun>,
+): AgentReportRecord {
+  const { summary, finished, message, commands } = reader.report(exitCode);
+  return {
+    ...reader.usage,
+    // Which model answered is in the ledger; the agent does not know.
+    ...{ summary: cutText(summary, maxSummaryBytes), model: "" },
+    ...{ finished, stopped: finished ? "" : "error", message: cutText(message, maxMessageBytes) },
+    ...(over && { finished: false, ...over }),
+    // What it is not known to tell.
+    ...{ reason: "", costMicros: 0, unpricedSteps: 0, used: 0, limit: 0 },
+    commands: commands.map(({ command, exitCode: status, ms }) => ({
+      command: cutText(command, maxCommandBytes),
+      exitCode: toStatus(status),
+      ms: Math.min(ms, maxMs),
+    })),
+  };
+}
+
+/** The contract's number; -1 for what is none. */
+function toStatus(status: number): number {
+  return Number.isInteger(status) && Math.abs(status) < 2 ** 31 ? status : -1;
 }
 
 /** The bound that the agent has gone beyond. */

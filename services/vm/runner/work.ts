@@ -51,10 +51,10 @@ export interface WorkContext extends StopSignals {
   readonly jobToken: string;
   /** Variables that every program of the job gets; its own win. */
   readonly env: Readonly<Record<string, string>>;
-  /** Absent for commands. */
-  readonly agent?: AgentSetup | undefined;
   /** The agent of another maker that does the work. Absent: devmesh's own. */
   readonly foreign?: ForeignAgent;
+  /** Absent for commands, and for agents of other makers. */
+  readonly agent?: AgentSetup | undefined;
 }
 
 /** Does the work of a spec in a sandbox. Throws COMMAND_NOT_FOUND, and the reason of a stop before the start. */
