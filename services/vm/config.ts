@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type Env, EnvReader } from "@devmesh/mesh/config";
 
 /** The drivers there are, weakest isolation first. */
-export const driverNames = ["process", "docker", "qemu"] as const;
+export const driverNames = ["process", "docker", "qemu", "firecracker"] as const;
 
 /** One of the drivers. */
 export type DriverName = (typeof driverNames)[number];

@@ -62,6 +62,13 @@ interface Ground {
   readonly manifest: GuestManifest;
 }
 
+/** What a guest is made of, its disks open. */
+interface GuestParts {
+  readonly shape: SnapshotShape;
+  readonly root: FileHandle;
+  readonly mounts: readonly OpenMount[];
+}
+
 /** Virtual machines by QEMU. */
 export class QemuDriver implements SandboxDriver {
   readonly name = "qemu";
@@ -128,6 +135,11 @@ export class QemuDriver implements SandboxDriver {
     return ids.filter((id) => !id.startsWith(INTERNAL));
   }
 
+  /** Gives back the memory of snapshots that no sandbox is being made from. */
+  async close(): Promise<void> {
+    await this.#snapshots.close();
+  }
+
   /** A guest that is what was asked for; nothing is left of it when this throws. */
   async #cage(ground: Ground, spec: SandboxSpec, signal?: AbortSignal): Promise<Cage> {
     const folder = await makeVmFolder(this.#vmsDir, spec.id).catch((error: unknown) => {
@@ -140,11 +152,14 @@ export class QemuDriver implements SandboxDriver {
       const mounts = await this.#openMounts(spec, opened);
       const { setting, manifest } = ground;
       const shape = await shapeOf(setting, manifest.bootDigest, spec.limits, root, mounts);
-      const once = () => this.#restored(ground, spec, { folder, shape, root, mounts }, signal);
+      let hadSnapshot = false;
+      const parts = { folder, shape, root, mounts, onSnapshot: () => (hadSnapshot = true) };
+      const once = () => this.#restored(ground, spec, parts, signal);
       try {
         return await once();
       } catch (error: unknown) {
-        if (!(error instanceof DevmeshError && error.reason === "SANDBOX_FAILED")) throw error;
+        const isFailed = error instanceof DevmeshError && error.reason === "SANDBOX_FAILED";
+        if (!isFailed || !hadSnapshot) throw error;
         // The snapshot may be what is wrong: once more, with one made anew.
         await this.#snapshots.discard(shape);
         return await once();
@@ -160,12 +175,13 @@ export class QemuDriver implements SandboxDriver {
   async #restored(
     { setting }: Ground,
     spec: SandboxSpec,
-    parts: { folder: string; shape: SnapshotShape; root: FileHandle; mounts: OpenMount[] },
+    parts: GuestParts & { readonly folder: string; readonly onSnapshot: () => void },
     signal?: AbortSignal,
   ): Promise<Cage> {
     const make = (files: TemplateFiles, stop: AbortSignal) =>
       this.#template(setting, { ...parts, ...files }, stop);
     return await this.#snapshots.with(parts.shape, make, signal, async (snapshot: Snapshot) => {
+      parts.onSnapshot();
       const restored = await restoreGuest({ setting, snapshot, ...spec, ...parts, signal });
       try {
         const { facts } = snapshot;
@@ -181,7 +197,7 @@ export class QemuDriver implements SandboxDriver {
 
   async #template(
     setting: GuestSetting,
-    parts: TemplateFiles & { shape: SnapshotShape; root: FileHandle; mounts: OpenMount[] },
+    parts: TemplateFiles & GuestParts,
     signal: AbortSignal,
   ) {
     const id = internalId();

@@ -76,6 +76,7 @@ interface Held {
   /** Ends the loading: nobody waits for it any more. */
   readonly stop: AbortController;
   users: number;
+  isLoaded: boolean;
 }
 
 interface Loaded extends Snapshot {
@@ -110,7 +111,10 @@ export class SnapshotStore {
     use: (snapshot: Snapshot) => Promise<T>,
   ): Promise<T> {
     const key = keyOf(shape);
-    const held = this.#held.get(key) ?? this.#hold(key, shape, make);
+    const known = this.#held.get(key);
+    // One that nobody waited for any more is on its way out.
+    const held =
+      known && (known.isLoaded || known.users > 0) ? known : this.#hold(key, shape, make);
     // The last one in the map is the one used last.
     this.#held.delete(key);
     this.#held.set(key, held);
@@ -119,7 +123,10 @@ export class SnapshotStore {
       return await use(await within(LOAD_LIMIT_MS, held.loading, signal));
     } finally {
       held.users--;
-      if (held.users === 0) held.stop.abort();
+      if (held.users === 0 && !held.isLoaded) {
+        held.stop.abort();
+        await held.loading.catch(() => {});
+      }
       await this.#letGo(this.#options.maxIdle ?? 2);
     }
   }
@@ -143,11 +150,16 @@ export class SnapshotStore {
   ): Held {
     const stop = new AbortController();
     const loading = this.#load(shape, (files) => make(files, stop.signal), stop.signal);
-    const held: Held = { loading, stop, users: 0 };
-    // What failed to load is tried anew by the next who needs it.
-    loading.catch(() => {
-      if (this.#held.get(key) === held) this.#held.delete(key);
-    });
+    const held: Held = { loading, stop, users: 0, isLoaded: false };
+    loading.then(
+      () => {
+        held.isLoaded = true;
+      },
+      // What failed to load is tried anew by the next who needs it.
+      () => {
+        if (this.#held.get(key) === held) this.#held.delete(key);
+      },
+    );
     return held;
   }
 
