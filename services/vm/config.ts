@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type Env, EnvReader } from "@devmesh/mesh/config";
 
 /** The drivers there are, weakest isolation first. */
-export const driverNames = ["process", "docker", "qemu", "firecracker"] as const;
+export const driverNames = ["process", "docker", "gvisor", "qemu", "firecracker"] as const;
 
 /** One of the drivers. */
 export type DriverName = (typeof driverNames)[number];
@@ -29,14 +29,22 @@ export interface VmConfig {
   readonly stopGraceMs: number;
   /** Which drivers to offer. Default: all. */
   readonly drivers: readonly DriverName[];
-  /** The image of containers. Default: `devmesh-base:latest`. */
+  /**
+   * The image of containers. Default: `devmesh-base:latest`. An id, or `name@sha256:…`, is
+   * held to: another image is refused.
+   */
   readonly dockerImage: string;
+  /** How many containers are kept ready for each shape in use. Default: 1; 0: none. */
+  readonly warmContainers: number;
   /** The Docker engine's socket. Default: `/var/run/docker.sock`. */
   readonly dockerSocket: string;
   /** The folder with the guest's kernel and disks, made by `deploy/guest`. */
   readonly guestDir: string;
   /** The QEMU program. Default: `qemu-system-x86_64`, looked up on PATH. */
   readonly qemuBinary: string;
+  /** Firecracker and its jailer. Default: `firecracker` and `jailer`, looked up on PATH. */
+  readonly firecrackerBinary: string;
+  readonly jailerBinary: string;
   /** The bundled agent. Absent: agent jobs are refused. */
   readonly agentPath: string | undefined;
 }
@@ -73,9 +81,12 @@ export function readVmConfig(env: Env): VmConfig {
     stopGraceMs: reader.integer("STOP_GRACE_MS", 5_000, { min: 0, max: 300_000 }),
     drivers: driverNames.filter((name) => names.includes(name)),
     dockerImage: reader.string("DOCKER_IMAGE", "devmesh-base:latest"),
+    warmContainers: reader.integer("SANDBOX_WARM", 1, { min: 0, max: 64 }),
     dockerSocket: dockerHost.replace(/^unix:\/\//, ""),
     guestDir: reader.string("VM_GUEST_DIR", join(cacheDir, "guest")),
     qemuBinary: reader.string("QEMU_BINARY", "qemu-system-x86_64"),
+    firecrackerBinary: reader.string("FIRECRACKER_BINARY", "firecracker"),
+    jailerBinary: reader.string("JAILER_BINARY", "jailer"),
     agentPath: reader.optional("AGENT_PATH"),
   };
   reader.finish();

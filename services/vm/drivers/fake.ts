@@ -32,6 +32,8 @@ export interface FakeContext {
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
   readonly files: FakeFiles;
+  /** What its standard input holds. */
+  readonly input: Uint8Array;
   /** Aborted when the program is killed; it should return then. */
   readonly killed: AbortSignal;
   /** Writes output; waits while what was written before is unread. Throws when killed. */
@@ -232,6 +234,7 @@ class FakeProcess implements SandboxProcess {
   readonly #thawed: () => Promise<void> | undefined;
   #memoryMib = 0;
   #outOfMemory = false;
+  readonly #met = new Set<"pids" | "disk">();
 
   constructor({ program, files, spec, exec, thawed }: FakeProcessOptions) {
     this.#thawed = thawed;
@@ -248,10 +251,12 @@ class FakeProcess implements SandboxProcess {
         env: { ...sandboxVariables, ...exec.env },
         cwd: exec.cwd ?? "/work",
         files,
+        input: exec.input ?? new Uint8Array(),
         killed: this.#killed.signal,
         write: (stream, data) => this.#write(stream, data),
         fork: (child) => {
           if (this.#running.size >= this.#limits.pids) {
+            this.#met.add("pids");
             throw Object.assign(new Error("no more processes"), { code: "EAGAIN" });
           }
           void start(child);
@@ -279,7 +284,11 @@ class FakeProcess implements SandboxProcess {
         gone.resolve();
       });
     };
-    this.exit = start(program).then((exitCode) => ({ exitCode, outOfMemory: this.#outOfMemory }));
+    this.exit = start(program).then((exitCode) => {
+      if (exitCode !== 0 && files.isFull) this.#met.add("disk");
+      const met = [...this.#met];
+      return { exitCode, outOfMemory: this.#outOfMemory, ...(met.length > 0 && { met }) };
+    });
   }
 
   /** What its programs have allocated. */

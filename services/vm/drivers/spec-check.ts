@@ -14,14 +14,19 @@ const limitNames = ["memoryMib", "cpuMillis", "pids", "diskMib"] as const;
 
 /**
  * Throws INVALID_FIELD for limits that are no whole numbers within bounds, for an id that
- * names nothing, for a door that comes twice and for a port that is none.
+ * names nothing, for a door that comes twice and for a port that is none. `least` are the
+ * limits below which this driver's sandboxes do not start.
  */
-export function checkSpec({ id, limits, doors }: SandboxSpec): void {
+export function checkSpec(
+  { id, limits, doors }: SandboxSpec,
+  least: Partial<SandboxLimits> = {},
+): void {
   if (!/^[a-z0-9_-]{1,64}$/i.test(id)) {
     throw invalidField("id", `${JSON.stringify(id)} cannot name a sandbox`);
   }
   for (const name of limitNames) {
-    const [min, max] = bounds[name];
+    const [known, max] = bounds[name];
+    const min = Math.max(known, least[name] ?? 0);
     const value = limits[name];
     if (Number.isInteger(value) && value >= min && value <= max) continue;
     throw invalidField(

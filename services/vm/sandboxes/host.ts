@@ -93,7 +93,7 @@ export class Host {
     await Promise.all(this.#drivers.map((driver) => this.#reapOne(driver)));
   }
 
-  /** Removes every sandbox. */
+  /** Removes every sandbox, and what drivers keep ready. */
   async close(): Promise<void> {
     const gone = this.sandboxes().map(async (sandbox) => {
       try {
@@ -104,6 +104,7 @@ export class Host {
       }
     });
     await Promise.all(gone);
+    await Promise.all(this.#drivers.map((driver) => driver.close?.()));
   }
 
   async #reapOne(driver: SandboxDriver): Promise<void> {

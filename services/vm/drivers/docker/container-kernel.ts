@@ -35,6 +35,9 @@ export interface KernelPlace {
 /** Processes and threads, and the usage, as an engine tells them. */
 export type EngineStats = Omit<SandboxStats, "diskBytes">;
 
+/** A kernel that does not show these is taken not to have them: its own lines come first. */
+const notShown = "NoNewPrivs:\t0\nSeccomp:\t0\n";
+
 /** How a container's kernel is read. */
 export class ContainerKernel {
   readonly #place: KernelPlace;
@@ -126,7 +129,11 @@ export class ContainerKernel {
       ["status", "mountinfo", "net/dev"].map((name) => this.#read(`${folder}/${name}`)),
     );
     const files = { mountinfo: mountinfo ?? "", netDev: netDev ?? "", namespaces: new Map() };
-    return processReceipt({ ...files, status: status ?? "" }, new Map(), `inside:${folder}`);
+    return processReceipt(
+      { ...files, status: `${status ?? ""}\n${notShown}` },
+      new Map(),
+      `inside:${folder}`,
+    );
   }
 
   async #read(path: string): Promise<string> {

@@ -14,6 +14,7 @@ import type {
   Sandbox,
   SandboxDoor,
   SandboxDriver,
+  SandboxLimits,
   SandboxSpec,
 } from "../driver.ts";
 import { startFailed } from "../driver-errors.ts";
@@ -56,6 +57,8 @@ export interface DockerDriverOptions {
   readonly warmTotal?: number;
 }
 
+/** gVisor's kernel is a program with threads of its own, within the sandbox's limits. */
+const gvisorLeast = { memoryMib: 128, pids: 128 };
 const probeTimeoutMs = 15_000;
 /** Starts that an engine does at once; more only make each of them slower. */
 const gateOptions = { width: 3, line: 128, waitMs: 60_000 };
@@ -67,6 +70,7 @@ export class DockerDriver implements SandboxDriver {
   readonly name: "docker" | "gvisor";
   readonly isolation: Isolation;
   readonly #options: DockerDriverOptions;
+  readonly #least: Partial<SandboxLimits>;
   readonly #engine: Engine;
   readonly #maker: ContainerMaker;
   readonly #gate = new StartGate(gateOptions);
@@ -79,6 +83,7 @@ export class DockerDriver implements SandboxDriver {
     this.#options = options;
     const { runtime, stateDir, socketPath = "/var/run/docker.sock" } = options;
     const isGvisor = runtime === "runsc";
+    this.#least = isGvisor ? gvisorLeast : {};
     this.name = isGvisor ? "gvisor" : "docker";
     this.isolation = isGvisor ? "gvisor" : "container";
     this.#engine = new Engine({ socketPath, driver: this.name, runtime });
@@ -123,7 +128,7 @@ export class DockerDriver implements SandboxDriver {
 
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     if (signal?.aborted) throw new DevmeshError("CANCELLED", "the start was cancelled");
-    checkSpec(spec);
+    checkSpec(spec, this.#least);
     try {
       const [shape, doors] = await Promise.all([
         this.#shapeOf(spec, signal),
@@ -172,7 +177,7 @@ export class DockerDriver implements SandboxDriver {
     const spec: SandboxSpec = {
       id: `sbx_probe${process.pid}x${randomInt(1_000_000)}`,
       jobId: "probe",
-      limits: { memoryMib: 64, cpuMillis: 1000, pids: 32, diskMib: 16 },
+      limits: { memoryMib: 64, cpuMillis: 1000, pids: 32, diskMib: 16, ...this.#least },
       mounts: [],
       doors: [],
     };

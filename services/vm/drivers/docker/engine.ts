@@ -52,6 +52,7 @@ export class Engine {
       const { Version } = await within(lookTimeoutMs, this.#docker.version(), signal);
       info = { ...(await within(lookTimeoutMs, this.#docker.info(), signal)), version: Version };
     } catch (error: unknown) {
+      if (isCancelled(error)) throw error;
       throw unavailable(
         `no container engine answers at ${socketPath}: ${messageOf(error)}`,
         "start a Docker engine, and let this user open its socket",
@@ -80,6 +81,7 @@ export class Engine {
     try {
       found = await within(lookTimeoutMs, this.#docker.getImage(name).inspect(), signal);
     } catch (error: unknown) {
+      if (isCancelled(error)) throw error;
       if (statusOf(error) !== 404) throw this.#failed("the engine does not answer", error);
       throw unavailable(
         `the engine has no image ${name}`,
@@ -182,6 +184,10 @@ export function statusOf(error: unknown): number | undefined {
 /** The text of whatever was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+function isCancelled(error: unknown): boolean {
+  return error instanceof DevmeshError && error.reason === "CANCELLED";
 }
 
 function isTimeout(error: unknown): boolean {

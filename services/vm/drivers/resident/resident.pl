@@ -21,7 +21,7 @@ sub FAILED() { 6 } sub DATA() { 7 } sub STDERR_DATA() { 8 } sub EOF() { 9 } sub 
 sub SIGNAL() { 11 } sub EXIT() { 12 } sub CLOSE() { 13 } sub READ() { 14 }
 # Bounds.
 sub WINDOW() { 262144 } sub CHUNK() { 32768 } sub OUT_MAX() { 131072 } sub MAX_BRIDGES() { 64 }
-sub FULL() { 65536 }    # a disk with less room than this is full
+sub FULL() { 4194304 }    # a disk with less room than this or a 64th of it is full
 # Errors and flags.
 sub EINTR() { 4 } sub EAGAIN() { 11 } sub WNOHANG() { 1 }
 # What ended a program or stood in its way: flags of EXIT.
@@ -547,9 +547,12 @@ sub room {
     return ($size, $blocks, $free, $nodes, $free_nodes);
 }
 
-# A file system that counts no nodes says 0 of 0.
-sub disk_is_full { my ($size, undef, $free, $nodes, $free_nodes) = room('/work') or return 0;
-    return $size * $free < FULL || $nodes && !$free_nodes }
+# A file system refuses to write while it still has some blocks for its own tables, and one
+# that counts no nodes says 0 of 0.
+sub disk_is_full {
+    my ($size, $blocks, $free, $nodes, $free_nodes) = room('/work') or return 0;
+    return $size * $free < FULL && $free < $blocks / 64 || $nodes && !$free_nodes;
+}
 
 # --- doors ------------------------------------------------------------------
 
