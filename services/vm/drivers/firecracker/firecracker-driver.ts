@@ -10,7 +10,7 @@ import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { findCgroups } from "../cgroup.ts";
-import type { DriverProbe, Sandbox, SandboxDriver, SandboxSpec } from "../driver.ts";
+import type { DriverProbe, Sandbox, SandboxDriver, SandboxSpec, SandboxStats } from "../driver.ts";
 import { sandboxFailed } from "../driver-errors.ts";
 import { makeScratch, mountImage } from "../qemu/disk-images.ts";
 import { guestReceipt, readCaps, readFacts, readGuestStats } from "../qemu/guest-facts.ts";
@@ -321,15 +321,21 @@ async function cageOf(parts: CageParts): Promise<Cage> {
     const read = guestReceipt(engine, facts, await readCaps(channel));
     const receipt = { ...read, driver: "firecracker" };
     requireReceipt(spec, receipt);
+    let still: SandboxStats | undefined;
     return {
       driver: "firecracker",
       channel,
       receipt,
-      stats: () => readGuestStats(channel),
-      freeze: () => setPaused(machine.api, true),
+      stats: async () => still ?? (await readGuestStats(channel)),
+      async freeze() {
+        // A guest that stands still cannot tell: this is what it used up to then.
+        still ??= await readGuestStats(channel);
+        await setPaused(machine.api, true);
+      },
       async resume() {
         await setPaused(machine.api, false);
-        await setClock(channel);
+        if (still) await setClock(channel);
+        still = undefined;
       },
       remove,
     };
