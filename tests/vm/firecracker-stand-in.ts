@@ -19,7 +19,12 @@ import {
 
 const [how = "", notes = "", ...words] = process.argv.slice(2);
 const after = (name: string) => words[words.indexOf(name) + 1] ?? "";
-const root = join(after("--chroot-base-dir"), basename(after("--exec-file")), after("--id"), "root");
+const root = join(
+  after("--chroot-base-dir"),
+  basename(after("--exec-file")),
+  after("--id"),
+  "root",
+);
 
 writeFileSync(notes, `${JSON.stringify({ jailer: words })}\n`);
 if (how === "dies") process.exit(1);
@@ -32,13 +37,17 @@ const api = createServer((request, response) => {
   });
   request.on("end", () => {
     const body = text === "" ? undefined : JSON.parse(text);
-    appendFileSync(notes, `${JSON.stringify({ method: request.method, path: request.url, body })}\n`);
+    appendFileSync(
+      notes,
+      `${JSON.stringify({ method: request.method, path: request.url, body })}\n`,
+    );
     const refuse = (fault: string) => {
       response.writeHead(400, { "Content-Type": "application/json" });
       response.end(JSON.stringify({ fault_message: fault }));
     };
     const isStart = body?.action_type === "InstanceStart";
-    if (how === "refuses" && request.url === "/boot-source") return refuse("The kernel is no kernel");
+    if (how === "refuses" && request.url === "/boot-source")
+      return refuse("The kernel is no kernel");
     if (how === "breaks" && request.url === "/vsock") {
       response.writeHead(500);
       return response.end("<html>");

@@ -2,15 +2,20 @@
  * The Firecracker driver against a stand-in of its programs and API: what it asks for, and what
  * it makes of every answer. No real Firecracker runs here.
  */
-import { createServer, type Server } from "node:net";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+
 import { once } from "node:events";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { FirecrackerApi } from "../../services/vm/drivers/firecracker/api-client.ts";
 import { FirecrackerDriver } from "../../services/vm/drivers/firecracker/firecracker-driver.ts";
-import { saveMachine, setPaused, startRequests } from "../../services/vm/drivers/firecracker/firecracker-vm.ts";
+import {
+  saveMachine,
+  setPaused,
+  startRequests,
+} from "../../services/vm/drivers/firecracker/firecracker-vm.ts";
 import { jailerArguments } from "../../services/vm/drivers/firecracker/jail.ts";
 import { finish, suiteSpec } from "../../services/vm/drivers/suite/harness.ts";
 
@@ -42,7 +47,11 @@ describe("Firecracker", function () {
     });
 
     /** A client of a server that says these bytes to every request, and then what `end` does. */
-    const clientOf = async (bytes: Buffer | string, end: "end" | "keep" | "destroy", timeoutMs = 2_000) => {
+    const clientOf = async (
+      bytes: Buffer | string,
+      end: "end" | "keep" | "destroy",
+      timeoutMs = 2_000,
+    ) => {
       const socketPath = join(folder, `api-${Math.random()}.sock`);
       server = createServer((socket) => {
         socket.on("error", () => {});
@@ -61,8 +70,13 @@ describe("Firecracker", function () {
     it("answers what Firecracker said", async () => {
       const body = '{"id":"x","state":"Running"}';
       const head = `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`;
-      expect(await (await clientOf(head + body, "end")).send(get)).to.deep.equal({ id: "x", state: "Running" });
-      expect(await (await clientOf("HTTP/1.1 204 No Content\r\n\r\n", "end")).send(get)).to.equal(undefined);
+      expect(await (await clientOf(head + body, "end")).send(get)).to.deep.equal({
+        id: "x",
+        state: "Running",
+      });
+      expect(await (await clientOf("HTTP/1.1 204 No Content\r\n\r\n", "end")).send(get)).to.equal(
+        undefined,
+      );
     });
 
     it("quotes a refusal", async () => {
@@ -82,10 +96,18 @@ describe("Firecracker", function () {
       ["a cut body", "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", "end"],
       ["a body that stops", "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", "keep"],
       ["no JSON", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nokay", "end"],
-      ["a body of a megabyte", `HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n${"[".repeat(1 << 20)}`, "end"],
+      [
+        "a body of a megabyte",
+        `HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n${"[".repeat(1 << 20)}`,
+        "end",
+      ],
       ["a bare 500", "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", "end"],
       ["a redirect", "HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", "end"],
-      ["a fault that is none", 'HTTP/1.1 400 Bad\r\nContent-Length: 20\r\n\r\n{"fault_message":17}', "end"],
+      [
+        "a fault that is none",
+        'HTTP/1.1 400 Bad\r\nContent-Length: 20\r\n\r\n{"fault_message":17}',
+        "end",
+      ],
     ];
     for (const [what, bytes, end] of bad) {
       it(`makes a typed error of ${what}`, async () => {
@@ -103,7 +125,8 @@ describe("Firecracker", function () {
       const good = 'HTTP/1.1 400 Bad Request\r\nContent-Length: 23\r\n\r\n{"fault_message":"why"}';
       for (let round = 0; round < 150; round++) {
         const bytes = Buffer.from(good);
-        for (let flips = 1 + random(6); flips > 0; flips--) bytes.writeUInt8(random(256), random(bytes.length));
+        for (let flips = 1 + random(6); flips > 0; flips--)
+          bytes.writeUInt8(random(256), random(bytes.length));
         const cut = bytes.subarray(0, 1 + random(bytes.length));
         const client = await clientOf(cut, random(2) === 0 ? "end" : "destroy", 1_000);
         const error = await settled(client.send(get));
@@ -123,7 +146,15 @@ describe("Firecracker", function () {
   });
 
   it("asks a jail for a user, namespaces, caps and an API socket", () => {
-    const jail = { jailer: "/j", firecracker: "/bin/firecracker", id: "sbx-1", base: "/b", uid: 64_001, memoryMib: 448, cpuMillis: 500 };
+    const jail = {
+      jailer: "/j",
+      firecracker: "/bin/firecracker",
+      id: "sbx-1",
+      base: "/b",
+      uid: 64_001,
+      memoryMib: 448,
+      cpuMillis: 500,
+    };
     expect(jailerArguments({ ...jail, cgroupVersion: 2 }).join(" ")).to.equal(
       "--id sbx-1 --exec-file /bin/firecracker --uid 64001 --gid 64001 --chroot-base-dir /b --cgroup-version 2 " +
         "--cgroup memory.max=469762048 --cgroup cpu.max=50000 100000 --resource-limit no-file=256 --new-pid-ns -- --api-sock /api.sock",
@@ -149,7 +180,11 @@ describe("Firecracker", function () {
     api.send = async (wanted) => {
       sent.push(wanted);
     };
-    await saveMachine({ pid: 0, api, vsockPath: "", ended: Promise.resolve(""), remove: async () => {} }, "s", "m");
+    await saveMachine(
+      { pid: 0, api, vsockPath: "", ended: Promise.resolve(""), remove: async () => {} },
+      "s",
+      "m",
+    );
     await setPaused(api, false);
     expect(sent).to.deep.equal([
       { method: "PATCH", path: "/vm", body: { state: "Paused" } },
@@ -190,7 +225,10 @@ describe("Firecracker", function () {
         guestDir,
         kvmPath: "/dev/null",
         binary: await script("firecracker", "echo Firecracker v1.99.0"),
-        jailer: await script("jailer", `exec ${process.execPath} ${standIn} '${how}' '${notes}' "$@"`),
+        jailer: await script(
+          "jailer",
+          `exec ${process.execPath} ${standIn} '${how}' '${notes}' "$@"`,
+        ),
         bootLimitMs: 20_000,
       };
       const driver = new FirecrackerDriver({ ...options, ...more });
@@ -260,7 +298,9 @@ describe("Firecracker", function () {
       const { driver, left } = await make("has a silent guest");
       const stop = new AbortController();
       setTimeout(() => stop.abort(), 500);
-      expect(await settled(driver.create(suiteSpec(), stop.signal))).to.include({ reason: "CANCELLED" });
+      expect(await settled(driver.create(suiteSpec(), stop.signal))).to.include({
+        reason: "CANCELLED",
+      });
       expect(await left()).to.deep.equal([]);
     });
 

@@ -14,10 +14,13 @@ const standIns: Readonly<Record<string, string>> = {
   "sends a huge frame": "out(pack('NCN', 0x7fffffff, 2, 0)); sleep 60;",
   "sends noise": "out(pack('N*', map { $_ * 2654435761 % 4294967296 } 1 .. 9999)); sleep 60;",
   "answers what nobody asked": "out(frame(2, 0)); out(frame(14, 77, pack 'N', 0)); sleep 60;",
-  "opens a door that is not there": "out(frame(2, 0)); out(frame(4, 0x80000001, 'backend')); sleep 60;",
-  "refuses to be set up": "out(frame(2, 0)); hear(); out(frame(6, 0, pack '(N/a*)*', 'config', 0, 'no')); sleep 60;",
+  "opens a door that is not there":
+    "out(frame(2, 0)); out(frame(4, 0x80000001, 'backend')); sleep 60;",
+  "refuses to be set up":
+    "out(frame(2, 0)); hear(); out(frame(6, 0, pack '(N/a*)*', 'config', 0, 'no')); sleep 60;",
   "closes its port": "POSIX::close(3); sleep 60;",
-  "speaks nonsense at its monitor": "out(frame(2, 0)); tell('nonsense'); hear(); out(frame(3, 0)); sleep 60;",
+  "speaks nonsense at its monitor":
+    "out(frame(2, 0)); tell('nonsense'); hear(); out(frame(3, 0)); sleep 60;",
   "never says a word": "sleep 60;",
 };
 
@@ -66,7 +69,9 @@ describe("a QEMU or guest that is not what it should be", function () {
   };
 
   const leftovers = async (stateDir: string) => {
-    const folders = ["vms", "snapshots"].map((name) => readdir(join(stateDir, name)).catch(() => []));
+    const folders = ["vms", "snapshots"].map((name) =>
+      readdir(join(stateDir, name)).catch(() => []),
+    );
     return (await Promise.all(folders)).flat().filter((name) => !name.startsWith(".lock"));
   };
 

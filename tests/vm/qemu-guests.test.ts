@@ -6,7 +6,14 @@ import { expect } from "chai";
 import { ensureGuest } from "../../deploy/guest/ensure-guest.ts";
 import type { Sandbox } from "../../services/vm/drivers/driver.ts";
 import { QemuDriver } from "../../services/vm/drivers/qemu/qemu-driver.ts";
-import { archive, finish, refusal, shell, suiteSpec, unpack } from "../../services/vm/drivers/suite/harness.ts";
+import {
+  archive,
+  finish,
+  refusal,
+  shell,
+  suiteSpec,
+  unpack,
+} from "../../services/vm/drivers/suite/harness.ts";
 
 const BOOT_MS = 300_000;
 
@@ -51,10 +58,16 @@ describe("guests from a snapshot", function () {
     return found;
   };
 
-  const spec = (name: string, more = {}) => suiteSpec({ id: `sbx_guest${process.pid}${name}`, ...more });
+  const spec = (name: string, more = {}) =>
+    suiteSpec({ id: `sbx_guest${process.pid}${name}`, ...more });
 
   it("makes ten in a row, each with its own identity, entropy, boot and a right clock", async () => {
-    const seen: Record<string, Set<string>> = { machine: new Set(), random: new Set(), boot: new Set(), host: new Set() };
+    const seen: Record<string, Set<string>> = {
+      machine: new Set(),
+      random: new Set(),
+      boot: new Set(),
+      host: new Set(),
+    };
     for (let turn = 0; turn < 10; turn++) {
       const sandbox = await driver.create(spec(`ten${turn}`));
       const from = Date.now();
@@ -64,7 +77,8 @@ describe("guests from a snapshot", function () {
          cat /proc/sys/kernel/random/boot_id /etc/hostname; hostname; date +%s.%N`,
       );
       const to = Date.now();
-      const [machine = "", random = "", boot = "", file = "", host = "", date = ""] = text.split("\n");
+      const [machine = "", random = "", boot = "", file = "", host = "", date = ""] =
+        text.split("\n");
       expect(machine).to.match(/^[0-9a-f]{32}$/);
       expect(file).to.equal(host);
       expect(host).to.include("guest");
@@ -76,7 +90,9 @@ describe("guests from a snapshot", function () {
       await sandbox.delete();
     }
     for (const [what, values] of Object.entries(seen)) expect(values.size, what).to.equal(10);
-    expect((await readdir(join(stateDir, "snapshots"))).filter((name) => !name.startsWith("."))).to.have.length(1);
+    expect(
+      (await readdir(join(stateDir, "snapshots"))).filter((name) => !name.startsWith(".")),
+    ).to.have.length(1);
     expect(await left()).to.deep.equal([]);
   });
 
@@ -93,7 +109,10 @@ describe("guests from a snapshot", function () {
   it("says what its kernel holds it to, with the place where it says so", async () => {
     const limits = { memoryMib: 256, cpuMillis: 500, pids: 77, diskMib: 96 };
     const { receipt } = await driver.create(spec("receipt", { limits }));
-    expect(receipt.memoryBytes).to.deep.equal({ value: 256 << 20, source: "guest:/sys/fs/cgroup/job/memory.max" });
+    expect(receipt.memoryBytes).to.deep.equal({
+      value: 256 << 20,
+      source: "guest:/sys/fs/cgroup/job/memory.max",
+    });
     expect(receipt.cpuMillis.value).to.equal(500);
     expect(receipt.pids.value).to.equal(77);
     expect(receipt.diskBytes.value).to.be.within(80 << 20, 96 << 20);
@@ -106,7 +125,10 @@ describe("guests from a snapshot", function () {
   it("counts what it uses, stands still and goes on with a right clock", async () => {
     const sandbox = await driver.create(spec("still"));
     const before = await sandbox.stats();
-    await shell(sandbox, "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done; head -c 2000000 /dev/zero >fill");
+    await shell(
+      sandbox,
+      "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done; head -c 2000000 /dev/zero >fill",
+    );
     const after = await sandbox.stats();
     expect(after.cpuMs).to.be.greaterThan(before.cpuMs);
     expect(after.diskBytes - before.diskBytes).to.be.greaterThan(1_900_000);
@@ -114,7 +136,10 @@ describe("guests from a snapshot", function () {
     await sandbox.freeze();
     await sandbox.freeze();
     const waits = finish(running);
-    const early = await Promise.race([waits, new Promise((done) => setTimeout(done, 2500, "frozen"))]);
+    const early = await Promise.race([
+      waits,
+      new Promise((done) => setTimeout(done, 2500, "frozen")),
+    ]);
     expect(early).to.equal("frozen");
     const from = Date.now();
     await sandbox.resume();

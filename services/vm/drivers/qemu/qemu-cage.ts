@@ -5,12 +5,13 @@
 import { rm } from "node:fs/promises";
 import type { SandboxStats } from "../driver.ts";
 import { sandboxFailed } from "../driver-errors.ts";
+import { type GuestFacts, guestReceipt, readGuestStats } from "../guest/guest-facts.ts";
+import { setClock } from "../guest/guest-talk.ts";
 import { type ProcessReceipt, readProcessReceipt } from "../kernel-receipt.ts";
 import type { Cage } from "../resident/resident-sandbox.ts";
 import { within } from "../within.ts";
 import type { GuestSetting } from "./boot.ts";
-import { type GuestFacts, guestReceipt, readGuestStats } from "./guest-facts.ts";
-import { type RestoredGuest, setClock } from "./restore.ts";
+import type { RestoredGuest } from "./restore.ts";
 
 /** The monitor and the resident answer at once, or hang. */
 const MONITOR_LIMIT_MS = 8_000;
@@ -39,7 +40,7 @@ export async function qemuCage(options: QemuCageOptions): Promise<Cage> {
   return {
     driver: "qemu",
     channel,
-    receipt: guestReceipt(engine, facts, caps),
+    receipt: guestReceipt({ driver: "qemu", engine, facts, caps }),
     stats: async () => still ?? (await stats()),
     async freeze() {
       // A guest that stands still cannot tell: this is what it used up to then.

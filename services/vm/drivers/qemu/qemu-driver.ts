@@ -11,20 +11,20 @@ import { DevmeshError } from "@devmesh/mesh/errors";
 import { findCgroups } from "../cgroup.ts";
 import type { DriverProbe, Sandbox, SandboxDriver, SandboxSpec } from "../driver.ts";
 import { sandboxFailed } from "../driver-errors.ts";
+import { hasMkfs, mountImage } from "../guest/disk-images.ts";
+import { type GuestManifest, guestFiles, readGuestManifest } from "../guest/guest-image.ts";
+import { makeVmFolder, reapVmFolders } from "../guest/vm-folder.ts";
 import { requireReceipt } from "../receipt-check.ts";
 import { type Cage, ResidentSandbox } from "../resident/resident-sandbox.ts";
 import { checkSpec } from "../spec-check.ts";
 import { type AcceleratorChoice, chooseAccelerator } from "./accelerator.ts";
 import type { GuestSetting } from "./boot.ts";
-import { hasMkfs, mountImage } from "./disk-images.ts";
-import { type GuestManifest, guestFiles, readGuestManifest } from "./guest-image.ts";
 import { findLauncher } from "./launcher.ts";
 import { engineOf, qemuCage } from "./qemu-cage.ts";
 import { restoreGuest } from "./restore.ts";
 import { type OpenMount, type SnapshotShape, shapeOf } from "./snapshot-shape.ts";
 import { type Snapshot, SnapshotStore, type TemplateFiles } from "./snapshot-store.ts";
 import { makeTemplate } from "./template.ts";
-import { makeVmFolder, reapVmFolders } from "./vm-folder.ts";
 import { type Accelerator, maxDisks } from "./vm-process.ts";
 
 /** What the driver works with. */
@@ -195,11 +195,7 @@ export class QemuDriver implements SandboxDriver {
     });
   }
 
-  async #template(
-    setting: GuestSetting,
-    parts: TemplateFiles & GuestParts,
-    signal: AbortSignal,
-  ) {
+  async #template(setting: GuestSetting, parts: TemplateFiles & GuestParts, signal: AbortSignal) {
     const id = internalId();
     const folder = await makeVmFolder(this.#vmsDir, id);
     const remove = () => rm(folder, { recursive: true, force: true });

@@ -82,13 +82,21 @@ export async function readGuestStats(channel: ResidentChannel): Promise<SandboxS
     diskBytes: size * (blocks - free),
   };
   if (Object.values(stats).some((value) => !Number.isFinite(value))) {
-    throw sandboxFailed("qemu", "the guest does not show what it uses");
+    throw failed("the guest does not show what it uses");
   }
   return stats;
 }
 
+/** What a guest's receipt is made of. */
+export interface GuestReceiptParts {
+  readonly driver: string;
+  readonly engine: string;
+  readonly facts: GuestFacts;
+  readonly caps: GuestCaps;
+}
+
 /** The receipt of a guest. Throws SANDBOX_FAILED when the facts are none. */
-export function guestReceipt(engine: string, facts: GuestFacts, caps: GuestCaps): SandboxReceipt {
+export function guestReceipt({ driver, engine, facts, caps }: GuestReceiptParts): SandboxReceipt {
   const namespaces = new Map<string, string>();
   for (const name of facts.namespaces.trim().split("\n")) {
     namespaces.set(name.replace(/:.*/, ""), name);
@@ -96,9 +104,9 @@ export function guestReceipt(engine: string, facts: GuestFacts, caps: GuestCaps)
   try {
     // A kernel of its own shares no namespace with the host.
     const rights = processReceipt({ ...facts, namespaces }, new Map(), "guest:/proc/self");
-    return { driver: "qemu", isolation: "vm", engine, ...caps, ...rights };
+    return { driver, isolation: "vm", engine, ...caps, ...rights };
   } catch (error: unknown) {
-    throw sandboxFailed("qemu", "the guest does not show what holds in it", error);
+    throw sandboxFailed(driver, "the guest does not show what holds in it", error);
   }
 }
 
@@ -108,7 +116,7 @@ async function measured(
   parse: (text: string) => number,
 ): Promise<Measured<number>> {
   const value = parse(((await channel.read(path)) ?? "").trim());
-  if (!Number.isFinite(value)) throw sandboxFailed("qemu", `the guest does not show ${path}`);
+  if (!Number.isFinite(value)) throw failed(`the guest does not show ${path}`);
   return { value, source: `guest:${path}` };
 }
 
@@ -116,3 +124,5 @@ async function measured(
 function numberOf(text: string): number {
   return text.trim() === "" ? Number.NaN : Number(text);
 }
+
+const failed = (message: string) => sandboxFailed("vm", message);
