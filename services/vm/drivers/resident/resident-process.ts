@@ -11,6 +11,8 @@ export interface CapCounts {
   readonly oomKills: number;
   /** Starts of processes that the cap on them has refused. */
   readonly pidsRefused: number;
+  /** How often a watch has ended programs for the disk limit. Absent: the disk itself says no. */
+  readonly diskKills?: number;
 }
 
 /** What a program is made of. */
@@ -55,7 +57,9 @@ async function exitOf({ stream, before, counts }: ResidentProcessOptions): Promi
   const memory = has(metFlag.memory) || after.oomKills > before.oomKills;
   const met = [
     ...(has(metFlag.pids) || after.pidsRefused > before.pidsRefused ? (["pids"] as const) : []),
-    ...(has(metFlag.disk) ? (["disk"] as const) : []),
+    ...(has(metFlag.disk) || (after.diskKills ?? 0) > (before.diskKills ?? 0)
+      ? (["disk"] as const)
+      : []),
   ];
   return {
     exitCode,

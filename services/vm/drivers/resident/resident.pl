@@ -37,7 +37,7 @@ my %CALLS = (
 );
 my $CALL = $CALLS{ machine() } || die 'neither x86-64 nor arm64';
 
-my ($CAGE, @CHANNEL) = @ARGV;      # absent: a guest
+my ($CAGE, @CHANNEL) = @ARGV[0 .. 2];    # absent: a guest
 my $JOB = '/sys/fs/cgroup/job';    # parent of one cgroup per program
 my $UID = 1000;
 my $MARK = 'DEVMESH_EXEC';         # the variable that marks a program's children
@@ -68,7 +68,7 @@ my %SETTINGS = (clock => [2, \&set_clock], limits => [3, \&set_limits],
     'new-job' => [0, \&make_job], identity => [2, \&set_identity], entropy => [1, \&add_entropy],
     mount => [3, \&mount_tool], door => [2, \&open_door]);
 
-$0 = 'agent';
+$0 = join ' ', 'agent', @ARGV > 3 ? $ARGV[3] : ();    # a cage's may bear a name
 $SIG{PIPE} = 'IGNORE';
 my $deaths = death_notes();
 $CAGE ? enter_cage() : prepare();
@@ -195,9 +195,8 @@ sub hear_port {
     return ($fh, $fh);
 }
 
-# Nobody else in the cage may look into this process, whose user they share; orphans come to it.
+# Orphans come to this process.
 sub enter_cage {
-    syscall($CALL->{PRCTL}, 4, 0, 0, 0, 0);     # PR_SET_DUMPABLE
     syscall($CALL->{PRCTL}, 36, 1, 0, 0, 0);    # PR_SET_CHILD_SUBREAPER
 }
 
@@ -341,6 +340,8 @@ sub start {
     my ($id, $flags, $cwd, $count, @rest) = @_;
     my @argv = splice @rest, 0, $count;
     my %env = @rest;
+    # From the first program on. Before, an ordinary user of the host may read what holds it.
+    syscall($CALL->{PRCTL}, 4, 0, 0, 0, 0) if $CAGE;    # PR_SET_DUMPABLE
     my $group = !$CAGE && $flags =~ /l/ ? "$JOB/$id" : undef;
     my $drops = !$CAGE && $flags =~ /j/;
     if ($group) { mkdir $group or return send_frame(FAILED, $id, pack '(N/a*)*', 'start', $!+0, "$!") }

@@ -1,32 +1,5 @@
-/**
- * The files that a start hands down, and those that it must not: real pipes for
- * output, the seccomp filter, and what this process inherited itself.
- */
-import { closeSync, constants, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { Socket } from "node:net";
-
-/** Both ends of a pipe. */
-export interface OpenPipe {
-  readonly read: Socket;
-  /** A file descriptor; must be closed once the child has it. */
-  readonly write: number;
-}
-
-/**
- * Opens a named pipe at both ends and takes its name away. Node's own stdio
- * pipes are sockets, and on those `> /dev/stderr` fails.
- */
-export function openPipe(path: string): OpenPipe {
-  const reading = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  const write = openSync(path, constants.O_WRONLY);
-  rmSync(path);
-  return { read: new Socket({ fd: reading, readable: true, writable: false }), write };
-}
-
-/** Closes what was opened for one start. */
-export function closeAll(descriptors: readonly number[]): void {
-  for (const descriptor of descriptors) closeSync(descriptor);
-}
+/** The files that a start hands down, and those that it must not: what this process inherited itself. */
+import { readdirSync, readFileSync } from "node:fs";
 
 /**
  * The stdio of a child that gets `wanted` and nothing else. A descriptor that
