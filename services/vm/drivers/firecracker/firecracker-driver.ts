@@ -318,7 +318,13 @@ async function cageOf(parts: CageParts): Promise<Cage> {
     const facts = await readFacts((argv) => runInGuest(channel, argv));
     const engine = `Firecracker ${parts.engine} (KVM)`;
     const caps = await readCaps(channel);
-    const receipt = guestReceipt({ driver: "firecracker", engine, facts, caps });
+    const receipt = guestReceipt({
+      driver: "firecracker",
+      engine,
+      facts,
+      factsFrom: "guest",
+      caps,
+    });
     requireReceipt(spec, receipt);
     let still: SandboxStats | undefined;
     return {

@@ -8,7 +8,7 @@ import { processReceipt } from "../kernel-receipt.ts";
 import type { Measured, SandboxReceipt } from "../receipt.ts";
 import type { ResidentChannel } from "../resident/channel.ts";
 
-/** The files of a process with the job's rights, read in the guest before its snapshot. */
+/** The files of a process with the job's rights. */
 export interface GuestFacts {
   readonly status: string;
   readonly mountinfo: string;
@@ -92,18 +92,21 @@ export interface GuestReceiptParts {
   readonly driver: string;
   readonly engine: string;
   readonly facts: GuestFacts;
+  /** Where and when the facts were read; the sources say it. */
+  readonly factsFrom: string;
   readonly caps: GuestCaps;
 }
 
 /** The receipt of a guest. Throws SANDBOX_FAILED when the facts are none. */
-export function guestReceipt({ driver, engine, facts, caps }: GuestReceiptParts): SandboxReceipt {
+export function guestReceipt(parts: GuestReceiptParts): SandboxReceipt {
+  const { driver, engine, facts, factsFrom, caps } = parts;
   const namespaces = new Map<string, string>();
   for (const name of facts.namespaces.trim().split("\n")) {
     namespaces.set(name.replace(/:.*/, ""), name);
   }
   try {
     // A kernel of its own shares no namespace with the host.
-    const rights = processReceipt({ ...facts, namespaces }, new Map(), "guest:/proc/self");
+    const rights = processReceipt({ ...facts, namespaces }, new Map(), `${factsFrom}:/proc/self`);
     return { driver, isolation: "vm", engine, ...caps, ...rights };
   } catch (error: unknown) {
     throw sandboxFailed(driver, "the guest does not show what holds in it", error);

@@ -15,6 +15,8 @@ import type { RestoredGuest } from "./restore.ts";
 
 /** The monitor and the resident answer at once, or hang. */
 const MONITOR_LIMIT_MS = 8_000;
+/** The same kernel goes on after the restore, with the same mounts, interfaces and filters. */
+const FACTS_FROM = "guest, before its snapshot";
 
 /** What a cage is made of. */
 export interface QemuCageOptions {
@@ -40,7 +42,7 @@ export async function qemuCage(options: QemuCageOptions): Promise<Cage> {
   return {
     driver: "qemu",
     channel,
-    receipt: guestReceipt({ driver: "qemu", engine, facts, caps }),
+    receipt: guestReceipt({ driver: "qemu", engine, facts, factsFrom: FACTS_FROM, caps }),
     stats: async () => still ?? (await stats()),
     async freeze() {
       // A guest that stands still cannot tell: this is what it used up to then.
