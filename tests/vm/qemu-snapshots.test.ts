@@ -1,6 +1,16 @@
 /** Snapshots without a guest: made once, checked, bounded, never used when they are not whole. */
 import { execFile } from "node:child_process";
-import { chmod, cp, mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  cp,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rm,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";

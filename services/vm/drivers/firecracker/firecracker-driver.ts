@@ -273,7 +273,8 @@ async function residentOf(machine: Machine, stop: AbortSignal): Promise<Resident
     if (isOver) throw failed("the virtual machine ended while it started");
     const isThere = await stat(machine.vsockPath).catch(() => undefined);
     const connection =
-      isThere && (await connectVsock(machine.vsockPath, RESIDENT_PORT, stop).catch(() => undefined));
+      isThere &&
+      (await connectVsock(machine.vsockPath, RESIDENT_PORT, stop).catch(() => undefined));
     if (connection) {
       const channel = new ResidentChannel({
         connection,

@@ -22,7 +22,14 @@ import { sandboxFailed } from "../driver-errors.ts";
 import { within } from "../within.ts";
 import { exclusively } from "./exclusive.ts";
 import type { GuestFacts } from "./guest-facts.ts";
-import { loadPack, type PackIndex, packImage, type Run, unpackImage, writePack } from "./image-pack.ts";
+import {
+  loadPack,
+  type PackIndex,
+  packImage,
+  type Run,
+  unpackImage,
+  writePack,
+} from "./image-pack.ts";
 import { reopen, SealedMemory } from "./sealed-memory.ts";
 import { keyOf, type SnapshotShape } from "./snapshot-shape.ts";
 import type { Template } from "./template.ts";
@@ -287,7 +294,10 @@ export class SnapshotStore {
     for (const name of await readdir(folder)) {
       if (name.startsWith(".")) continue;
       const sizes = PARTS.map(async (part) => (await stat(join(folder, name, part))).size);
-      const bytes = (await Promise.all(sizes).catch(() => [0])).reduce((sum, size) => sum + size, 0);
+      const bytes = (await Promise.all(sizes).catch(() => [0])).reduce(
+        (sum, size) => sum + size,
+        0,
+      );
       const info = await stat(join(folder, name, MANIFEST)).catch(() => undefined);
       found.push({ name, bytes, usedMs: name === key ? Infinity : (info?.mtimeMs ?? 0) });
     }
