@@ -198,7 +198,12 @@ class WeakRoom implements Room {
   }
 
   #isFile(name: string): boolean {
-    return statSync(join(this.#work, name), { throwIfNoEntry: false })?.isFile() === true;
+    try {
+      return statSync(join(this.#work, name)).isFile();
+    } catch {
+      // It leads nowhere.
+      return false;
+    }
   }
 
   async close(): Promise<void> {
