@@ -47,7 +47,8 @@ describe("the private network", function () {
     ]);
     const label = ["--label", "devmesh.test=network"];
     // Of its own: rules that a dead engine left for its default range would rewrite addresses.
-    const subnet = ["--subnet", `10.${214 + randomInt(40)}.${randomInt(256)}.0/24`];
+    const range = `10.${214 + randomInt(40)}.${randomInt(256)}`;
+    const subnet = ["--subnet", `${range}.0/24`, "--gateway", `${range}.1`];
     await docker("network", "create", "--internal", ...label, ...subnet, ...options, network);
     host = createServer((socket) => socket.end("hello\n"));
     await new Promise<void>((resolve) => host.listen(0, "0.0.0.0", resolve));

@@ -82,6 +82,15 @@ describe("egress attacks by address", () => {
     expect(new AddressGuard(["10.1.0.0/16"]).judge("10.2.0.1")).to.equal("PRIVATE_ADDRESS");
   });
 
+  it("takes the host's own addresses for private, whatever they are", () => {
+    const guard = new AddressGuard([], ["8.8.8.8", "2606:4700::1111"]);
+    for (const address of ["8.8.8.8", "2606:4700::1111", "2606:4700:0:0::1111"]) {
+      expect(guard.judge(address), address).to.equal("PRIVATE_ADDRESS");
+    }
+    expect(guard.judge("8.8.4.4")).to.equal("ok");
+    expect(new AddressGuard(["8.8.8.0/24"], ["8.8.8.8"]).judge("8.8.8.8")).to.equal("ok");
+  });
+
   it("knows ranges from what is none", () => {
     for (const range of ["10.0.0.0/8", "fd00::/8", "1.2.3.4/32", "::/0"]) {
       expect(isAddressRange(range), range).to.equal(true);

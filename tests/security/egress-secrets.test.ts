@@ -80,6 +80,7 @@ describe("secrets of the egress proxy", () => {
   it("do not come back in an answer that echoes them, in whichever piece", async () => {
     host.onRequest = (req, res) => {
       const { authorization = "", "accept-encoding": coding = "" } = req.headers;
+      res.statusMessage = `OK ${authorization}`;
       res.setHeader("x-echo", authorization);
       res.setHeader("set-cookie", [`a=${authorization}`, "b=2"]);
       const text = `coding ${coding}; got ${authorization}, twice ${authorization}.`;

@@ -1,5 +1,6 @@
 /** Which addresses are of the public internet. Names are left to `pinned-names.ts`. */
 import { BlockList, isIP } from "node:net";
+import { networkInterfaces } from "node:os";
 
 /** What an address may not be reached for. */
 export type AddressVerdict = "ok" | "PRIVATE_ADDRESS" | "FORBIDDEN_ADDRESS";
@@ -43,8 +44,16 @@ export class AddressGuard {
   readonly #global = listOf(globalV6);
   readonly #opened: { readonly v4: BlockList; readonly v6: BlockList };
 
-  /** `open`: ranges that are reached although they are private, as `10.1.0.0/16`. */
-  constructor(open: readonly string[] = []) {
+  /**
+   * `open`: ranges that are reached although they are private, as `10.1.0.0/16`.
+   * `own`: the host's addresses, private whatever they are: what listens there
+   * was not meant for sandboxes. Default: those of its interfaces.
+   */
+  constructor(open: readonly string[] = [], own: readonly string[] = ownAddresses()) {
+    for (const address of own) {
+      const isV6 = address.includes(":");
+      this.#private[isV6 ? "v6" : "v4"].addAddress(address, isV6 ? "ipv6" : "ipv4");
+    }
     this.#opened = {
       v4: listOf(open.filter((range) => !range.includes(":"))),
       v6: listOf(open.filter((range) => range.includes(":"))),
@@ -71,6 +80,12 @@ export function isAddressRange(text: string): boolean {
   const family = isIP(address);
   if (rest.length > 0 || family === 0 || address.includes("%")) return false;
   return /^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128);
+}
+
+function ownAddresses(): string[] {
+  return Object.values(networkInterfaces()).flatMap((found) =>
+    (found ?? []).map(({ address }) => address.split("%")[0] ?? ""),
+  );
 }
 
 function listOf(ranges: readonly string[]): BlockList {

@@ -18,10 +18,11 @@ import type { DestinationRules, EgressPolicy } from "./egress-policy.ts";
 import { forwardRequest } from "./forward-request.ts";
 import { type Authority, parseAuthority } from "./host-name.ts";
 import type { JobAuthority } from "./job-authority.ts";
+import { joinStreams } from "./join-streams.ts";
 import type { PinnedNames } from "./pinned-names.ts";
 import { EgressRefusal, type RefusalWhy } from "./refusal.ts";
-import { framingFault } from "./request-headers.ts";
-import { normalPath, parseTarget, type RequestTarget } from "./request-path.ts";
+import { normalPath } from "./request-path.ts";
+import { badHost, readRequest, refusal } from "./request-reading.ts";
 import { nameAlert, readTlsStart } from "./tls-start.ts";
 import type { PinnedDestination, Upstreams } from "./upstreams.ts";
 
@@ -68,13 +69,6 @@ interface Tunnel {
   readonly destination: PinnedDestination;
   readonly rules: DestinationRules;
   readonly agent: Agent;
-}
-
-/** A request whose destination is known. */
-interface Asked {
-  readonly authority: Authority;
-  readonly target: RequestTarget;
-  readonly tunnel: Tunnel | undefined;
 }
 
 /** One sandbox's way out. */
@@ -146,7 +140,9 @@ export class EgressProxy {
     const method = req.method ?? "";
     let path = "";
     try {
-      const { authority, target, tunnel } = this.#read(req);
+      const tunnel = this.#tunnels.get(req.socket);
+      const within = tunnel && { authority: tunnel.destination, isPlain: tunnel.rules.isPlain };
+      const { authority, target } = readRequest(req, within);
       path = normalPath(target.path) ?? target.path;
       const { destination, rules, agent } = tunnel ?? (await this.#plainTunnel(req, authority));
       const verdict = rules.judge(method, target.path);
@@ -166,35 +162,6 @@ export class EgressProxy {
       this.#decide(host, port, method, why, path);
       answer(req, res, refused);
     }
-  }
-
-  /** What a request is for. Throws EgressRefusal. */
-  #read(req: IncomingMessage): Asked {
-    const url = req.url ?? "";
-    const tunnel = this.#tunnels.get(req.socket);
-    const asked = tunnel === undefined ? readAbsolute(url) : readWithin(tunnel, url);
-    const { authority } = asked;
-    const fault = framingFault(req);
-    if (fault !== "") throw refusal("BAD_REQUEST", authority, `the request is refused: ${fault}`);
-    const given = req.headers.host;
-    const defaultPort = tunnel === undefined || tunnel.rules.isPlain ? 80 : 443;
-    const named = parseAuthority(given ?? "", defaultPort);
-    const isNeeded = given !== undefined || tunnel !== undefined;
-    if (isNeeded && (named?.host !== authority.host || named.port !== authority.port)) {
-      throw refusal("HOST_MISMATCH", authority, "Host does not name the host of the request");
-    }
-    const upgrade = req.headers.upgrade?.toLowerCase() ?? "";
-    if (upgrade.includes("websocket")) {
-      throw refusal(
-        "UPGRADE_REFUSED",
-        authority,
-        "a WebSocket needs a rule that names no methods, paths or secrets",
-      );
-    }
-    if (req.method === "TRACE") {
-      throw refusal("METHOD_NOT_ALLOWED", authority, "TRACE would show what the proxy adds");
-    }
-    return asked;
   }
 
   /** The destination of a plain request; the same for later ones of its connection. */
@@ -278,7 +245,7 @@ export class EgressProxy {
       const { host, port } = destination;
       this.#decide(host, port, "CONNECT", "", "", upstream.remoteAddress ?? "");
       upstream.write(bytes);
-      join(socket, upstream);
+      joinStreams(socket, upstream);
     } catch (error) {
       upstream.destroy();
       throw error;
@@ -317,7 +284,7 @@ export class EgressProxy {
     this.#tunnels.set(inner, tunnel);
     this.#server.emit("connection", inner);
     this.#track(outer);
-    join(socket, outer);
+    joinStreams(socket, outer);
   }
 
   /** Answers the CONNECT and reads what the client says first. Undefined: it left. Throws EgressRefusal. */
@@ -377,41 +344,6 @@ export class EgressProxy {
   }
 }
 
-function refusal(why: RefusalWhy, { host, port }: Authority, detail: string): EgressRefusal {
-  return new EgressRefusal({ why, host, port, detail });
-}
-
-/** A refusal that names what was asked for although it is no host's name. */
-function badHost(text: string): EgressRefusal {
-  const match = /^(.*?)(?::(\d{1,5}))?$/s.exec(text);
-  const host = (match?.[1] ?? text).slice(0, 200);
-  const number = Number(match?.[2] ?? 0);
-  const port = number <= 65_535 ? number : 0;
-  const detail = `${JSON.stringify(host)} is no host's name: only names are reached, never addresses`;
-  return new EgressRefusal({ why: "BAD_HOST", host, port, detail });
-}
-
-/** `http://host[:port]/path`. Throws EgressRefusal. */
-function readAbsolute(url: string): Asked {
-  const match = /^http:\/\/([^/?#]*)([/?#].*)?$/is.exec(url);
-  if (match === null) {
-    const detail = "this is a proxy: it takes http:// addresses, and CONNECT for all else";
-    throw new EgressRefusal({ why: "BAD_REQUEST", host: "", port: 0, detail });
-  }
-  const [, name = "", rest = "/"] = match;
-  const authority = parseAuthority(name, 80);
-  if (authority === undefined) throw badHost(name);
-  const target = parseTarget(rest.startsWith("?") ? `/${rest}` : rest);
-  if (target === undefined) throw refusal("BAD_REQUEST", authority, "the path is none");
-  return { authority, target, tunnel: undefined };
-}
-
-function readWithin(tunnel: Tunnel, url: string): Asked {
-  const target = parseTarget(url);
-  if (target !== undefined) return { authority: tunnel.destination, target, tunnel };
-  throw refusal("BAD_REQUEST", tunnel.destination, "in a tunnel a request begins with its path");
-}
-
 function toRefusal(error: unknown, url: string): EgressRefusal {
   if (error instanceof EgressRefusal) return error;
   const detail = "the request is refused: it cannot be passed on as it is";
@@ -427,20 +359,4 @@ function answer(req: IncomingMessage, res: ServerResponse, refused: EgressRefusa
   }
   const headers = { "content-type": problemType, "x-devmesh-egress": refused.facts.why };
   res.writeHead(refused.status, headers).end(refused.body);
-}
-
-/** Joins two streams; the end and the error of each is the other's. */
-function join(one: Duplex, other: Duplex): void {
-  for (const [from, to] of [
-    [one, other],
-    [other, one],
-  ] as const) {
-    from.once("error", () => to.destroy());
-    from.once("close", () => {
-      // What is on its way still gets there.
-      if (!to.writableEnded) to.end();
-      if (from.errored !== null || !from.readableEnded) to.destroy();
-    });
-    from.pipe(to);
-  }
 }

@@ -30,8 +30,8 @@ export interface EgressRecorderOptions {
   readonly onFailure: (error: unknown) => void;
 }
 
-/** How long decisions may wait for others that are alike. */
-const gatherMs = 1_000;
+/** How long decisions may wait for others that are alike; longer once much was told. */
+const gatherMs = { first: 1_000, later: 30_000 };
 
 /** Kinds in one report; beyond it hosts and paths are no longer told apart. */
 const maxKinds = 500;
@@ -55,6 +55,7 @@ export class EgressRecorder {
   #detailed = 0;
   readonly #noted = new Set<string>();
   #unnoted = 0;
+  #isClosed = false;
   #sending: Promise<void> | undefined;
   readonly #hurry = new AbortController();
   #failure: { readonly error: unknown } | undefined;
@@ -65,15 +66,16 @@ export class EgressRecorder {
 
   /** Takes one decision. Never waits, never throws. */
   record(decision: ProxyDecision): void {
-    if (this.#failure !== undefined) return;
+    if (this.#failure !== undefined || this.#isClosed) return;
     this.#count(tidy(decision));
     if (!decision.allowed) this.#note(tidy(decision));
     this.#sending ??= this.#send();
   }
 
-  /** Resolves when all is reported. Throws what reporting threw for good. */
+  /** Takes no more; resolves when all is reported. Throws what reporting threw for good. */
   async flush(): Promise<void> {
     this.#hurry.abort();
+    this.#isClosed = true;
     while (this.#sending !== undefined) await this.#sending;
     if (this.#failure !== undefined) throw this.#failure.error;
     if (this.#unnoted > 0) {
@@ -129,7 +131,8 @@ export class EgressRecorder {
     try {
       while (this.#pending.size > 0) {
         // A flush ends the wait.
-        await clock.sleep(gatherMs, this.#hurry.signal).catch(() => {});
+        const waitMs = this.#detailed < maxDetailed ? gatherMs.first : gatherMs.later;
+        await clock.sleep(waitMs, this.#hurry.signal).catch(() => {});
         const decisions = [...this.#pending.values()];
         this.#pending = new Map();
         this.#number += 1;

@@ -10,7 +10,7 @@ import { pipeline } from "node:stream";
 import type { SecretHeader } from "./egress-policy.ts";
 import { EgressRefusal } from "./refusal.ts";
 import { incomingHeaders, outgoingHeaders } from "./request-headers.ts";
-import { SecretVeil } from "./secret-veil.ts";
+import { SecretVeil, veilText } from "./secret-veil.ts";
 import type { PinnedDestination } from "./upstreams.ts";
 
 /** What goes where. */
@@ -103,9 +103,9 @@ function passBack(answer: IncomingMessage, input: ForwardInput): Promise<void> {
   }
   return new Promise((resolve) => {
     const { statusCode = 502, statusMessage } = answer;
-    const text = /^[\x20-\x7e]*$/.test(statusMessage ?? "") ? statusMessage : "";
-    res.writeHead(statusCode, text, incomingHeaders(answer, secrets));
     const values = secrets.map(({ secret }) => secret);
+    const text = /^[ -~]*$/.test(statusMessage ?? "") ? veilText(statusMessage ?? "", values) : "";
+    res.writeHead(statusCode, text, incomingHeaders(answer, secrets));
     // Either side that breaks off ends the other; the head is out, so there is nothing left to say.
     if (values.length === 0) pipeline(answer, res, () => resolve());
     else pipeline(answer, new SecretVeil(values), res, () => resolve());
