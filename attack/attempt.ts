@@ -1,5 +1,5 @@
 /** What one attempt to break out is, and how it is judged. What each tries is in `attempts/`. */
-import type { Room } from "./target.ts";
+import type { ProgramEnd, Room } from "./target.ts";
 import type { World } from "./world.ts";
 
 /** Leaves the sandbox by the kernel or the file system, or by the network. */
@@ -13,13 +13,6 @@ export interface AttemptContext {
   readonly nonce: string;
   /** Runs the attempt's program; answers all that it wrote. */
   run(): Promise<ProgramEnd>;
-}
-
-/** How a program of an attempt ended. */
-export interface ProgramEnd {
-  readonly output: string;
-  /** 128 + n where signal n ended it; 124 where it took too long and was killed. */
-  readonly exitCode: number;
 }
 
 /** One attempt. */

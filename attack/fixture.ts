@@ -10,9 +10,8 @@ import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
-import type { ProgramEnd } from "./attempt.ts";
 import { wholeProgram } from "./prelude.ts";
-import { attackLimits, type Room, type Target } from "./target.ts";
+import { attackLimits, type ProgramEnd, type Room, type Target } from "./target.ts";
 import type { World } from "./world.ts";
 
 const execute = promisify(execFile);
@@ -199,7 +198,12 @@ class WeakRoom implements Room {
   }
 
   #isFile(name: string): boolean {
-    return statSync(join(this.#work, name), { throwIfNoEntry: false })?.isFile() === true;
+    try {
+      return statSync(join(this.#work, name)).isFile();
+    } catch {
+      // It leads nowhere.
+      return false;
+    }
   }
 
   async close(): Promise<void> {

@@ -1,12 +1,18 @@
 /** What is attacked: sandboxes of one kind, however they are made. */
 import type { Readable } from "node:stream";
-import type { ProgramEnd } from "./attempt.ts";
 
 /** The caps that every attacked sandbox is given, small so that passing them is quick. */
 export const attackLimits = { memoryMib: 192, cpuMillis: 1000, pids: 64, diskMib: 64 } as const;
 
 /** Caps in the drivers' units. */
 export type AttackLimits = Readonly<Record<keyof typeof attackLimits, number>>;
+
+/** How a program of an attempt ended. */
+export interface ProgramEnd {
+  readonly output: string;
+  /** 128 + n where signal n ended it; 124 where it took too long and was killed. */
+  readonly exitCode: number;
+}
 
 /** One sandbox. */
 export interface Room {

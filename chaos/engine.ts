@@ -19,6 +19,9 @@ export interface EngineLeft {
   readonly volumes: number;
 }
 
+/** Starts after a kill before it counts as broken. */
+const maxStarts = 5;
+
 /** An engine that comes back when it is killed. */
 export class ChaosEngine {
   readonly socketPath: string;
@@ -66,7 +69,14 @@ export class ChaosEngine {
     if (child === undefined) return;
     process.kill(child.pid, "SIGKILL");
     await child.ended;
-    await this.#launch();
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#launch();
+      } catch (error) {
+        // A busy host is slow to start containerd, which the engine waits for some seconds only.
+        if (tries === maxStarts) throw error;
+      }
+    }
   }
 
   /** What is in it, by its own word. */

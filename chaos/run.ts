@@ -1,6 +1,7 @@
 /** One chaos run: a platform, a load on it, a killer, and the verdict. */
+import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -60,6 +61,11 @@ export async function runOnce(
 
 function remove(folder: string, tell: (line: string) => void): void {
   try {
+    // After a run that broke off: what was left is told before.
+    for (const line of readFileSync("/proc/self/mounts", "utf8").split("\n").reverse()) {
+      const path = line.split(" ")[1] ?? "";
+      if (path.startsWith(`${folder}/`)) spawnSync("umount", ["--lazy", path]);
+    }
     rmSync(folder, { recursive: true, force: true });
   } catch (error) {
     tell(`left: ${folder}: ${error instanceof Error ? error.message : String(error)}`);

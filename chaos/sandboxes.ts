@@ -73,6 +73,8 @@ export class SandboxParts {
       log(`without VMs: ${guest.reason}`);
     }
     env.SANDBOX_DRIVERS = drivers.join(",");
+    // A virtual machine that boots on a busy host must not cost its runner the leases.
+    env.LEASE_TTL_MS = "6000";
     // Often enough that a run sees sweeps.
     env.RECONCILE_INTERVAL_MS = "2000";
     return new SandboxParts(folder, env, isolations, engine.ok ? engine.value : undefined);

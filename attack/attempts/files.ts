@@ -140,7 +140,11 @@ while (defined(my $dir = shift @todo) && $count < 4000) {
     my $path = "$dir/$name";
     if (-d $path) { push @todo, $path; next }
     $count++;
-    got("opened $path for writing") if !own($path) && opens($path, O_WRONLY);
+    next if own($path);
+    my $f = opens($path, O_WRONLY) or next;
+    # The one that all may open: the kernel judges the write.
+    next if $name eq 'ns_last_pid' && !syswrite $f, slurp($path);
+    got("opened $path for writing");
   }
 }`,
   },

@@ -21,7 +21,7 @@ sub FAILED() { 6 } sub DATA() { 7 } sub STDERR_DATA() { 8 } sub EOF() { 9 } sub 
 sub SIGNAL() { 11 } sub EXIT() { 12 } sub CLOSE() { 13 } sub READ() { 14 }
 # Bounds.
 sub WINDOW() { 262144 } sub CHUNK() { 32768 } sub OUT_MAX() { 131072 } sub MAX_BRIDGES() { 64 }
-sub FULL() { 4194304 }    # a disk with less room than this or a 64th of it is full
+sub FULL() { 4194304 }    # a disk with less room than this and a 32nd of it is full
 # Errors and flags.
 sub EINTR() { 4 } sub EAGAIN() { 11 } sub WNOHANG() { 1 }
 # What ended a program or stood in its way: flags of EXIT.
@@ -559,7 +559,7 @@ sub room {
 # that counts no nodes says 0 of 0.
 sub disk_is_full {
     my ($size, $blocks, $free, $nodes, $free_nodes) = room('/work') or return 0;
-    return $size * $free < FULL && $free < $blocks / 64 || $nodes && !$free_nodes;
+    return $size * $free < FULL && $free < $blocks / 32 || $nodes && !$free_nodes;
 }
 
 # --- doors ------------------------------------------------------------------
