@@ -176,7 +176,9 @@ function encodable(text: string): string {
 
 /** Calls a method with the least there is to say; of a stream, up to its first message. */
 async function call(transport: Transport, method: DescMethod, id: string): Promise<Answer> {
-  const message: Message = create(method.input, id === "" ? {} : { id });
+  // A request that is no good in itself is refused before its owner is asked for.
+  const more = method === JobService.method.answerJob ? { answer: { questionSeq: 1 } } : {};
+  const message: Message = create(method.input, id === "" ? {} : { id, ...more });
   const abort = new AbortController();
   try {
     if (method.methodKind === "unary") {

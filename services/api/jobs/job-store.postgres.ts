@@ -1,7 +1,7 @@
 /**
  * The job store on Postgres, for many backends at once. Every change is one
- * statement, and so one transaction; the server's clock is the clock. Long
- * because it is all of the port in one place; its rules and its SQL are elsewhere.
+ * statement, and so one transaction; the server's clock is the clock.
+ * Long because it is all of the port in one place; rules and SQL are elsewhere.
  */
 import type {
   AgentAnswer,
