@@ -48,7 +48,7 @@ describe("disks kept ready", function () {
 
   it("are given to one sandbox each, empty and of the size that was asked for", async () => {
     const first = await driver.create(specOf(24));
-    await until("two are ready", () => ready().length === 2);
+    await until("two are ready", () => ready().length === 2 && mountsWith(base).length === 3);
     const made = await Promise.all([24, 24, 24].map((size) => driver.create(specOf(size))));
     const disks = [first, ...made].map(diskOf);
     expect(new Set(disks).size).to.equal(4);
@@ -82,10 +82,9 @@ describe("disks kept ready", function () {
     const host = spawn(process.execPath, ["--input-type=module", "-e", script], {
       stdio: "ignore",
     });
-    await until("two are ready", () => ready().length === 2);
+    await until("two are mounted beside the sandbox", () => mountsWith(base).length === 3);
     host.kill("SIGKILL");
     await once(host, "exit");
-    expect(mountsWith(base)).to.have.length(3);
     expect(await driver.reap()).to.deep.equal(["sbx_killed"]);
     expect(readdirSync(base).filter((name) => name.startsWith("sbx_"))).to.deep.equal([]);
     expect(mountsWith(base)).to.deep.equal([]);
