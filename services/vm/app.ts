@@ -106,7 +106,11 @@ export function makeDriver(name: DriverName, config: VmConfig): SandboxDriver {
   const stateDir = config.stateDir;
   switch (name) {
     case "process":
-      return new ProcessDriver({ stateDir });
+      return new ProcessDriver({
+        stateDir,
+        readyDisks: config.warmContainers,
+        acceptUnboundedCpu: config.processUnboundedCpu,
+      });
     case "docker":
     case "gvisor":
       return new DockerDriver({

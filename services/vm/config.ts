@@ -43,7 +43,12 @@ export interface VmConfig {
    * held to: another image is refused.
    */
   readonly dockerImage: string;
-  /** How many containers are kept ready for each shape in use. Default: 1; 0: none. */
+  /** True if macOS's process sandboxes may use all processors. Default: false, they are refused. */
+  readonly processUnboundedCpu: boolean;
+  /**
+   * How many containers are kept ready for each shape in use, and disks of process sandboxes
+   * for each size. Default: 1; 0: none.
+   */
   readonly warmContainers: number;
   /** The Docker engine's socket. Default: `/var/run/docker.sock`. */
   readonly dockerSocket: string;
@@ -109,6 +114,7 @@ export function readVmConfig(env: Env): VmConfig {
     }),
     drivers: driverNames.filter((name) => names.includes(name)),
     dockerImage: reader.string("DOCKER_IMAGE", "devmesh-base:latest"),
+    processUnboundedCpu: reader.boolean("PROCESS_UNBOUNDED_CPU", false),
     warmContainers: reader.integer("SANDBOX_WARM", 1, { min: 0, max: 64 }),
     dockerSocket: dockerHost.replace(/^unix:\/\//, ""),
     guestDir: reader.string("VM_GUEST_DIR", join(cacheDir, "guest")),

@@ -91,7 +91,7 @@ export class BwrapDriver implements SandboxDriver {
       ...(signal ? [signal] : []),
     ]);
     try {
-      const sandbox = await this.create(spec, limit);
+      const sandbox = await this.#create(spec, false, limit);
       try {
         const program = await sandbox.exec({ argv: ["true"], env: {} }, limit);
         const { exitCode } = await program.exit;
@@ -111,23 +111,8 @@ export class BwrapDriver implements SandboxDriver {
     }
   }
 
-  async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
-    if (signal?.aborted) throw new DevmeshError("CANCELLED", "the start was cancelled");
-    checkSpec(spec);
-    const user = process.getuid?.() === 0 ? this.#takeUser() : undefined;
-    let tidy = async () => {};
-    try {
-      const host = await this.#findHost();
-      await reservePlace(host, spec.id);
-      tidy = () => this.#remove(host, spec.id);
-      const sandbox = await this.#make(host, spec, user, signal);
-      this.#sandboxes.set(spec.id, sandbox);
-      return sandbox;
-    } catch (error: unknown) {
-      await tidy();
-      if (user !== undefined) this.#usersTaken.delete(user);
-      throw startFailed(this.name, error, signal);
-    }
+  create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
+    return this.#create(spec, true, signal);
   }
 
   list(): Sandbox[] {
@@ -149,15 +134,36 @@ export class BwrapDriver implements SandboxDriver {
     return this.#stock.close();
   }
 
+  /** `stocks`: whether more of its kind are to be expected. */
+  async #create(spec: SandboxSpec, stocks: boolean, signal?: AbortSignal): Promise<Sandbox> {
+    if (signal?.aborted) throw new DevmeshError("CANCELLED", "the start was cancelled");
+    checkSpec(spec);
+    const user = process.getuid?.() === 0 ? this.#takeUser() : undefined;
+    let tidy = async () => {};
+    try {
+      const host = await this.#findHost();
+      await reservePlace(host, spec.id);
+      tidy = () => this.#remove(host, spec.id);
+      const sandbox = await this.#make(host, spec, user, stocks, signal);
+      this.#sandboxes.set(spec.id, sandbox);
+      return sandbox;
+    } catch (error: unknown) {
+      await tidy();
+      if (user !== undefined) this.#usersTaken.delete(user);
+      throw startFailed(this.name, error, signal);
+    }
+  }
+
   async #make(
     host: ProcessHost,
     spec: SandboxSpec,
     user: number | undefined,
+    stocks: boolean,
     signal: AbortSignal | undefined,
   ): Promise<Sandbox> {
     await checkDoors(spec);
     const [place, cgroup] = await bothDone(
-      this.#place(host, spec, user),
+      this.#place(host, spec, user, stocks),
       host.cgroups?.create(spec.id, spec.limits),
     );
     const binds = await stage(place.reach, spec, user);
@@ -192,9 +198,10 @@ export class BwrapDriver implements SandboxDriver {
     host: ProcessHost,
     { id, limits: { diskMib } }: SandboxSpec,
     user: number | undefined,
+    stocks: boolean,
   ): Promise<SandboxPlace> {
     const ready = this.#stock.take(diskMib);
-    this.#stock.want(host, diskMib);
+    if (stocks) this.#stock.want(host, diskMib);
     try {
       const place = await (ready === undefined
         ? makePlace(host, id, diskMib)
