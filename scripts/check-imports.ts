@@ -61,7 +61,7 @@ const productNouns = /\b(jobs?|sandbox(es)?|runners?|agents?|embeddings?|documen
 
 /** Implementations are chosen in composition roots only: others know the port. */
 const implementation =
-  /-store\.(sqlite|postgres|memory|fs)\.ts$|\/drivers\/(process|docker|qemu)\//;
+  /-store\.(sqlite|postgres|memory|fs)\.ts$|\/drivers\/(process|docker|qemu|firecracker)\//;
 const compositionRoots = /(^|\/)(app|stores|providers)\.ts$|\.suite(\.\w+)?\.ts$|\/suite\//;
 
 const problems: string[] = [];

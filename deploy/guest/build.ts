@@ -14,7 +14,7 @@ import {
   guestFiles,
   guestVersion,
   readGuestManifest,
-} from "../../services/vm/drivers/qemu/guest-image.ts";
+} from "../../services/vm/drivers/guest/guest-image.ts";
 import { residentPath } from "../../services/vm/drivers/resident/resident-path.ts";
 import { cpioArchive } from "./cpio.ts";
 import { unpackKernel } from "./kernel-image.ts";

@@ -10,6 +10,7 @@ import { type App, serve } from "@devmesh/mesh/server";
 import type { DriverName, VmConfig } from "./config.ts";
 import { DockerDriver } from "./drivers/docker/docker-driver.ts";
 import type { SandboxDriver } from "./drivers/driver.ts";
+import { FirecrackerDriver } from "./drivers/firecracker/firecracker-driver.ts";
 import { ProcessDriver } from "./drivers/process/process-driver.ts";
 import { QemuDriver } from "./drivers/qemu/index.ts";
 import { backendOf } from "./runner/backend.ts";
@@ -109,6 +110,13 @@ export function makeDriver(name: DriverName, config: VmConfig): SandboxDriver {
       });
     case "qemu":
       return new QemuDriver({ stateDir, guestDir: config.guestDir, binary: config.qemuBinary });
+    case "firecracker":
+      return new FirecrackerDriver({
+        stateDir,
+        guestDir: config.guestDir,
+        binary: config.firecrackerBinary,
+        jailer: config.jailerBinary,
+      });
   }
 }
 

@@ -9,7 +9,7 @@ import { isAddressRange } from "./egress/address-guard.ts";
 import { readSecretsFile } from "./egress/egress-secrets.ts";
 
 /** The drivers there are, weakest isolation first. */
-export const driverNames = ["process", "docker", "gvisor", "qemu"] as const;
+export const driverNames = ["process", "docker", "gvisor", "qemu", "firecracker"] as const;
 
 /** One of the drivers. */
 export type DriverName = (typeof driverNames)[number];
@@ -49,6 +49,9 @@ export interface VmConfig {
   readonly guestDir: string;
   /** The QEMU program. Default: `qemu-system-x86_64`, looked up on PATH. */
   readonly qemuBinary: string;
+  /** Firecracker and its jailer. Default: `firecracker` and `jailer`, looked up on PATH. */
+  readonly firecrackerBinary: string;
+  readonly jailerBinary: string;
   /** The bundled agent. Absent: agent jobs are refused. */
   readonly agentPath: string | undefined;
   /** What network policies may use of this host. */
@@ -105,6 +108,8 @@ export function readVmConfig(env: Env): VmConfig {
     dockerSocket: dockerHost.replace(/^unix:\/\//, ""),
     guestDir: reader.string("VM_GUEST_DIR", join(cacheDir, "guest")),
     qemuBinary: reader.string("QEMU_BINARY", "qemu-system-x86_64"),
+    firecrackerBinary: reader.string("FIRECRACKER_BINARY", "firecracker"),
+    jailerBinary: reader.string("JAILER_BINARY", "jailer"),
     agentPath: reader.optional("AGENT_PATH"),
     egress: readEgress(reader),
   };

@@ -31,16 +31,19 @@ export async function runAsUser(
   const isRoot = process.getuid?.() === 0;
   chmodSync(folder, 0o755);
   // The home's own parent is hidden from sandboxes: it must hold nothing that they need.
-  const [home, tmp, state] = ["home/user", "tmp", "state"].map((name) => join(folder, name));
+  const [home, tmp, state] = [
+    join(folder, "home", "user"),
+    join(folder, "tmp"),
+    join(folder, "state"),
+  ];
   for (const path of [join(folder, "home"), home, tmp, state]) {
-    if (path === undefined) continue;
     mkdirSync(path, { recursive: true, mode: 0o755 });
     if (isRoot) chownSync(path, nobody, nobody);
   }
-  const child = spawn(process.execPath, [join(import.meta.dirname, script), `${state}`, ...args], {
+  const child = spawn(process.execPath, [join(import.meta.dirname, script), state, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { PATH: "/usr/bin:/bin", HOME: home, TMPDIR: tmp },
-    cwd: "/",
+    cwd: state,
     ...(isRoot && { uid: nobody, gid: nobody }),
   });
   const ended = once(child, "exit");

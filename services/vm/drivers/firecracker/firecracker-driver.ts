@@ -10,14 +10,13 @@ import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { findCgroups } from "../cgroup.ts";
-import type { DriverProbe, Sandbox, SandboxDriver, SandboxSpec } from "../driver.ts";
+import type { DriverProbe, Sandbox, SandboxDriver, SandboxSpec, SandboxStats } from "../driver.ts";
 import { sandboxFailed } from "../driver-errors.ts";
-import { makeScratch, mountImage } from "../qemu/disk-images.ts";
-import { guestReceipt, readCaps, readFacts, readGuestStats } from "../qemu/guest-facts.ts";
-import { guestFiles, readGuestManifest } from "../qemu/guest-image.ts";
-import { setClock } from "../qemu/restore.ts";
-import { runInGuest } from "../qemu/template.ts";
-import { makeVmFolder, reapVmFolders } from "../qemu/vm-folder.ts";
+import { makeScratch, mountImage } from "../guest/disk-images.ts";
+import { guestReceipt, readCaps, readFacts, readGuestStats } from "../guest/guest-facts.ts";
+import { guestFiles, readGuestManifest } from "../guest/guest-image.ts";
+import { identitySettings, runInGuest, setClock } from "../guest/guest-talk.ts";
+import { makeVmFolder, reapVmFolders } from "../guest/vm-folder.ts";
 import { requireReceipt } from "../receipt-check.ts";
 import { ResidentChannel } from "../resident/channel.ts";
 import { type Cage, ResidentSandbox } from "../resident/resident-sandbox.ts";
@@ -308,8 +307,7 @@ async function cageOf(parts: CageParts): Promise<Cage> {
   stop.addEventListener("abort", closeOnStop, { once: true });
   try {
     await channel.configure([
-      ["entropy", randomBytes(64).toString("hex")],
-      ["identity", spec.id.toLowerCase().replaceAll("_", "-"), randomBytes(16).toString("hex")],
+      ...identitySettings(spec.id),
       ...mounts.map(({ sandboxPath }, index) => {
         return ["mount", `mount${index}`, sandboxPath, kinds[index] ?? "folder"] as const;
       }),
@@ -319,18 +317,30 @@ async function cageOf(parts: CageParts): Promise<Cage> {
     await channel.openDoors(doors);
     const facts = await readFacts((argv) => runInGuest(channel, argv));
     const engine = `Firecracker ${parts.engine} (KVM)`;
-    const read = guestReceipt(engine, facts, await readCaps(channel));
-    const receipt = { ...read, driver: "firecracker" };
+    const caps = await readCaps(channel);
+    const receipt = guestReceipt({
+      driver: "firecracker",
+      engine,
+      facts,
+      factsFrom: "guest",
+      caps,
+    });
     requireReceipt(spec, receipt);
+    let still: SandboxStats | undefined;
     return {
       driver: "firecracker",
       channel,
       receipt,
-      stats: () => readGuestStats(channel),
-      freeze: () => setPaused(machine.api, true),
+      stats: async () => still ?? (await readGuestStats(channel)),
+      async freeze() {
+        // A guest that stands still cannot tell: this is what it used up to then.
+        still ??= await readGuestStats(channel);
+        await setPaused(machine.api, true);
+      },
       async resume() {
         await setPaused(machine.api, false);
-        await setClock(channel);
+        if (still) await setClock(channel);
+        still = undefined;
       },
       remove,
     };

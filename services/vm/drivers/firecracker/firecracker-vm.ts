@@ -4,7 +4,8 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { rm, stat } from "node:fs/promises";
+import { open, rm } from "node:fs/promises";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { DevmeshError } from "@devmesh/mesh/errors";
@@ -109,6 +110,11 @@ export function startRequests({
 export async function startMachine(options: MachineOptions, signal: AbortSignal): Promise<Machine> {
   const { jail } = options;
   const root = jailRoot(jail);
+  // A socket's path has hardly more than a hundred bytes: it begins at the jail, not above it.
+  const place = await open(root).catch((error: unknown) => {
+    throw sandboxFailed("firecracker", "the jail is not there", error);
+  });
+  const at = (name: string) => `/proc/self/fd/${place.fd}/${name}`;
   // An empty network namespace: nothing but an unused loopback is in it.
   const args = ["--net", "--", jail.jailer, ...jailerArguments(jail)];
   const child = spawn("unshare", args, {
@@ -121,15 +127,16 @@ export async function startMachine(options: MachineOptions, signal: AbortSignal)
   const remove = async () => {
     endGroup(child);
     await ended;
+    await place.close().catch(() => {});
     await rm(join(root, ".."), { recursive: true, force: true });
   };
   try {
     await once(child, "spawn");
-    const socketPath = join(root, "api.sock");
+    const socketPath = at("api.sock");
     await appears(socketPath, ended, signal);
     const api = new FirecrackerApi({ socketPath });
     for (const request of startRequests(options)) await api.send(request, signal);
-    return { pid: child.pid ?? 0, api, vsockPath: join(root, "vsock.sock"), ended, remove };
+    return { pid: child.pid ?? 0, api, vsockPath: at("vsock.sock"), ended, remove };
   } catch (error: unknown) {
     await remove();
     if (signal.aborted) {
@@ -169,10 +176,21 @@ async function appears(path: string, ended: Promise<string>, signal: AbortSignal
       const cause = new Error(words);
       throw sandboxFailed("firecracker", "Firecracker ended before it listened", cause);
     }
-    const info = await stat(path).catch(() => undefined);
-    if (info?.isSocket()) return;
+    if (await listens(path)) return;
     await delay(SOCKET_POLL_MS, undefined, { signal });
   }
+}
+
+/** The socket is there a moment before somebody listens at it. */
+function listens(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ path });
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
 }
 
 /** The jailer may have become Firecracker's parent: both are in the group. */

@@ -209,12 +209,12 @@ const engine = "sandbox-runtime (Seatbelt), watched memory, processes and disk, 
 
 const nowhere = { allowedDomains: [], deniedDomains: [] };
 
-/** What programs need not see: people's folders, other disks, temporary files, all sandboxes. */
+/** What programs need not see: people's folders, other disks, temporary files, all of our state. */
 function hidden(root: string): string[] {
   const homes = homedir();
   const shared =
     process.platform === "darwin" ? ["/Users", "/Volumes", "/private/var/folders"] : [];
-  return [...new Set([root, homes, dirname(homes), tmpdir(), ...shared])].filter(
+  return [...new Set([dirname(root), homes, dirname(homes), tmpdir(), ...shared])].filter(
     (path) => path !== "/",
   );
 }

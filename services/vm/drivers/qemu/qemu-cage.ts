@@ -3,16 +3,20 @@
  * and going on. Making the guest is left to `restore.ts`.
  */
 import { rm } from "node:fs/promises";
+import type { SandboxStats } from "../driver.ts";
 import { sandboxFailed } from "../driver-errors.ts";
+import { type GuestFacts, guestReceipt, readGuestStats } from "../guest/guest-facts.ts";
+import { setClock } from "../guest/guest-talk.ts";
 import { type ProcessReceipt, readProcessReceipt } from "../kernel-receipt.ts";
 import type { Cage } from "../resident/resident-sandbox.ts";
 import { within } from "../within.ts";
 import type { GuestSetting } from "./boot.ts";
-import { type GuestFacts, guestReceipt, readGuestStats } from "./guest-facts.ts";
-import { type RestoredGuest, setClock } from "./restore.ts";
+import type { RestoredGuest } from "./restore.ts";
 
-/** The monitor answers at once, or QEMU hangs. */
-const MONITOR_LIMIT_MS = 5_000;
+/** The monitor and the resident answer at once, or hang. */
+const MONITOR_LIMIT_MS = 8_000;
+/** The same kernel goes on after the restore, with the same mounts, interfaces and filters. */
+const FACTS_FROM = "guest, before its snapshot";
 
 /** What a cage is made of. */
 export interface QemuCageOptions {
@@ -29,27 +33,27 @@ export async function qemuCage(options: QemuCageOptions): Promise<Cage> {
   const { guest, caps } = restored;
   const { channel, vm, group } = guest;
   const engine = `${engineOf(setting)}; ${await confinementOf(vm.pid, setting)}`;
-  let frozen = false;
+  let still: SandboxStats | undefined;
+  const stats = async () => {
+    const [used, host] = await Promise.all([readGuestStats(channel), group?.usage()]);
+    // A guest does not see what its QEMU is held back by.
+    return { ...used, throttledMs: used.throttledMs + (host?.throttledMs ?? 0) };
+  };
   return {
     driver: "qemu",
     channel,
-    receipt: guestReceipt(engine, facts, caps),
-    async stats() {
-      // What is frozen cannot tell, and does not change.
-      if (frozen) throw sandboxFailed("qemu", "the sandbox is frozen");
-      const [stats, host] = await Promise.all([readGuestStats(channel), group?.usage()]);
-      // A guest does not see what its QEMU is held back by.
-      return { ...stats, throttledMs: stats.throttledMs + (host?.throttledMs ?? 0) };
-    },
+    receipt: guestReceipt({ driver: "qemu", engine, facts, factsFrom: FACTS_FROM, caps }),
+    stats: async () => still ?? (await stats()),
     async freeze() {
+      // A guest that stands still cannot tell: this is what it used up to then.
+      still ??= await within(MONITOR_LIMIT_MS, stats());
       await within(MONITOR_LIMIT_MS, vm.monitor.execute("stop"));
-      frozen = true;
     },
     async resume() {
       await within(MONITOR_LIMIT_MS, vm.monitor.execute("cont"));
       // Its clock stood still with it.
-      if (frozen) await setClock(channel);
-      frozen = false;
+      if (still) await setClock(channel);
+      still = undefined;
     },
     async remove() {
       await guest.remove();

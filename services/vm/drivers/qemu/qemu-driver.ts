@@ -11,20 +11,20 @@ import { DevmeshError } from "@devmesh/mesh/errors";
 import { findCgroups } from "../cgroup.ts";
 import type { DriverProbe, Sandbox, SandboxDriver, SandboxSpec } from "../driver.ts";
 import { sandboxFailed } from "../driver-errors.ts";
+import { hasMkfs, mountImage } from "../guest/disk-images.ts";
+import { type GuestManifest, guestFiles, readGuestManifest } from "../guest/guest-image.ts";
+import { makeVmFolder, reapVmFolders } from "../guest/vm-folder.ts";
 import { requireReceipt } from "../receipt-check.ts";
 import { type Cage, ResidentSandbox } from "../resident/resident-sandbox.ts";
 import { checkSpec } from "../spec-check.ts";
 import { type AcceleratorChoice, chooseAccelerator } from "./accelerator.ts";
 import type { GuestSetting } from "./boot.ts";
-import { hasMkfs, mountImage } from "./disk-images.ts";
-import { type GuestManifest, guestFiles, readGuestManifest } from "./guest-image.ts";
 import { findLauncher } from "./launcher.ts";
 import { engineOf, qemuCage } from "./qemu-cage.ts";
 import { restoreGuest } from "./restore.ts";
 import { type OpenMount, type SnapshotShape, shapeOf } from "./snapshot-shape.ts";
 import { type Snapshot, SnapshotStore, type TemplateFiles } from "./snapshot-store.ts";
 import { makeTemplate } from "./template.ts";
-import { makeVmFolder, reapVmFolders } from "./vm-folder.ts";
 import { type Accelerator, maxDisks } from "./vm-process.ts";
 
 /** What the driver works with. */
@@ -60,6 +60,13 @@ const run = promisify(execFile);
 interface Ground {
   readonly setting: GuestSetting;
   readonly manifest: GuestManifest;
+}
+
+/** What a guest is made of, its disks open. */
+interface GuestParts {
+  readonly shape: SnapshotShape;
+  readonly root: FileHandle;
+  readonly mounts: readonly OpenMount[];
 }
 
 /** Virtual machines by QEMU. */
@@ -128,6 +135,11 @@ export class QemuDriver implements SandboxDriver {
     return ids.filter((id) => !id.startsWith(INTERNAL));
   }
 
+  /** Gives back the memory of snapshots that no sandbox is being made from. */
+  async close(): Promise<void> {
+    await this.#snapshots.close();
+  }
+
   /** A guest that is what was asked for; nothing is left of it when this throws. */
   async #cage(ground: Ground, spec: SandboxSpec, signal?: AbortSignal): Promise<Cage> {
     const folder = await makeVmFolder(this.#vmsDir, spec.id).catch((error: unknown) => {
@@ -140,11 +152,14 @@ export class QemuDriver implements SandboxDriver {
       const mounts = await this.#openMounts(spec, opened);
       const { setting, manifest } = ground;
       const shape = await shapeOf(setting, manifest.bootDigest, spec.limits, root, mounts);
-      const once = () => this.#restored(ground, spec, { folder, shape, root, mounts }, signal);
+      let hadSnapshot = false;
+      const parts = { folder, shape, root, mounts, onSnapshot: () => (hadSnapshot = true) };
+      const once = () => this.#restored(ground, spec, parts, signal);
       try {
         return await once();
       } catch (error: unknown) {
-        if (!(error instanceof DevmeshError && error.reason === "SANDBOX_FAILED")) throw error;
+        const isFailed = error instanceof DevmeshError && error.reason === "SANDBOX_FAILED";
+        if (!isFailed || !hadSnapshot) throw error;
         // The snapshot may be what is wrong: once more, with one made anew.
         await this.#snapshots.discard(shape);
         return await once();
@@ -160,12 +175,13 @@ export class QemuDriver implements SandboxDriver {
   async #restored(
     { setting }: Ground,
     spec: SandboxSpec,
-    parts: { folder: string; shape: SnapshotShape; root: FileHandle; mounts: OpenMount[] },
+    parts: GuestParts & { readonly folder: string; readonly onSnapshot: () => void },
     signal?: AbortSignal,
   ): Promise<Cage> {
     const make = (files: TemplateFiles, stop: AbortSignal) =>
       this.#template(setting, { ...parts, ...files }, stop);
     return await this.#snapshots.with(parts.shape, make, signal, async (snapshot: Snapshot) => {
+      parts.onSnapshot();
       const restored = await restoreGuest({ setting, snapshot, ...spec, ...parts, signal });
       try {
         const { facts } = snapshot;
@@ -179,11 +195,7 @@ export class QemuDriver implements SandboxDriver {
     });
   }
 
-  async #template(
-    setting: GuestSetting,
-    parts: TemplateFiles & { shape: SnapshotShape; root: FileHandle; mounts: OpenMount[] },
-    signal: AbortSignal,
-  ) {
+  async #template(setting: GuestSetting, parts: TemplateFiles & GuestParts, signal: AbortSignal) {
     const id = internalId();
     const folder = await makeVmFolder(this.#vmsDir, id);
     const remove = () => rm(folder, { recursive: true, force: true });

@@ -67,14 +67,20 @@ export class Qmp {
 
   #line(line: string): void {
     const message = objectOf(line);
-    if (!message) return this.#fail(`QEMU's monitor sent what is no message`);
+    if (!message) {
+      this.#fail("QEMU's monitor sent what is no message");
+      return;
+    }
     const event = typeof message.event === "string" ? message.event : "";
     this.#events.get(event)?.resolve();
     this.#events.delete(event);
     // Greetings and events have no id.
     const waiting = typeof message.id === "number" ? this.#waiting.get(message.id) : undefined;
     if (!waiting) return;
-    if ("return" in message) return waiting.resolve(message.return);
+    if ("return" in message) {
+      waiting.resolve(message.return);
+      return;
+    }
     const { error } = message;
     const text = isObject(error) && typeof error.desc === "string" ? error.desc : "no reason given";
     waiting.reject(sandboxFailed("qemu", `QEMU refuses a command: ${text.slice(0, 500)}`));

@@ -2,13 +2,13 @@
  * Owns the way from a snapshot to a guest of one job: started where the snapshot stood, told
  * who it is, what time it is and what it may use. The snapshot is left to `snapshot-store.ts`.
  */
-import { randomBytes } from "node:crypto";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { SandboxDoor, SandboxLimits } from "../driver.ts";
-import type { ResidentChannel, ResidentSetting } from "../resident/channel.ts";
+import { type GuestCaps, readCaps } from "../guest/guest-facts.ts";
+import { clockLimitMs, clockSetting, identitySettings, setClock } from "../guest/guest-talk.ts";
+import type { ResidentChannel } from "../resident/channel.ts";
 import { type Guest, type GuestSetting, withGuest } from "./boot.ts";
-import { type GuestCaps, readCaps } from "./guest-facts.ts";
 import { disksOf, type OpenMount, type SnapshotShape } from "./snapshot-shape.ts";
 import type { Snapshot } from "./snapshot-store.ts";
 import { restoreState } from "./vm-process.ts";
@@ -37,11 +37,6 @@ export interface RestoredGuest {
 const MIB = 1 << 20;
 /** Many times what it takes on an idle host. */
 const RESTORE_LIMIT_MS = 60_000;
-const ENTROPY_BYTES = 64;
-const HOST_NAME_BYTES = 63;
-/** A clock that took longer to be set is behind by too much. */
-const CLOCK_LIMIT_MS = 400;
-const CLOCK_TRIES = 5;
 
 /** Makes the guest. Throws SANDBOX_FAILED or CANCELLED; nothing runs and no disk is left then. */
 export async function restoreGuest(options: RestoreOptions): Promise<RestoredGuest> {
@@ -109,29 +104,9 @@ async function scratchOf(folder: string, snapshot: Snapshot) {
 async function introduce(channel: ResidentChannel, id: string, limits: SandboxLimits) {
   const began = performance.now();
   await channel.configure([
-    ["entropy", randomBytes(ENTROPY_BYTES).toString("hex")],
-    ["identity", hostNameOf(id), randomBytes(16).toString("hex")],
+    ...identitySettings(id),
     ["limits", limits.memoryMib * MIB, limits.pids, limits.cpuMillis * 100],
     clockSetting(),
   ]);
-  if (performance.now() - began > CLOCK_LIMIT_MS) await setClock(channel);
-}
-
-/** Brings the guest's clock to the host's, by how long it takes to tell. */
-export async function setClock(channel: ResidentChannel): Promise<void> {
-  for (let tries = 0; tries < CLOCK_TRIES; tries++) {
-    const began = performance.now();
-    await channel.configure([clockSetting()]);
-    if (performance.now() - began <= CLOCK_LIMIT_MS) return;
-  }
-}
-
-function clockSetting(): ResidentSetting {
-  const now = Date.now();
-  return ["clock", Math.floor(now / 1000), (now % 1000) * 1_000_000];
-}
-
-/** The name of the guest's host: the sandbox's, as far as such a name may hold it. */
-function hostNameOf(id: string): string {
-  return id.toLowerCase().replaceAll("_", "-").slice(0, HOST_NAME_BYTES).replace(/-+$/, "");
+  if (performance.now() - began > clockLimitMs) await setClock(channel);
 }

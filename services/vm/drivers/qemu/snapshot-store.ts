@@ -3,34 +3,22 @@
  * whenever they are read, bounded in number and size. Booting what is saved is left to
  * `template.ts`.
  */
-import { createHash, randomBytes } from "node:crypto";
-import {
-  type FileHandle,
-  mkdir,
-  open,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  utimes,
-  writeFile,
-} from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { sandboxFailed } from "../driver-errors.ts";
+import type { GuestFacts } from "../guest/guest-facts.ts";
 import { within } from "../within.ts";
 import { exclusively } from "./exclusive.ts";
-import type { GuestFacts } from "./guest-facts.ts";
-import {
-  loadPack,
-  type PackIndex,
-  packImage,
-  type Run,
-  unpackImage,
-  writePack,
-} from "./image-pack.ts";
+import { loadPack, packImage, type Run, unpackImage, writePack } from "./image-pack.ts";
 import { reopen, SealedMemory } from "./sealed-memory.ts";
+import {
+  manifestFile,
+  readManifest,
+  type SnapshotManifest,
+  writeManifest,
+} from "./snapshot-manifest.ts";
 import { keyOf, type SnapshotShape } from "./snapshot-shape.ts";
 import type { Template } from "./template.ts";
 
@@ -70,26 +58,18 @@ export interface Snapshot {
   writeScratch(target: FileHandle): Promise<void>;
 }
 
-interface Manifest {
-  readonly shape: SnapshotShape;
-  readonly facts: GuestFacts;
-  readonly memory: PackIndex;
-  readonly state: PackIndex;
-  readonly scratch: PackIndex;
-}
-
 interface Held {
   readonly loading: Promise<Loaded>;
   /** Ends the loading: nobody waits for it any more. */
   readonly stop: AbortController;
   users: number;
+  isLoaded: boolean;
 }
 
 interface Loaded extends Snapshot {
   close(): Promise<void>;
 }
 
-const MANIFEST = "manifest.json";
 /** Others may be making theirs first, one at a time. */
 const LOAD_LIMIT_MS = 300_000;
 const MIB = 1 << 20;
@@ -117,7 +97,10 @@ export class SnapshotStore {
     use: (snapshot: Snapshot) => Promise<T>,
   ): Promise<T> {
     const key = keyOf(shape);
-    const held = this.#held.get(key) ?? this.#hold(key, shape, make);
+    const known = this.#held.get(key);
+    // One that nobody waited for any more is on its way out.
+    const held =
+      known && (known.isLoaded || known.users > 0) ? known : this.#hold(key, shape, make);
     // The last one in the map is the one used last.
     this.#held.delete(key);
     this.#held.set(key, held);
@@ -126,7 +109,10 @@ export class SnapshotStore {
       return await use(await within(LOAD_LIMIT_MS, held.loading, signal));
     } finally {
       held.users--;
-      if (held.users === 0) held.stop.abort();
+      if (held.users === 0 && !held.isLoaded) {
+        held.stop.abort();
+        await held.loading.catch(() => {});
+      }
       await this.#letGo(this.#options.maxIdle ?? 2);
     }
   }
@@ -150,11 +136,16 @@ export class SnapshotStore {
   ): Held {
     const stop = new AbortController();
     const loading = this.#load(shape, (files) => make(files, stop.signal), stop.signal);
-    const held: Held = { loading, stop, users: 0 };
-    // What failed to load is tried anew by the next who needs it.
-    loading.catch(() => {
-      if (this.#held.get(key) === held) this.#held.delete(key);
-    });
+    const held: Held = { loading, stop, users: 0, isLoaded: false };
+    loading.then(
+      () => {
+        held.isLoaded = true;
+      },
+      // What failed to load is tried anew by the next who needs it.
+      () => {
+        if (this.#held.get(key) === held) this.#held.delete(key);
+      },
+    );
     return held;
   }
 
@@ -190,7 +181,7 @@ export class SnapshotStore {
       const manifest = await readManifest(folder, shape);
       const loaded = await this.#loaded(folder, manifest);
       const now = new Date();
-      await utimes(join(folder, MANIFEST), now, now);
+      await utimes(join(folder, manifestFile), now, now);
       return loaded;
     } catch {
       // Not there, not ours, half of one, changed since: made anew, never used.
@@ -198,7 +189,7 @@ export class SnapshotStore {
     }
   }
 
-  async #loaded(folder: string, manifest: Manifest): Promise<Loaded> {
+  async #loaded(folder: string, manifest: SnapshotManifest): Promise<Loaded> {
     const part = (name: (typeof PARTS)[number]) => open(join(folder, name));
     const scratch = await using(part("scratch"), (file) => loadPack(file, manifest.scratch));
     const sealed = await this.#sealedMemory([manifest.memory.size, 0]);
@@ -244,7 +235,7 @@ export class SnapshotStore {
     draft: string,
     shape: SnapshotShape,
     make: (files: TemplateFiles) => Promise<MadeTemplate>,
-  ): Promise<Manifest> {
+  ): Promise<SnapshotManifest> {
     const size = shape.memoryMib * MIB;
     const sealed = await this.#sealedMemory([size, 0]);
     const files = sealed ? filesOf(sealed) : await plainFiles(draft, size);
@@ -257,7 +248,7 @@ export class SnapshotStore {
     try {
       const { facts, scratchPath, remove } = await make({ memory, state });
       try {
-        const manifest: Manifest = {
+        const manifest: SnapshotManifest = {
           shape,
           facts,
           memory: await pack("memory", memory, await sealed?.extents(0)),
@@ -298,7 +289,7 @@ export class SnapshotStore {
         (sum, size) => sum + size,
         0,
       );
-      const info = await stat(join(folder, name, MANIFEST)).catch(() => undefined);
+      const info = await stat(join(folder, name, manifestFile)).catch(() => undefined);
       found.push({ name, bytes, usedMs: name === key ? Infinity : (info?.mtimeMs ?? 0) });
     }
     found.sort((a, b) => b.usedMs - a.usedMs);
@@ -311,7 +302,7 @@ export class SnapshotStore {
   }
 }
 
-function inMemory(sealed: SealedMemory, manifest: Manifest, scratch: Buffer): Loaded {
+function inMemory(sealed: SealedMemory, manifest: SnapshotManifest, scratch: Buffer): Loaded {
   const [memory, state] = filesOf(sealed);
   return {
     facts: manifest.facts,
@@ -323,7 +314,7 @@ function inMemory(sealed: SealedMemory, manifest: Manifest, scratch: Buffer): Lo
 }
 
 /** Each guest gets its own copy, which is checked while it is made. */
-function unsealed(folder: string, manifest: Manifest, scratch: Buffer): Loaded {
+function unsealed(folder: string, manifest: SnapshotManifest, scratch: Buffer): Loaded {
   const copyOf = async (name: "memory" | "state", to: string): Promise<FileHandle> => {
     const path = join(to, `.${name}-${randomBytes(6).toString("hex")}`);
     // For QEMU's user, who opens it again; it has no name then.
@@ -347,26 +338,6 @@ function unsealed(folder: string, manifest: Manifest, scratch: Buffer): Loaded {
     writeScratch: (target) => writePack(scratch, manifest.scratch, target),
     close: async () => {},
   };
-}
-
-async function readManifest(folder: string, shape: SnapshotShape): Promise<Manifest> {
-  const path = join(folder, MANIFEST);
-  const { uid, mode } = await stat(folder);
-  if (uid !== (process.getuid?.() ?? uid) || (mode & 0o077) !== 0) throw new Error("not ours");
-  const [digest = "", body = ""] = (await readFile(path, "utf8")).split("\n");
-  if (digestOf(body) !== digest) throw new Error("the manifest was changed");
-  const manifest: Manifest = JSON.parse(body);
-  if (JSON.stringify(manifest.shape) !== JSON.stringify(shape)) throw new Error("another shape");
-  return manifest;
-}
-
-async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
-  const body = JSON.stringify(manifest);
-  await writeFile(join(folder, MANIFEST), `${digestOf(body)}\n${body}`, { mode: 0o600 });
-}
-
-function digestOf(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
 }
 
 async function plainFiles(folder: string, size: number): Promise<[FileHandle, FileHandle]> {

@@ -4,13 +4,12 @@
  */
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
-import { sandboxVariables } from "../driver-errors.ts";
+import { makeScratch } from "../guest/disk-images.ts";
+import { type GuestFacts, readFacts } from "../guest/guest-facts.ts";
+import { guestFiles } from "../guest/guest-image.ts";
+import { runInGuest } from "../guest/guest-talk.ts";
 import type { ResidentChannel } from "../resident/channel.ts";
 import { type GuestSetting, withGuest } from "./boot.ts";
-import { makeScratch } from "./disk-images.ts";
-import { type GuestFacts, readFacts } from "./guest-facts.ts";
-import { guestFiles } from "./guest-image.ts";
 import { disksOf, type OpenMount, type SnapshotShape } from "./snapshot-shape.ts";
 import { saveState } from "./vm-process.ts";
 
@@ -112,26 +111,4 @@ async function prepare(
   // What these used is not the job's.
   await channel.configure([["new-job"]]);
   return facts;
-}
-
-/** Runs a program with the job's rights to its end; answers what it said. */
-export async function runInGuest(
-  channel: ResidentChannel,
-  argv: readonly string[],
-): Promise<string> {
-  const stream = channel.start({
-    argv,
-    env: sandboxVariables,
-    cwd: "/work",
-    rights: "job",
-    input: false,
-  });
-  await stream.started;
-  const output = await text(outputOf(stream.chunks()));
-  await stream.exit;
-  return output;
-}
-
-async function* outputOf(chunks: AsyncIterable<{ readonly data: Buffer }>) {
-  for await (const { data } of chunks) yield data;
 }

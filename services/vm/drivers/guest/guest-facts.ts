@@ -8,7 +8,7 @@ import { processReceipt } from "../kernel-receipt.ts";
 import type { Measured, SandboxReceipt } from "../receipt.ts";
 import type { ResidentChannel } from "../resident/channel.ts";
 
-/** The files of a process with the job's rights, read in the guest before its snapshot. */
+/** The files of a process with the job's rights. */
 export interface GuestFacts {
   readonly status: string;
   readonly mountinfo: string;
@@ -82,23 +82,34 @@ export async function readGuestStats(channel: ResidentChannel): Promise<SandboxS
     diskBytes: size * (blocks - free),
   };
   if (Object.values(stats).some((value) => !Number.isFinite(value))) {
-    throw sandboxFailed("qemu", "the guest does not show what it uses");
+    throw failed("the guest does not show what it uses");
   }
   return stats;
 }
 
+/** What a guest's receipt is made of. */
+export interface GuestReceiptParts {
+  readonly driver: string;
+  readonly engine: string;
+  readonly facts: GuestFacts;
+  /** Where and when the facts were read; the sources say it. */
+  readonly factsFrom: string;
+  readonly caps: GuestCaps;
+}
+
 /** The receipt of a guest. Throws SANDBOX_FAILED when the facts are none. */
-export function guestReceipt(engine: string, facts: GuestFacts, caps: GuestCaps): SandboxReceipt {
+export function guestReceipt(parts: GuestReceiptParts): SandboxReceipt {
+  const { driver, engine, facts, factsFrom, caps } = parts;
   const namespaces = new Map<string, string>();
   for (const name of facts.namespaces.trim().split("\n")) {
     namespaces.set(name.replace(/:.*/, ""), name);
   }
   try {
     // A kernel of its own shares no namespace with the host.
-    const rights = processReceipt({ ...facts, namespaces }, new Map(), "guest:/proc/self");
-    return { driver: "qemu", isolation: "vm", engine, ...caps, ...rights };
+    const rights = processReceipt({ ...facts, namespaces }, new Map(), `${factsFrom}:/proc/self`);
+    return { driver, isolation: "vm", engine, ...caps, ...rights };
   } catch (error: unknown) {
-    throw sandboxFailed("qemu", "the guest does not show what holds in it", error);
+    throw sandboxFailed(driver, "the guest does not show what holds in it", error);
   }
 }
 
@@ -108,7 +119,7 @@ async function measured(
   parse: (text: string) => number,
 ): Promise<Measured<number>> {
   const value = parse(((await channel.read(path)) ?? "").trim());
-  if (!Number.isFinite(value)) throw sandboxFailed("qemu", `the guest does not show ${path}`);
+  if (!Number.isFinite(value)) throw failed(`the guest does not show ${path}`);
   return { value, source: `guest:${path}` };
 }
 
@@ -116,3 +127,5 @@ async function measured(
 function numberOf(text: string): number {
   return text.trim() === "" ? Number.NaN : Number(text);
 }
+
+const failed = (message: string) => sandboxFailed("vm", message);
