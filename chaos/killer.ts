@@ -177,13 +177,13 @@ export class Killer {
   async #killSandbox(random: Random): Promise<void> {
     const { sandboxParts, platform, history, active } = this.#options;
     const kind = random.pick(sandboxStrikes);
-    const note = () => {
-      for (const tag of active()) history.add({ kind: "program-killed", tag });
-    };
-    note();
+    for (const tag of active()) history.add({ kind: "program-killed", tag });
+    const before = history.entries.length;
     const what = await sandboxParts?.strike(kind, platform.hosts, random);
-    // Those that began while it went on.
-    note();
+    // Those that began while it went on, ended ones too: an engine that is away fails them at once.
+    for (const entry of history.entries.slice(before)) {
+      if (entry.kind === "asked") history.add({ kind: "program-killed", tag: entry.work.tag });
+    }
     if (what !== undefined) this.#note(kind, "kill", what);
   }
 
