@@ -4,7 +4,7 @@
  */
 import { baseRecipe } from "../../scripts/parts/base-image.ts";
 import { runningEngine } from "../../scripts/parts/docker.ts";
-import { ensureImage } from "../../scripts/parts/system-image.ts";
+import { ensureImage, recordImage } from "../../scripts/parts/system-image.ts";
 import { coderRecipe } from "./coder-image.ts";
 
 const recipes = { base: baseRecipe, coder: coderRecipe };
@@ -24,7 +24,7 @@ for (const [name, recipe] of Object.entries(recipes)) {
   if (!names.includes(name)) continue;
   const log = (line: string) => console.error(`  ${line}`);
   const built = await ensureImage(engine.socketPath, recipe, { log });
-  if (built.ok) console.log(`DOCKER_IMAGE=${recipe.repository}@${built.value.id}`);
+  if (built.ok) console.log(`DOCKER_IMAGE=${await recordImage(recipe, built.value.id)}`);
   else {
     console.error(`error: ${built.reason}; ${built.remedy}`);
     process.exitCode = 1;

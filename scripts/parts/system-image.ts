@@ -57,8 +57,7 @@ export async function ensureRootfs(
 }
 
 /**
- * Makes sure that the engine has the image, sets the tag `latest` to it as well, and records
- * its id in `images.json` of the cache folder, for whoever wants to pin it.
+ * Makes sure that the engine has the image, and sets the tag `latest` to it as well.
  */
 export async function ensureImage(
   socketPath: string,
@@ -81,7 +80,6 @@ export async function ensureImage(
     if (status !== 201) throw new Error(`tagging ${image} gave ${status}: ${body}`);
     const found = await askEngine(socketPath, "GET", `/images/${image}/json`);
     const { Id: id } = JSON.parse(found.body) as { Id: string };
-    await record(repository, id);
     return { image, id };
   });
 }
@@ -125,8 +123,11 @@ async function importImage(
   }
 }
 
-/** What `DOCKER_IMAGE=name@id` can be set to: written whole or not at all. */
-async function record(repository: string, id: string): Promise<void> {
+/**
+ * Records the image's id in `images.json` of the cache folder, whole or not at all; answers
+ * what `DOCKER_IMAGE` can be set to so that no other image is taken for it.
+ */
+export async function recordImage({ repository }: ImageRecipe, id: string): Promise<string> {
   await withLock("images-json", IMPORT_LIMIT_MS, async () => {
     await mkdir(cacheDir(), { recursive: true });
     const path = join(cacheDir(), "images.json");
@@ -134,4 +135,5 @@ async function record(repository: string, id: string): Promise<void> {
     await writeFile(`${path}.new`, `${JSON.stringify({ ...known, [repository]: id }, null, 2)}\n`);
     await rename(`${path}.new`, path);
   });
+  return `${repository}@${id}`;
 }

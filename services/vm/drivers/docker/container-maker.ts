@@ -104,6 +104,7 @@ export class ContainerMaker {
         driver,
         // One that breaks the protocol has lost its connection, and with that its life.
         onBroken: () => {},
+        endedByMemory: () => engine.endedByMemory(containerId),
       });
       const gone = new Promise<void>((resolve) => connection.once("close", () => resolve()));
       await channel.hello.catch((error: unknown) => {

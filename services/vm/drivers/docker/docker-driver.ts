@@ -58,7 +58,7 @@ export interface DockerDriverOptions {
 }
 
 /** gVisor's kernel is a program with threads of its own, within the sandbox's limits. */
-const gvisorLeast = { memoryMib: 128, pids: 128 };
+const gvisorLeast = { memoryMib: 128, pids: 256 };
 const probeTimeoutMs = 15_000;
 /** Starts that an engine does at once; more only make each of them slower. */
 const gateOptions = { width: 3, line: 128, waitMs: 60_000 };
@@ -105,6 +105,10 @@ export class DockerDriver implements SandboxDriver {
       make: (shape) => this.#make(`${warmPrefix}${process.pid}x${randomInt(2 ** 40)}`, "", shape),
       drop: (made) => this.#drop(made),
     });
+  }
+
+  get #createTimeoutMs(): number {
+    return this.#options.createTimeoutMs ?? 30_000;
   }
 
   async probe(signal?: AbortSignal): Promise<DriverProbe> {
@@ -217,9 +221,8 @@ export class DockerDriver implements SandboxDriver {
     if (this.#sandboxes.has(id)) throw new Error(`${id} is there already`);
     return this.#gate.pass(async () => {
       try {
-        const limitMs = this.#options.createTimeoutMs ?? 30_000;
         const making = this.#maker.make(id, jobId, shape);
-        return await within(limitMs, making, signal, () => this.#tidy(id));
+        return await within(this.#createTimeoutMs, making, signal, () => this.#tidy(id));
       } catch (error: unknown) {
         await this.#tidy(id);
         throw error;
@@ -262,7 +265,8 @@ export class DockerDriver implements SandboxDriver {
     signal?: AbortSignal,
   ): Promise<MadeContainer | undefined> {
     const taking = this.#pool.take(JSON.stringify(shape), shape);
-    const limitMs = this.#options.createTimeoutMs ?? 30_000;
+    // Both bounds of one that is being made: its turn, and its start.
+    const limitMs = gateOptions.waitMs + this.#createTimeoutMs;
     return within(limitMs, taking, signal, (late) => late && this.#drop(late));
   }
 

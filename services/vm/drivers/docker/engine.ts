@@ -117,6 +117,13 @@ export class Engine {
     return (await this.container(id).inspect()).State.Pid;
   }
 
+  /** Whether the memory cap has ended a container; waits for its end. Throws if it is not there. */
+  async endedByMemory(id: string): Promise<boolean> {
+    await within(lookTimeoutMs, this.ended(id, AbortSignal.timeout(lookTimeoutMs)));
+    const { State } = await within(lookTimeoutMs, this.container(id).inspect());
+    return State.OOMKilled;
+  }
+
   /** Resolves when the container does not run any more; or never. */
   async ended(id: string, signal: AbortSignal): Promise<void> {
     await this.container(id).wait({ abortSignal: signal });

@@ -15,6 +15,7 @@ import {
   FrameReader,
   firstResidentStream,
   frameType,
+  metFlag,
 } from "./frames.ts";
 import { ResidentStream } from "./stream.ts";
 
@@ -51,6 +52,11 @@ export interface ChannelOptions {
   readonly driver: string;
   /** Called once when the resident breaks the protocol. */
   readonly onBroken: (cause: Error) => void;
+  /**
+   * Whether the memory cap has ended the whole sandbox; asked when the connection is lost.
+   * Absent: it cannot end more than single programs.
+   */
+  readonly endedByMemory?: () => Promise<boolean>;
 }
 
 /** What a resident read; `undefined` where there is nothing to read. */
@@ -81,9 +87,9 @@ export class ResidentChannel {
     this.hello.catch(() => {});
     const { connection } = options;
     connection.on("data", (bytes: Buffer) => this.#receive(bytes));
-    connection.on("error", (error) => this.fail(this.#lost(error)));
-    connection.on("close", () => this.fail(this.#lost()));
-    connection.on("end", () => this.fail(this.#lost()));
+    connection.on("error", (error) => this.#lose(error));
+    connection.on("close", () => this.#lose());
+    connection.on("end", () => this.#lose());
   }
 
   /** True until it is closed or lost. */
@@ -147,6 +153,26 @@ export class ResidentChannel {
     this.#end(sandboxFailed(this.#options.driver, "the sandbox was deleted"));
     for (const stream of [...this.#streams.values()]) stream.killed();
     this.#options.connection.destroy();
+  }
+
+  /** The connection is gone; what it was to the programs depends on why. */
+  #lose(cause?: Error): void {
+    if (this.#closed) return;
+    const error = this.#lost(cause);
+    const { endedByMemory } = this.#options;
+    if (!endedByMemory) {
+      this.fail(error);
+      return;
+    }
+    this.#end(error);
+    this.#options.connection.destroy();
+    const settle = (byMemory: boolean) => {
+      for (const stream of [...this.#streams.values()]) {
+        if (byMemory) stream.killed(metFlag.memory);
+        else stream.fail(error);
+      }
+    };
+    endedByMemory().then(settle, () => settle(false));
   }
 
   #end(error: DevmeshError): void {

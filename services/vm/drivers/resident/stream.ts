@@ -132,10 +132,13 @@ export class ResidentStream {
     this.#onDone();
   }
 
-  /** Ends the program as if SIGKILL had: its sandbox is being removed on purpose. */
-  killed(): void {
+  /**
+   * Ends the program as if SIGKILL had: its sandbox is being removed on purpose, or was ended
+   * by a cap, which `met` says.
+   */
+  killed(met = 0): void {
     this.#eof = true;
-    this.#settleExit({ status: 137, met: 0 });
+    this.#settleExit({ status: 137, met });
     this.#error ??= new DevmeshError("CANCELLED", "the sandbox was deleted");
     this.#started.reject(this.#error);
     this.#wake();

@@ -57,7 +57,7 @@ export function suiteSpec(overrides: Partial<SandboxSpec> = {}): SandboxSpec {
   return {
     id: `sbx_${randomUUID().replaceAll("-", "").slice(0, 20)}`,
     jobId: "job_suite",
-    limits: { memoryMib: 256, cpuMillis: 1000, pids: 128, diskMib: 96 },
+    limits: { memoryMib: 256, cpuMillis: 1000, pids: 512, diskMib: 96 },
     mounts: [],
     doors: [],
     ...overrides,

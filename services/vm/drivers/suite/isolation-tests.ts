@@ -91,9 +91,11 @@ export function isolationTests(context: SuiteContext): void {
         expect(text).to.include("NoNewPrivs:\t1");
         expect(text).to.include("Seccomp:\t2");
       }
+      // A kernel of its own may give what is worth nothing outside of it.
+      const own = context.traits.ownProc === undefined ? '"unshare -U true" ' : "";
       const tries = await shell(
         sandbox,
-        `for try in "unshare -U true" "unshare -m true" "mount -t tmpfs x /tmp" "chroot / true" "mknod /tmp/n c 1 3"; do
+        `for try in ${own}"unshare -m true" "mount -t tmpfs x /tmp" "chroot / true" "mknod /tmp/n c 1 3"; do
            $try 2>/dev/null && echo "$try"; done; exit 0`,
       );
       expect(tries.text).to.equal("");
@@ -157,7 +159,7 @@ export function isolationTests(context: SuiteContext): void {
         expect((await node(sandbox, connect, args)).text).to.equal("reached: host heard hello");
         const { text } = await shell(
           sandbox,
-          "ls -A /run/devmesh; rm -f /run/devmesh/backend.sock; ls -A /run/devmesh",
+          "cd /run/devmesh; echo *; rm -f backend.sock; echo *",
         );
         expect(text).to.equal("backend.sock\nbackend.sock\n");
         const without = await withNode(context);
@@ -250,7 +252,7 @@ async function withNode(
   const mounts: ReadOnlyMount[] = [
     { hostPath: await realpath(process.execPath), sandboxPath: "/opt/devmesh/node" },
   ];
-  const limits = { memoryMib: 512, cpuMillis: 2000, pids: 128, diskMib: 96 };
+  const limits = { memoryMib: 512, cpuMillis: 2000, pids: 512, diskMib: 96 };
   return context.subject().driver.create(suiteSpec({ mounts, limits, ...overrides }));
 }
 

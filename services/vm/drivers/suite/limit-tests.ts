@@ -54,7 +54,7 @@ export function limitTests(context: SuiteContext): void {
     });
 
     it("bounds the disk", async () => {
-      const limits = { memoryMib: 256, cpuMillis: 1000, pids: 64, diskMib: 64 };
+      const limits = { memoryMib: 256, cpuMillis: 1000, pids: 512, diskMib: 64 };
       const sandbox = await sandboxWithPrograms(context, { limits });
       const { exitCode } = await run(sandbox, "fills", ["300"]);
       expect(exitCode).to.not.equal(0);

@@ -20,11 +20,12 @@ const deleteWithinMs = 10_000;
 /** Defines the tests of bad programs and bad requests. */
 export function misbehaviourTests(context: SuiteContext): void {
   describe("misbehaviour", () => {
-    const limits = { memoryMib: 256, cpuMillis: 1000, pids: 128, diskMib: 64 };
+    const limits = { memoryMib: 256, cpuMillis: 1000, pids: 512, diskMib: 64 };
+    const besieged = { limits: { ...limits, pids: 64 } };
 
     it("says that starts of processes were refused, and goes on", async function () {
       needs(context, "caps", this);
-      const sandbox = await sandboxWithPrograms(context, { limits });
+      const sandbox = await sandboxWithPrograms(context, besieged);
       const process = await sandbox.exec({ argv: ["/work/bin/besieged"], env: {} });
       let text = "";
       for await (const { data } of process.output()) {
@@ -43,7 +44,7 @@ export function misbehaviourTests(context: SuiteContext): void {
     it("ends a program that forks for ever", async function () {
       needs(context, "caps", this);
       needs(context, "isolation", this);
-      const sandbox = await sandboxWithPrograms(context, { limits });
+      const sandbox = await sandboxWithPrograms(context, besieged);
       const bomb = await sandbox.exec({
         argv: ["sh", "-c", "b() { b & b; }; echo lit; b 2>/dev/null"],
         env: {},

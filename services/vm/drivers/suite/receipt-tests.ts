@@ -26,8 +26,8 @@ export function receiptTests(context: SuiteContext): void {
     it("differs with the request", async () => {
       const { driver } = context.subject();
       const [small, large] = [
-        { memoryMib: 192, cpuMillis: 500, pids: 128, diskMib: 32 },
-        { memoryMib: 320, cpuMillis: 1500, pids: 160, diskMib: 96 },
+        { memoryMib: 192, cpuMillis: 500, pids: 512, diskMib: 32 },
+        { memoryMib: 320, cpuMillis: 1500, pids: 600, diskMib: 96 },
       ];
       const one = await driver.create(suiteSpec({ limits: small }));
       const two = await driver.create(suiteSpec({ limits: large }));
