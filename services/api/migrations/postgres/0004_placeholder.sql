@@ -1,2 +1,0 @@
--- Keeps the numbering without a gap; changes nothing.
-SELECT 1;
