@@ -16,6 +16,8 @@ export interface RunnerStart {
   readonly env?: Readonly<Record<string, string>>;
   /** Default: one of its own. */
   readonly token?: string;
+  /** Default: the backend's. */
+  readonly url?: string;
 }
 
 /** A runner that has joined. */
@@ -85,14 +87,15 @@ export class RemoteBed {
   }
 
   /** Starts a runner. */
-  async startRunner({ name, labels, prefix = [], env = {}, token }: RunnerStart): Promise<Program> {
+  async startRunner(start: RunnerStart): Promise<Program> {
+    const { name, labels, prefix = [], env = {}, token, url = this.url } = start;
     const stateDir = join(this.folder.path, name);
     mkdirSync(stateDir, { recursive: true });
     const secret = token ?? (await this.runnerToken(name)).secret;
     const program = startProgram({
       prefix,
       args: [
-        ...["runner", "--join", this.url, "--insecure", "--labels", labels],
+        ...["runner", "--join", url, "--insecure", "--labels", labels],
         ...["--state-dir", stateDir, "--capacity", "2"],
       ],
       env: {
