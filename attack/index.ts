@@ -63,7 +63,11 @@ async function attackHost(
       }
       tell(`${name} (${engine})`);
       const target = driverTarget(driver, engine);
-      targets.push(await attackTarget(target, chosen, world, (result) => tell(lineOf(result))));
+      try {
+        targets.push(await attackTarget(target, chosen, world, (result) => tell(lineOf(result))));
+      } finally {
+        await driver.close?.();
+      }
     }
     return { targets, unavailable };
   } finally {
