@@ -144,7 +144,8 @@ export class BwrapDriver implements SandboxDriver {
       const host = await this.#findHost();
       await reservePlace(host, spec.id);
       tidy = () => this.#remove(host, spec.id);
-      const sandbox = await this.#make(host, spec, user, stocks, signal);
+      const sandbox = await this.#make(host, spec, user, signal);
+      if (stocks) this.#stock.want(host, spec.limits.diskMib);
       this.#sandboxes.set(spec.id, sandbox);
       return sandbox;
     } catch (error: unknown) {
@@ -158,12 +159,11 @@ export class BwrapDriver implements SandboxDriver {
     host: ProcessHost,
     spec: SandboxSpec,
     user: number | undefined,
-    stocks: boolean,
     signal: AbortSignal | undefined,
   ): Promise<Sandbox> {
     await checkDoors(spec);
     const [place, cgroup] = await bothDone(
-      this.#place(host, spec, user, stocks),
+      this.#place(host, spec, user),
       host.cgroups?.create(spec.id, spec.limits),
     );
     const binds = await stage(place.reach, spec, user);
@@ -198,10 +198,8 @@ export class BwrapDriver implements SandboxDriver {
     host: ProcessHost,
     { id, limits: { diskMib } }: SandboxSpec,
     user: number | undefined,
-    stocks: boolean,
   ): Promise<SandboxPlace> {
     const ready = this.#stock.take(diskMib);
-    if (stocks) this.#stock.want(host, diskMib);
     try {
       const place = await (ready === undefined
         ? makePlace(host, id, diskMib)

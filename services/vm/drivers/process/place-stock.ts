@@ -4,11 +4,15 @@
  * process leaves, the next one's `reap` removes.
  */
 import { randomInt } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
 import type { ProcessHost } from "./host.ts";
 import { makePlace, removePlace, reservePlace } from "./sandbox-place.ts";
 
 /** Sizes of disks that are kept at a time; the one that was wanted longest ago goes. */
 const mostSizes = 4;
+
+/** How long after a start places are made for others. */
+const restMs = 50;
 
 const prefix = "sbx_ready";
 
@@ -24,7 +28,7 @@ export class PlaceStock {
   /** By the size of the disk in MiB, the one wanted last at the end. */
   readonly #ready = new Map<number, { host: ProcessHost; id: string }[]>();
   #filling: Promise<void> = Promise.resolve();
-  #closed = false;
+  readonly #closing = new AbortController();
 
   constructor(count: number) {
     this.#count = count;
@@ -37,7 +41,7 @@ export class PlaceStock {
 
   /** Makes places of that size, in the background, until there are as many as are kept. */
   want(host: ProcessHost, diskMib: number): void {
-    if (this.#count === 0 || host.disk !== "image" || this.#closed) return;
+    if (this.#count === 0 || host.disk !== "image" || this.#closing.signal.aborted) return;
     const known = this.#ready.get(diskMib) ?? [];
     this.#ready.delete(diskMib);
     this.#ready.set(diskMib, known);
@@ -46,7 +50,7 @@ export class PlaceStock {
 
   /** Removes all of them and makes no more. */
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#closing.abort();
     await this.#filling;
     const all = [...this.#ready.values()].flat();
     this.#ready.clear();
@@ -55,10 +59,13 @@ export class PlaceStock {
 
   async #fill(host: ProcessHost, diskMib: number): Promise<void> {
     try {
+      // What was just made is in a hurry; what is made ahead is not.
+      await pause(restMs, undefined, { signal: this.#closing.signal, ref: false });
       while (this.#ready.size > mostSizes) await this.#dropOldest();
       for (;;) {
         const ready = this.#ready.get(diskMib);
-        if (this.#closed || ready === undefined || ready.length >= this.#count) return;
+        if (this.#closing.signal.aborted || ready === undefined || ready.length >= this.#count)
+          return;
         const id = `${prefix}${process.pid}x${randomInt(1e9)}`;
         await reservePlace(host, id);
         try {
@@ -70,7 +77,7 @@ export class PlaceStock {
         ready.push({ host, id });
       }
     } catch {
-      // No room or no right now: the next sandbox makes its own place, and tells.
+      // Closed, or no room or no right now: the next sandbox makes its own place, and tells.
     }
   }
 
