@@ -122,6 +122,8 @@ export async function applyChanges(
     const facts = async (sha256: string | undefined) =>
       sha256 ? await archiveFacts(devmesh.blobs.get(sha256, options)) : new Map<string, string>();
     const [before, after] = [await facts(options.base), await facts(archive?.sha256)];
+    // What leads out is refused before it is looked at.
+    for (const name of [...gone, ...after.keys()]) await innerPath(root, name);
     const conflicts = await findConflicts({ root, before, after, deleted: gone });
     if (conflicts.length > 0) throw new WorkspaceConflictError(conflicts);
   }
