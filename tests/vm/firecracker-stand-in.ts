@@ -72,7 +72,7 @@ process.chdir(root);
 api.listen("api.sock");
 
 const files: Readonly<Record<string, string>> = {
-  "/sys/fs/cgroup/job/pids.max": "128\n",
+  "/sys/fs/cgroup/job/pids.max": "512\n",
   "/sys/fs/cgroup/job/cpu.max": "100000 100000\n",
   "/sys/fs/cgroup/job/memory.max": `${256 << 20}\n`,
   "/sys/fs/cgroup/job/cpu.stat": "usage_usec 5000\nthrottled_usec 0\n",
