@@ -143,7 +143,7 @@ describe("a job with a network policy", () => {
     const id = await bed.command("visit");
     const { status, result } = await ended(id);
     expect(status).to.equal(JobStatus.SUCCEEDED);
-    expect(result?.usage?.egressBytes).to.equal(undefined);
+    expect(result?.usage?.egressBytes).to.equal(0n);
     expect(driver.created[0]?.doors).to.deep.equal([]);
     expect(await auditRows(id)).to.deep.equal([]);
   });
