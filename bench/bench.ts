@@ -7,6 +7,8 @@ import { loadavg } from "node:os";
 /** One of the things that are compared in a case. */
 export interface System {
   readonly name: string;
+  /** What its rows say besides, for example the engine that it found. */
+  readonly labels?: Readonly<Record<string, string>>;
   /** Runs one round; answers its figures, by name with the unit in it. */
   round(round: number): Promise<Figures>;
   /** Ends what the system started. */
@@ -85,6 +87,7 @@ export async function runCase(bench: string, { open, ...spec }: Case): Promise<R
     case: spec.name,
     system,
     ...labels,
+    ...systems.find(({ name }) => name === system)?.labels,
     ...figures,
     ratio: rounded((figures[spec.figure] ?? Number.NaN) / floor),
     load,

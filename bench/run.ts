@@ -12,6 +12,7 @@ const benches: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   jobs: () => import("./jobs.ts"),
   logs: () => import("./logs.ts"),
   soak: () => import("./soak.ts"),
+  sandbox: () => import("./sandbox.ts"),
 };
 
 const asked = process.argv.slice(2);

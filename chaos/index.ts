@@ -28,10 +28,17 @@ export async function runChaos(argv: readonly string[]): Promise<number> {
     return isOk(report) ? 0 : 1;
   } catch (error) {
     if (interrupted.signal.aborted) return 130;
-    const text = error instanceof Error ? error.message : String(error);
-    process.stderr.write(`error: ${text}\n`);
+    process.stderr.write(`error: ${textOf(error)}\n`);
     return error instanceof ChaosUsageError ? 2 : 1;
   } finally {
     process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
   }
+}
+
+/** Of two errors both: the one that came first, and the one of tidying up after it. */
+function textOf(error: unknown): string {
+  if (error instanceof SuppressedError) {
+    return `${textOf(error.suppressed)}; then: ${textOf(error.error)}`;
+  }
+  return error instanceof Error ? error.message : String(error);
 }

@@ -6,6 +6,7 @@ import type { Part } from "./part.ts";
 import { type ChaosPlatform, leaseTtlMs } from "./platform.ts";
 import { processesWith } from "./processes.ts";
 import type { Random } from "./random.ts";
+import { type SandboxParts, sandboxStrikes } from "./sandboxes.ts";
 
 /** What the killer needs. */
 export interface KillerOptions {
@@ -16,6 +17,10 @@ export interface KillerOptions {
   readonly run: string;
   readonly kills: number;
   readonly minutes: number;
+  /** What sandboxes are made of; absent: they are let be. */
+  readonly sandboxParts?: SandboxParts | undefined;
+  /** The tags of jobs that are under way. */
+  readonly active: () => Iterable<string>;
   /** Takes one line for each strike. */
   readonly tell: (line: string) => void;
   /** Ends it early. */
@@ -36,7 +41,7 @@ const patienceMs = 4_000;
 /** How long a part that went on has to tell what it holds, in milliseconds. */
 const afterStallMs = 800;
 
-type Action = "kill" | "kill-early" | "kill-program" | "stall" | "cut";
+type Action = "kill" | "kill-early" | "kill-program" | "kill-sandbox" | "stall" | "cut";
 
 /** Ends when the kills or the minutes are used up. */
 export class Killer {
@@ -65,7 +70,10 @@ export class Killer {
     const { random, kills, minutes, signal, platform } = this.#options;
     const untilMs = this.#startedMs + minutes * 60_000;
     while (this.kills < kills && performance.now() < untilMs && !signal.aborted) {
-      const action = drawAction(random, platform.cut !== undefined);
+      const action = drawAction(random, {
+        cut: platform.cut !== undefined,
+        sandbox: this.#options.sandboxParts !== undefined,
+      });
       const part = this.#next(random.pick(action === "stall" ? platform.runners : platform.parts));
       if (part === undefined) {
         await this.#rest(afterStallMs);
@@ -131,6 +139,9 @@ export class Killer {
       case "kill-program":
         this.#killProgram(random);
         return;
+      case "kill-sandbox":
+        await this.#killSandbox(random);
+        return;
       case "stall":
         this.#stall(part, random);
         return;
@@ -162,6 +173,20 @@ export class Killer {
     }
   }
 
+  /** Something that sandboxes are made of. Whose it is cannot be told: each job under way may fail of it. */
+  async #killSandbox(random: Random): Promise<void> {
+    const { sandboxParts, platform, history, active } = this.#options;
+    const kind = random.pick(sandboxStrikes);
+    for (const tag of active()) history.add({ kind: "program-killed", tag });
+    const before = history.entries.length;
+    const what = await sandboxParts?.strike(kind, platform.hosts, random);
+    // Those that began while it went on, ended ones too: an engine that is away fails them at once.
+    for (const entry of history.entries.slice(before)) {
+      if (entry.kind === "asked") history.add({ kind: "program-killed", tag: entry.work.tag });
+    }
+    if (what !== undefined) this.#note(kind, "kill", what);
+  }
+
   /** Longer than a lease lives; mostly shorter than a runner's own patience, so that it writes. */
   #stall(part: Part, random: Random): void {
     const { signal } = this.#options;
@@ -191,12 +216,13 @@ export class Killer {
   }
 }
 
-function drawAction(random: Random, canCut: boolean): Action {
+function drawAction(random: Random, can: { cut: boolean; sandbox: boolean }): Action {
+  if (can.sandbox && random.chance(0.5)) return "kill-sandbox";
   const draw = random.next();
   if (draw < 0.12) return "kill-early";
   if (draw < 0.27) return "kill-program";
   if (draw < 0.37) return "stall";
-  if (draw < 0.43 && canCut) return "cut";
+  if (draw < 0.43 && can.cut) return "cut";
   return "kill";
 }
 

@@ -23,6 +23,7 @@ export function findLeftovers({ run, folder, stateDirs, sandboxes }: LeftoverOpt
   return [
     ...[...found].map(([pid, line]) => `process ${pid}: ${line.slice(0, 200)}`),
     ...mounts(folder, ids).map((line) => `mount ${line}`),
+    ...loops(folder).map((line) => `loop device ${line}`),
     ...groups(ids).map((path) => `control group ${path}`),
     ...stateDirs.flatMap((dir) => folders(dir)).map((path) => `folder ${path}`),
     ...globSync("/run/devmesh-*/sbx_*")
@@ -40,9 +41,9 @@ export function sandboxFolders(stateDirs: readonly string[]): string[] {
 
 /** Sandboxes and attempts. */
 function folders(stateDir: string): string[] {
-  return ["process", "runs"].flatMap((kind) =>
+  return ["process", "docker", "qemu", "runs"].flatMap((kind) =>
     namesIn(join(stateDir, kind))
-      .filter((name) => /^(sbx|job)_/.test(name))
+      .filter((name) => /^(sbx|job|warm)_/.test(name))
       .map((name) => join(stateDir, kind, name)),
   );
 }
@@ -52,6 +53,14 @@ function mounts(folder: string, ids: ReadonlySet<string>): string[] {
     .split("\n")
     .flatMap((line) => line.split(" ")[1] ?? [])
     .filter((path) => path.startsWith(folder) || ids.has(/sbx_\w+/.exec(path)?.[0] ?? ""));
+}
+
+/** Images of the run's folder that a loop device still holds, removed ones among them. */
+function loops(folder: string): string[] {
+  return globSync("/sys/block/loop*/loop/backing_file").flatMap((path) => {
+    const image = textOf(path).trim();
+    return image.startsWith(folder) ? [`${path.split("/")[3]} ${image}`] : [];
+  });
 }
 
 function groups(ids: ReadonlySet<string>): string[] {

@@ -5,6 +5,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import {
   type CreatedJob,
+  type IsolationName,
   isFinalStatus,
   type Job,
   JobStatus,
@@ -25,6 +26,8 @@ export interface LoadOptions {
   readonly run: string;
   /** How many clients work at the same time. */
   readonly workers: number;
+  /** What jobs may ask for, weakest first. */
+  readonly isolations: readonly IsolationName[];
   /** Aborts when nobody waits any longer. */
   readonly signal: AbortSignal;
 }
@@ -38,6 +41,8 @@ const pollMs = 150;
 /** One round of clients that work until they are told to stop. */
 export class Load {
   readonly #options: LoadOptions;
+  /** The tags of jobs that are under way. */
+  readonly active = new Set<string>();
   #running = true;
   #workers: Promise<unknown> = Promise.resolve();
 
@@ -77,7 +82,9 @@ export class Load {
   async #oneJob(tag: string, random: Random): Promise<void> {
     const { history, signal } = this.#options;
     const work = drawWork(random, tag);
+    this.active.add(tag);
     const input = {
+      isolation: drawIsolation(this.#options.isolations, random),
       command: commandOf(work),
       env: { [tagVariable]: tag },
       labels: { [tagLabel]: tag },
@@ -102,6 +109,8 @@ export class Load {
       if (signal.aborted) return;
       const what = error instanceof Error ? error.message : String(error);
       history.add({ kind: "refused", jobId: tag, what: `asked for a job: ${what}` });
+    } finally {
+      this.active.delete(tag);
     }
   }
 
@@ -166,4 +175,12 @@ export class Load {
     }
     return undefined;
   }
+}
+
+/** The weakest is asked for most: the strongest takes the most of the host. */
+function drawIsolation(isolations: readonly IsolationName[], random: Random): IsolationName {
+  const [weakest = "process", ...others] = isolations;
+  // One kind only: nothing is drawn, so that a seed means the same as ever.
+  if (others.length === 0 || !random.chance(0.4)) return weakest;
+  return random.chance(0.75) ? (others[0] ?? weakest) : (others.at(-1) ?? weakest);
 }

@@ -10,6 +10,8 @@ export interface ChaosOptions {
   readonly kills: number;
   /** Ends the run: so much time under load. Infinity: `kills` alone ends it. */
   readonly minutes: number;
+  /** True: jobs ask for every kind of sandbox that the host has, and those are struck too. */
+  readonly sandboxes: boolean;
   /** True: the last line on stdout is one JSON object. */
   readonly json: boolean;
   /** True: the run's folder stays. One with problems stays in any case. */
@@ -24,6 +26,7 @@ export const chaosHelp = `devmesh chaos: kills parts of a throw-away platform un
   --minutes M        ends after M minutes under load
   --store sqlite     one embedded platform (default)
   --store postgres   three backends and two runners over one Postgres
+  --sandboxes        every kind of sandbox, and strikes on what those are made of
   --json             the last line on stdout is one JSON object; all else goes to stderr
   --keep             leaves the run's folder with its logs and history
 
@@ -50,9 +53,15 @@ export function readChaosOptions(argv: readonly string[]): ChaosOptions | undefi
     store,
     kills: wholeOf("kills", values.kills) ?? most,
     minutes,
+    sandboxes: sandboxesOf(values.sandboxes === true, store),
     json: values.json === true,
     keep: values.keep === true,
   };
+}
+
+function sandboxesOf(wanted: boolean, store: string): boolean {
+  if (!wanted || store === "sqlite") return wanted;
+  throw new ChaosUsageError("--sandboxes: only with --store sqlite");
 }
 
 function parse(argv: readonly string[]) {
@@ -64,6 +73,7 @@ function parse(argv: readonly string[]) {
         kills: { type: "string" },
         minutes: { type: "string" },
         store: { type: "string" },
+        sandboxes: { type: "boolean" },
         json: { type: "boolean" },
         keep: { type: "boolean" },
         help: { type: "boolean", short: "h" },

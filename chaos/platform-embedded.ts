@@ -5,6 +5,7 @@ import { DatabaseSync } from "node:sqlite";
 import { Part } from "./part.ts";
 import { type ChaosPlatform, type PlatformOptions, stopParts } from "./platform.ts";
 import { pickPorts } from "./ports.ts";
+import { serviceTokenOf } from "./sandboxes.ts";
 
 const runnerName = "runner";
 
@@ -45,6 +46,7 @@ export async function startEmbedded({ folder, env }: PlatformOptions): Promise<C
     urls: [url],
     token: readFileSync(join(dataDir, "owner.token"), "utf8").trim(),
     stateDirs: [dataDir, join(folder, runnerName)].map((dir) => join(dir, "vm")),
+    hosts: { ports: [vm ?? 0, second ?? 0], serviceToken: serviceTokenOf(dataDir) },
     leasesLeft: async () => countLeases(join(dataDir, "api.sqlite")),
     stop: () => stopParts(parts),
     close,

@@ -18,7 +18,8 @@ export async function startReplicas(options: PlatformOptions): Promise<ChaosPlat
   if (!found.ok) throw new Error(`there is no Postgres: ${found.reason}; ${found.remedy}`);
   const { url: storageUrl, stop: stopPostgres } = found.value;
   const layout = await makeLayout(options.folder);
-  const { apis, vms } = makeParts(options, layout, storageUrl);
+  const serviceToken = randomBytes(24).toString("base64url");
+  const { apis, vms } = makeParts(options, layout, storageUrl, serviceToken);
   const parts = [...vms, ...apis];
   const close = async () => {
     for (const part of parts) part.abandon();
@@ -37,6 +38,7 @@ export async function startReplicas(options: PlatformOptions): Promise<ChaosPlat
     urls: layout.apiUrls,
     token: readFileSync(join(layout.apiFolder, "owner.token"), "utf8").trim(),
     stateDirs: vms.map(({ name }) => join(options.folder, name, "vm")),
+    hosts: { ports: layout.vmPorts, serviceToken },
     cut: (random) => withClient(storageUrl, (client) => cutConnections(client, random)),
     leasesLeft: () => withClient(storageUrl, countLeases),
     // The runners give their jobs back while the backends still listen.
@@ -70,8 +72,9 @@ function makeParts(
   { folder, env }: PlatformOptions,
   { apiUrls, vmPorts, apiFolder, nowhere }: Layout,
   storageUrl: string,
+  serviceToken: string,
 ): { apis: Part[]; vms: Part[] } {
-  const shared = { ...env, DEVMESH_SERVICE_TOKEN: randomBytes(24).toString("base64url") };
+  const shared = { ...env, DEVMESH_SERVICE_TOKEN: serviceToken };
   const make = (name: string, service: string, readyUrl: string, own: Record<string, string>) =>
     new Part({
       name,

@@ -1,6 +1,7 @@
 /** The platform that is struck, whatever it is made of. */
 import type { Part } from "./part.ts";
 import type { Random } from "./random.ts";
+import type { SandboxHosts } from "./sandboxes.ts";
 
 /** A throw-away platform. */
 export interface ChaosPlatform {
@@ -12,6 +13,8 @@ export interface ChaosPlatform {
   readonly token: string;
   /** The sandbox hosts' folders. */
   readonly stateDirs: readonly string[];
+  /** The private ports of the sandbox hosts, and what they ask for. */
+  readonly hosts: SandboxHosts;
   /** Cuts connections to the database; answers how many. Absent: there are none. */
   readonly cut?: (random: Random) => Promise<number>;
   /** Leases of jobs that have ended. Called when all have. */

@@ -10,6 +10,12 @@ export interface ChaosReport {
   readonly verdict: Verdict;
   /** What was left on the host, and leases of ended jobs. */
   readonly orphans: readonly string[];
+  /** Sandboxes that could not be removed in time. */
+  readonly stuck: readonly string[];
+  /** How many removals were asked for while jobs ran, and at the end. */
+  readonly deletes: number;
+  /** What jobs asked for; empty: the default alone. */
+  readonly isolations: readonly string[];
   /** What the platform itself did wrong: a part that ended, did not stop, did not settle. */
   readonly faults: readonly string[];
   /** Calls and streams that were tried again, by reason. */
@@ -20,9 +26,16 @@ export interface ChaosReport {
 }
 
 /** True if everything holds. */
-export function isOk({ verdict, orphans, faults }: ChaosReport): boolean {
-  return verdict.problems.length === 0 && orphans.length === 0 && faults.length === 0;
+export function isOk({ verdict, orphans, stuck, faults }: ChaosReport): boolean {
+  const wrong = [verdict.problems, orphans, stuck, faults];
+  return wrong.every((one) => one.length === 0);
 }
+
+/** The first word of each line about an orphan. */
+const orphanKinds = [
+  ...["process", "container", "network", "volume", "mount", "loop device", "control group"],
+  ...["folder", "door"],
+];
 
 /** One object for programs. */
 export function summaryOf(report: ChaosReport): object {
@@ -38,6 +51,14 @@ export function summaryOf(report: ChaosReport): object {
     ...counted,
     sandboxes: sandboxes.length,
     orphans: orphans.length,
+    ...(options.sandboxes && {
+      orphansByKind: Object.fromEntries(
+        orphanKinds.map((kind) => [kind, orphans.filter((line) => line.startsWith(kind)).length]),
+      ),
+      isolations: report.isolations,
+      deletes: report.deletes,
+    }),
+    stuck: report.stuck.length + verdict.unfinished,
     faults: faults.length,
     problems: problems.length,
     retried: sorted(report.retried),
@@ -53,6 +74,7 @@ export function describe(report: ChaosReport): string {
   const wrong = [
     ...verdict.problems.map(({ jobId, what }) => `${jobId}: ${what}`),
     ...orphans.map((line) => `left over: ${line}`),
+    ...report.stuck.map((line) => `stuck: ${line}`),
     ...faults,
   ];
   const lines = [
@@ -65,6 +87,7 @@ export function describe(report: ChaosReport): string {
       `${verdict.logBytesDoubled} doubled, ${verdict.logBytesAltered} altered`,
     `fenced    ${verdict.fencedWrites} late writes refused`,
     `orphans   ${orphans.length}`,
+    `stuck     ${report.stuck.length} sandboxes, of ${report.deletes} removals that were asked for`,
     `retried   ${counts(report.retried)}`,
     `time      ${minutes(report.totalMs)} minutes, ${minutes(report.strikingMs)} of them under fire`,
     "",

@@ -1,6 +1,7 @@
 /** One chaos run: a platform, a load on it, a killer, and the verdict. */
+import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -16,6 +17,7 @@ import { startEmbedded } from "./platform-embedded.ts";
 import { startReplicas } from "./platform-replicas.ts";
 import { Random } from "./random.ts";
 import { type ChaosReport, isOk } from "./report.ts";
+import { SandboxParts } from "./sandboxes.ts";
 import { verifyHistory } from "./verifier.ts";
 
 /** The longest that all jobs may take to end once nothing is struck any more. */
@@ -36,11 +38,14 @@ export async function runOnce(
   chmodSync(folder, 0o711);
   let keep = options.keep;
   try {
-    const env = partEnvironment(folder, run);
+    await using parts = new AsyncDisposableStack();
+    const sandboxParts = options.sandboxes ? await SandboxParts.start(folder, tell) : undefined;
+    parts.defer(async () => void (await sandboxParts?.close()));
+    const env = { ...partEnvironment(folder, run), ...sandboxParts?.env };
     const start = options.store === "sqlite" ? startEmbedded : startReplicas;
     const platform = await start({ folder, env, log: tell });
     try {
-      const report = await strike({ options, platform, run, folder, tell, signal });
+      const report = await strike({ options, platform, sandboxParts, run, folder, tell, signal });
       keep ||= !isOk(report);
       return report;
     } finally {
@@ -56,6 +61,11 @@ export async function runOnce(
 
 function remove(folder: string, tell: (line: string) => void): void {
   try {
+    // After a run that broke off: what was left is told before.
+    for (const line of readFileSync("/proc/self/mounts", "utf8").split("\n").reverse()) {
+      const path = line.split(" ")[1] ?? "";
+      if (path.startsWith(`${folder}/`)) spawnSync("umount", ["--lazy", path]);
+    }
     rmSync(folder, { recursive: true, force: true });
   } catch (error) {
     tell(`left: ${folder}: ${error instanceof Error ? error.message : String(error)}`);
@@ -65,6 +75,7 @@ function remove(folder: string, tell: (line: string) => void): void {
 interface RunInput {
   readonly options: ChaosOptions;
   readonly platform: ChaosPlatform;
+  readonly sandboxParts: SandboxParts | undefined;
   readonly run: string;
   readonly folder: string;
   readonly tell: (line: string) => void;
@@ -72,7 +83,7 @@ interface RunInput {
 }
 
 async function strike(input: RunInput): Promise<ChaosReport> {
-  const { options, platform, run, folder, tell, signal } = input;
+  const { options, platform, sandboxParts, run, folder, tell, signal } = input;
   const startedMs = performance.now();
   const history = new History(join(folder, "history.jsonl"));
   const random = new Random(String(options.seed));
@@ -81,11 +92,13 @@ async function strike(input: RunInput): Promise<ChaosReport> {
   const ended = AbortSignal.any([signal, givenUp.signal]);
   const load = new Load({
     ...{ clients, history, run, workers, signal: ended },
+    isolations: sandboxParts?.isolations ?? ["process"],
     random: random.fork("load"),
   });
   const { kills, minutes } = options;
   const killer = new Killer({
-    ...{ platform, history, run, kills, minutes, tell, signal },
+    ...{ platform, sandboxParts, history, run, kills, minutes, tell, signal },
+    active: () => load.active,
     random: random.fork("killer"),
   });
   try {
@@ -105,17 +118,31 @@ async function strike(input: RunInput): Promise<ChaosReport> {
       history.entries,
       readPlatform({ devmesh: clients.first, url, token }),
     );
+    await sandboxParts?.deleteAll(platform.hosts);
     const leases = await platform.leasesLeft();
     const faults = [...settled, ...(await platform.stop())];
     faults.push(...platform.parts.flatMap(({ surprises }) => surprises));
     const sandboxes = [...killer.sandboxes, ...verdict.sandboxes];
     const { stateDirs } = platform;
-    const orphans = findLeftovers({ run, folder, stateDirs, sandboxes });
+    const inEngine = (await sandboxParts?.close()) ?? [];
+    const orphans = [...inEngine, ...findLeftovers({ run, folder, stateDirs, sandboxes })];
     if (leases > 0) orphans.push(`${leases} leases of ended jobs`);
     const totalMs = performance.now() - startedMs;
     const retried = Object.fromEntries(clients.retried);
     const { strikes } = killer;
-    return { options, strikes, verdict, orphans, faults, retried, strikingMs, totalMs };
+    const { stuck = [], deletes = 0 } = sandboxParts ?? {};
+    const sandboxed = { stuck, deletes, isolations: sandboxParts?.isolations ?? [] };
+    return {
+      options,
+      strikes,
+      verdict,
+      orphans,
+      faults,
+      retried,
+      ...sandboxed,
+      strikingMs,
+      totalMs,
+    };
   } finally {
     givenUp.abort();
     clients.close();

@@ -6,6 +6,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { buildCoder } from "../agents/coder/build.ts";
+import { buildRunner } from "../services/vm/install/build.ts";
 
 const root = join(import.meta.dirname, "..");
 const force = process.argv.includes("--force");
@@ -37,3 +38,6 @@ if (stale) {
   );
 }
 await buildCoder();
+const bundle = join(root, "services", "vm", "dist", "runner", "runner.mjs");
+const sources = ["services/vm", "services/mesh", "gen"];
+if (force || !existsSync(bundle) || statSync(bundle).mtimeMs < newest(sources)) await buildRunner();

@@ -51,7 +51,9 @@ const rooms: readonly Room[] = [
     // `up` and `serve` are the platform itself; they load it by this one door.
     doors: { "cli/src/platform-door.ts": ["@devmesh/up"] },
   },
-  { folder: "chaos", mayImport: ["@devmesh/sdk"], mayReach: ["scripts/parts"] },
+  { folder: "chaos", mayImport: ["@devmesh/sdk"], mayReach: ["scripts/parts", "deploy/guest"] },
+  // It breaks out of the very sandboxes that jobs run in.
+  { folder: "attack", mayImport: ["@devmesh/vm"], mayReach: ["scripts/parts", "deploy/guest"] },
 ];
 
 /** Words of the product that the shared runtime must not know. */
@@ -59,7 +61,7 @@ const productNouns = /\b(jobs?|sandbox(es)?|runners?|agents?|embeddings?|documen
 
 /** Implementations are chosen in composition roots only: others know the port. */
 const implementation =
-  /-store\.(sqlite|postgres|memory|fs)\.ts$|\/drivers\/(process|docker|qemu)\//;
+  /-store\.(sqlite|postgres|memory|fs)\.ts$|\/drivers\/(process|docker|qemu|firecracker)\//;
 const compositionRoots = /(^|\/)(app|stores|providers)\.ts$|\.suite(\.\w+)?\.ts$|\/suite\//;
 
 const problems: string[] = [];

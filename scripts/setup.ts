@@ -1,12 +1,15 @@
 /**
- * Gets what a host needs for its sandboxes and for local models:
- * `npm run setup -- process container vm models`, or some of them. As root on
- * Debian it installs packages; elsewhere it says which are needed.
+ * Gets what a host needs for its sandboxes, for local models and for foreign agents:
+ * `npm run setup -- process container coder vm models codex opencode`, or some of them.
+ * As root on Debian it installs packages; elsewhere it says which are needed.
  */
 import { ensureGuest } from "../deploy/guest/ensure-guest.ts";
+import { ensureCoderImage } from "../deploy/images/coder-image.ts";
 import { findBubblewrap } from "./parts/bubblewrap.ts";
+import { ensureCodex } from "./parts/codex.ts";
 import { ensureBaseImage, runningEngine } from "./parts/docker.ts";
 import { ensureChatModel, ensureEmbeddingModel } from "./parts/models.ts";
+import { ensureOpencode } from "./parts/opencode.ts";
 import { type Found, missing, type PartOptions } from "./parts/part.ts";
 
 const options: PartOptions = { log: (line) => console.error(`  ${line}`) };
@@ -14,14 +17,17 @@ const options: PartOptions = { log: (line) => console.error(`  ${line}`) };
 /** What can be asked for, and the steps that get it. */
 const parts: Readonly<Record<string, readonly (() => Promise<Found<unknown>>)[]>> = {
   process: [() => findBubblewrap(options)],
-  container: [baseImage],
+  container: [() => image(ensureBaseImage)],
+  coder: [() => image(ensureCoderImage)],
   vm: [() => ensureGuest(options)],
   models: [() => ensureChatModel(options), () => ensureEmbeddingModel(options)],
+  codex: [() => ensureCodex(options)],
+  opencode: [() => ensureOpencode(options)],
 };
 
-async function baseImage(): Promise<Found<unknown>> {
+async function image(ensure: typeof ensureBaseImage): Promise<Found<unknown>> {
   const engine = await runningEngine();
-  if (engine !== undefined) return ensureBaseImage(engine.socketPath, options);
+  if (engine !== undefined) return ensure(engine.socketPath, options);
   return missing(
     "no Docker engine answers at DOCKER_HOST or /var/run/docker.sock",
     "install one (Debian: docker.io) and start it",

@@ -19,9 +19,10 @@ export function formatAgents(agents: readonly Agent[], paint: Paint): string {
     showAgentStatus(agent.status, paint),
     `${agent.running} of ${agent.capacity}`,
     isolationsOf(agent).join(" "),
+    labelsOf(agent),
     showTime(agent.lastSeen),
   ]);
-  return formatTable(["ID", "HOST", "STATUS", "RUNNING", "ISOLATION", "LAST SEEN"], rows);
+  return formatTable(["ID", "HOST", "STATUS", "RUNNING", "ISOLATION", "LABELS", "LAST SEEN"], rows);
 }
 
 /** Where a runner stands; never by colour alone. */
@@ -41,4 +42,9 @@ export function showAgentStatus(status: AgentStatus, paint: Paint): string {
 function isolationsOf({ capabilities }: Agent): string[] {
   const given = capabilities.filter(({ available }) => available);
   return given.map(({ isolation }) => isolationName(isolation) ?? "?");
+}
+
+function labelsOf({ labels }: Agent): string {
+  const pairs = Object.entries(labels).map(([key, value]) => inline(`${key}=${value}`));
+  return pairs.sort().join(" ") || "-";
 }

@@ -38,8 +38,8 @@ export interface Command {
   readonly options: OptionTable;
   /** More lines for its own help. */
   readonly notes?: string;
-  /** True: its arguments are read by somebody else. Default: false. */
-  readonly passThrough?: boolean;
+  /** True: its arguments are read by somebody else, or those of some calls. Default: false. */
+  readonly passThrough?: boolean | ((argv: readonly string[]) => boolean);
   /** Shows more help, after the command line's own. */
   showMoreHelp?(): Promise<void>;
   /** Answers the exit code. */

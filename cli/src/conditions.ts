@@ -2,6 +2,9 @@
 import { isolationNames, type JobConditions } from "@devmesh/sdk";
 import type { Args, OptionTable } from "./args.ts";
 import { parseDuration } from "./duration.ts";
+import { networkOptions, readNetwork } from "./network.ts";
+import { readLabels } from "./runner-labels.ts";
+import { parseCpuMillis, parseMib } from "./size.ts";
 import { UsageError } from "./usage-error.ts";
 
 const dayMs = 86_400_000;
@@ -9,6 +12,10 @@ const dayMs = 86_400_000;
 /** The options. */
 export const conditionOptions: OptionTable = {
   isolation: { value: "TIER", help: `the least isolation: ${isolationNames.join(", ")}` },
+  memory: { value: "SIZE", help: "the most memory, without swap, for example 64m, 2g" },
+  disk: { value: "SIZE", help: "the size of its work dir and scratch, for example 64m, 2g" },
+  pids: { value: "N", help: "the most processes and threads at once" },
+  cpus: { value: "N", help: "processors, for example 0.5" },
   timeout: { value: "TIME", help: "end the job after this time, for example 90s, 15m" },
   "silence-timeout": { value: "TIME", help: "end the job after this long without output" },
   "queue-timeout": { value: "TIME", help: "fail the job if it has not started by then" },
@@ -22,6 +29,8 @@ export const conditionOptions: OptionTable = {
   "retry-failures": { help: "start it again after a failure too, not only after a lost runner" },
   "min-backoff": { value: "TIME", help: "the first wait before another start (default: 1s)" },
   "max-backoff": { value: "TIME", help: "the longest wait before another start (default: 5m)" },
+  ...networkOptions,
+  on: { value: "K=V", multiple: true, help: "run on machines with this label; may be repeated" },
   label: { value: "K=V", multiple: true, help: "a label; may be repeated" },
 };
 
@@ -31,7 +40,9 @@ export function readConditions(args: Args): JobConditions {
   const retries = args.integer("retries", 0, 19);
   const priority = args.integer("priority", -1000, 1000);
   const concurrency = args.text("concurrency");
+  const network = readNetwork(args);
   const limits = {
+    ...capOptions(args),
     ...durationOption(args, "timeout", "runTimeoutMs", dayMs),
     ...durationOption(args, "silence-timeout", "silenceTimeoutMs", dayMs),
     ...durationOption(args, "queue-timeout", "queueTimeoutMs", 90 * dayMs),
@@ -49,7 +60,27 @@ export function readConditions(args: Args): JobConditions {
     ...(concurrency !== undefined && { concurrency: parseConcurrency(concurrency) }),
     ...(retries !== undefined && { maxAttempts: retries + 1 }),
     ...(Object.keys(retry).length > 0 && { retry }),
+    ...(network && { network }),
     labels: args.pairs("label"),
+    runnerLabels: readLabels("--on", args.list("on")),
+  };
+}
+
+/** The contract's own bounds; 0 is the server's default. */
+const mostMib = 1_048_576;
+const mostPids = 100_000;
+const mostCpus = 1024;
+
+function capOptions(args: Args): NonNullable<JobConditions["limits"]> {
+  const memory = args.text("memory");
+  const disk = args.text("disk");
+  const cpus = args.text("cpus");
+  const pids = args.integer("pids", 0, mostPids);
+  return {
+    ...(memory !== undefined && { memoryMib: parseMib("--memory", memory, mostMib) }),
+    ...(disk !== undefined && { diskMib: parseMib("--disk", disk, mostMib) }),
+    ...(pids !== undefined && { pids }),
+    ...(cpus !== undefined && { cpuMillis: parseCpuMillis("--cpus", cpus, mostCpus) }),
   };
 }
 

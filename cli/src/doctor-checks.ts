@@ -4,11 +4,14 @@ import {
   AgentStatus,
   type Capability,
   DevmeshApiError,
+  isLoopbackHost,
   isolationName,
 } from "@devmesh/sdk";
 import type { CommandContext } from "./command.ts";
 import { describeError } from "./error-report.ts";
+import { callHost, type HostSweep } from "./host-door.ts";
 import { inline } from "./table.ts";
+import { UsageError } from "./usage-error.ts";
 import { version } from "./version.ts";
 
 /** What one check found. */
@@ -29,7 +32,11 @@ export async function checkAll(context: CommandContext): Promise<Finding[]> {
   if (reach.state === "broken") return [reach];
   const token = await checkToken(context);
   if (token.state === "broken") return [reach, token, await checkConsole(context)];
-  const rest = await Promise.all([checkSystem(context), checkRunners(context)]);
+  const rest = await Promise.all([
+    checkSystem(context),
+    checkRunners(context),
+    checkLeftovers(context),
+  ]);
   return [reach, token, ...rest.flat(), await checkConsole(context)];
 }
 
@@ -107,6 +114,32 @@ function checkTier(runner: string, capability: Capability): Finding {
     return { check, state: "warning", detail: "the probe still runs", remedy: again };
   }
   return { check, state: "warning", detail: inline(reason, 300), remedy: inline(remedy, 300) };
+}
+
+/** What a sweep of this host would remove; it is touched by nobody but the host itself. */
+async function checkLeftovers(context: CommandContext): Promise<Finding[]> {
+  // A server elsewhere has its hosts elsewhere.
+  if (!isLocalUrl(context.url)) return [];
+  const check = "leftovers";
+  try {
+    const sweep: HostSweep = await callHost(context, "POST", "/v1/host:reconcile", {
+      dryRun: true,
+    });
+    const { leftovers = [], removedTotal = "0" } = sweep;
+    const before = `${Number(removedTotal)} removed since the host's start`;
+    if (leftovers.length === 0) return [ok(check, `nothing without an owner, ${before}`)];
+    const named = leftovers.map(({ kind, name }) => `${kind} ${name}`).join("; ");
+    const remedy = "`devmesh sandboxes sweep` removes it, as the next sweep does";
+    return [{ check, state: "warning", detail: inline(`${named} (${before})`, 300), remedy }];
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    const detail = `this host cannot be asked: ${inline(error.message, 200)}`;
+    return [{ check, state: "warning", detail, remedy: error.remedy }];
+  }
+}
+
+function isLocalUrl(url: string): boolean {
+  return URL.canParse(url) && isLoopbackHost(new URL(url).hostname);
 }
 
 async function checkConsole({ url, interrupts }: CommandContext): Promise<Finding> {

@@ -25,7 +25,7 @@ export function describeError(error: unknown, url: string): ErrorReport {
     return { message, reason, exitCode, remedy, code, metadata, requestId, retryable };
   }
   const message = error instanceof Error ? error.message : String(error);
-  const remedy = error instanceof UsageError ? error.remedy : "";
+  const remedy = error instanceof UsageError ? error.remedy : localRemedy(error);
   return { message, reason: localReason(error), exitCode, remedy };
 }
 
@@ -44,12 +44,17 @@ function oneLine(text: string): string {
 function localReason(error: unknown): string {
   if (!(error instanceof Error)) return "INTERNAL";
   switch (error.name) {
+    // What the platform's own code throws names its reason.
+    case "DevmeshError":
+      return "reason" in error ? String(error.reason) : "INTERNAL";
     case "UsageError":
       return "USAGE";
     case "DevmeshConfigError":
       return "CONFIG_INVALID";
     case "WorkspaceError":
       return "WORKSPACE_INVALID";
+    case "WorkspaceConflictError":
+      return "WORKSPACE_CONFLICT";
     case "JobStreamError":
       return "LOG_NOT_WHOLE";
     case "BackupError":
@@ -57,6 +62,11 @@ function localReason(error: unknown): string {
     default:
       return "INTERNAL";
   }
+}
+
+function localRemedy(error: unknown): string {
+  const isConflict = error instanceof Error && error.name === "WorkspaceConflictError";
+  return isConflict ? "the job's artifact changes.patch has all of it; merge it by hand" : "";
 }
 
 function remedyOf(error: DevmeshApiError, url: string): string {

@@ -37,9 +37,22 @@ export function exitCodeOf(error: unknown): number {
   if (error instanceof DevmeshApiError) return exitCodeOfApi(error);
   if (error instanceof UsageError || error instanceof DevmeshConfigError) return exitCodes.usage;
   if (error instanceof Error && error.name === "WorkspaceError") return exitCodes.usage;
+  if (error instanceof Error && error.name === "WorkspaceConflictError") return exitCodes.conflict;
+  if (error instanceof Error && error.name === "DevmeshError") return exitCodeOfPlatform(error);
   if (error instanceof JobStreamError) return exitCodes.failed;
   if (error instanceof Error && error.name === "AbortError") return exitCodes.interrupted;
   return exitCodes.failed;
+}
+
+/** What the platform's own code throws within this program. */
+function exitCodeOfPlatform(error: Error): number {
+  const codes: Readonly<Record<string, number>> = {
+    ...{ INVALID_FIELD: exitCodes.usage, CONFIG_INVALID: exitCodes.usage },
+    ...{ UNAUTHENTICATED: exitCodes.auth, SCOPE_MISSING: exitCodes.auth },
+    ...{ POLICY_REFUSED: exitCodes.auth, NOT_FOUND: exitCodes.notFound },
+    ...{ WRONG_STATE: exitCodes.conflict, UNAVAILABLE: exitCodes.unreachable },
+  };
+  return ("reason" in error && codes[String(error.reason)]) || exitCodes.failed;
 }
 
 function exitCodeOfApi(error: DevmeshApiError): number {

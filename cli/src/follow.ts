@@ -10,6 +10,7 @@ import {
 import { eventToJson } from "./event-json.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { formatSteps } from "./job-text.ts";
+import { showDollars } from "./money.ts";
 import type { Output } from "./output.ts";
 import { showStatus } from "./status.ts";
 import type { Paint } from "./style.ts";
@@ -92,6 +93,12 @@ async function showResult(result: JobResult, output: Output, paint: Paint): Prom
     await output.talk(
       `${agent.steps} steps, ${agent.inputTokens} + ${agent.outputTokens} tokens, ${inline(agent.model)}`,
     );
+    if (agent.costMicros > 0n || agent.unpricedSteps > 0) {
+      const unknown =
+        agent.unpricedSteps > 0 ? `, ${agent.unpricedSteps} steps without a price` : "";
+      await output.talk(`cost: ${showDollars(agent.costMicros)}${unknown}`);
+    }
+    if (agent.commands.length > 0) await output.talk(`${agent.commands.length} commands run`);
     if (agent.testsAfter !== "") {
       await output.talk(
         `tests: ${agent.testsBefore || "not run"} before, ${agent.testsAfter} after`,

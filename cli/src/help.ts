@@ -29,7 +29,9 @@ export function formatCommandHelp(command: Command): string {
     `${command.summary}\n`,
     `usage: devmesh ${command.usage}\n`,
     ...(own ? ["options:", formatOptions(command.options)] : []),
-    ...(command.passThrough ? [] : ["options of every command:", formatOptions(globalOptions)]),
+    ...(command.passThrough === true
+      ? []
+      : ["options of every command:", formatOptions(globalOptions)]),
     ...(command.notes === undefined ? [] : [`${command.notes}\n`]),
     formatExitCodes(),
   ].join("\n");

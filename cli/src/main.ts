@@ -1,7 +1,7 @@
 /** Owns one run of the command line: find the command, read its arguments, report its error. */
 import type { NodeDevmesh } from "@devmesh/sdk/node";
 import { Args, globalOptions, readArgs } from "./args.ts";
-import type { CommandContext } from "./command.ts";
+import type { Command, CommandContext } from "./command.ts";
 import { resolveToken, resolveUrl } from "./connection.ts";
 import { describeError, formatError } from "./error-report.ts";
 import { exitCodes } from "./exit-codes.ts";
@@ -35,7 +35,7 @@ export async function main(argv: readonly string[]): Promise<number> {
       await command.showMoreHelp?.();
       return exitCodes.ok;
     }
-    const args = command.passThrough
+    const args = isUnread(command, call.argv)
       ? Args.unread(call.argv)
       : readArgs(call.argv, command.options);
     url = resolveUrl(args, env);
@@ -75,6 +75,10 @@ export async function main(argv: readonly string[]): Promise<number> {
     await output.raw(json ? `${JSON.stringify({ error: report })}\n` : formatError(report));
     return report.exitCode;
   }
+}
+
+function isUnread({ passThrough = false }: Command, argv: readonly string[]): boolean {
+  return typeof passThrough === "function" ? passThrough(argv) : passThrough;
 }
 
 type Call =

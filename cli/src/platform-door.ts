@@ -1,7 +1,9 @@
 /**
  * Owns the one door to the platform's own code: `@devmesh/up`, loaded only by
- * `up`, `serve`, `chaos` and `restore`. All other commands know the SDK and nothing else.
+ * `up`, `serve`, `runner`, `chaos`, `restore` and `doctor --attack`. All other commands know the
+ * SDK and nothing else.
  */
+import type { SshOptions } from "./ssh-options.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** What `@devmesh/up` offers. */
@@ -10,12 +12,37 @@ export interface Platform {
   runServe(name: string, argv: string[]): Promise<unknown>;
   runChaos(argv: string[]): Promise<unknown>;
   runRestore(argv: string[]): Promise<unknown>;
+  runAttack(argv: string[]): Promise<unknown>;
+  /** Joins a server; the environment says which. */
+  runRunner(env: Readonly<Record<string, string | undefined>>): Promise<unknown>;
+  /** Sets a runner up on another machine; leaves nothing there when it throws. */
+  installRunner(options: RunnerToInstall): Promise<{ runnerId: string; host: string }>;
+  /** Removes it; answers the id of its token, if that is known. */
+  uninstallRunner(target: SshOptions): Promise<{ tokenId: string }>;
+}
+
+/** A runner for another machine. */
+export interface RunnerToInstall {
+  readonly target: SshOptions;
+  readonly url: string;
+  readonly token: string;
+  readonly tokenId: string;
+  /** `K=V,…`; empty: none. */
+  readonly labels: string;
+  readonly capacity?: number;
+  /** True once the server lists it as alive. */
+  readonly isAlive: (runnerId: string) => Promise<boolean>;
+  readonly onStep: (text: string) => void;
+  readonly signal: AbortSignal;
 }
 
 const name: string = "@devmesh/up";
 
 /** What it must offer. */
-const doors: readonly (keyof Platform)[] = ["runUp", "runServe", "runChaos", "runRestore"];
+const doors: readonly (keyof Platform)[] = [
+  ...(["runUp", "runServe", "runChaos", "runRestore", "runAttack"] as const),
+  ...(["runRunner", "installRunner", "uninstallRunner"] as const),
+];
 
 /** The platform, or undefined where it is not installed. */
 export async function findPlatform(): Promise<Platform | undefined> {

@@ -11,6 +11,18 @@ export interface CommandEntry {
 export const commands: Readonly<Record<string, CommandEntry>> = {
   up: { summary: "start all services on this machine", load: () => import("./commands/up.ts") },
   serve: { summary: "start one service alone", load: () => import("./commands/serve.ts") },
+  runner: {
+    summary: "let this machine run jobs of a server elsewhere",
+    load: () => import("./commands/runner.ts"),
+  },
+  "runner install": {
+    summary: "set a runner up on another machine, over ssh",
+    load: () => import("./commands/runner-install.ts"),
+  },
+  "runner uninstall": {
+    summary: "remove the runner of another machine",
+    load: () => import("./commands/runner-uninstall.ts"),
+  },
   chaos: {
     summary: "kill a throw-away platform under load and verify it",
     load: () => import("./commands/chaos.ts"),
@@ -27,6 +39,10 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   "jobs log": {
     summary: "print or save a job's raw log",
     load: () => import("./commands/jobs-log.ts"),
+  },
+  "jobs answer": {
+    summary: "answer a job's agent that asks",
+    load: () => import("./commands/jobs-answer.ts"),
   },
   "jobs cancel": { summary: "cancel a job", load: () => import("./commands/jobs-cancel.ts") },
   "jobs retry": {
@@ -54,6 +70,30 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   "agents resume": {
     summary: "let a drained runner take jobs again",
     load: () => import("./commands/agents-resume.ts"),
+  },
+  sandboxes: {
+    summary: "list this host's sandboxes",
+    load: () => import("./commands/sandboxes.ts"),
+  },
+  "sandboxes get": {
+    summary: "show what holds a sandbox, and what it uses",
+    load: () => import("./commands/sandboxes-get.ts"),
+  },
+  "sandboxes freeze": {
+    summary: "stop everything in a sandbox",
+    load: () => import("./commands/sandboxes-freeze.ts"),
+  },
+  "sandboxes resume": {
+    summary: "let a frozen sandbox go on",
+    load: () => import("./commands/sandboxes-resume.ts"),
+  },
+  "sandboxes delete": {
+    summary: "remove a sandbox",
+    load: () => import("./commands/sandboxes-delete.ts"),
+  },
+  "sandboxes sweep": {
+    summary: "remove what sandboxes have left",
+    load: () => import("./commands/sandboxes-sweep.ts"),
   },
   ingest: { summary: "add files to the memory", load: () => import("./commands/ingest.ts") },
   search: { summary: "search the memory", load: () => import("./commands/search.ts") },

@@ -46,7 +46,7 @@ export async function submitJob(context: CommandContext, work: JobInput): Promis
   if (args.flag("detach")) return exitCodes.ok;
   const result = await followOrDetach(context, made.jobId, paint);
   if (result === undefined) return exitCodes.interrupted;
-  await fetchResults(context, result, workspace);
+  await fetchResults(context, result, workspace, workspaceSha256);
   return exitCodeOfResult(result, true);
 }
 
@@ -124,6 +124,7 @@ async function fetchResults(
   context: CommandContext,
   result: JobResult,
   workspace: string | undefined,
+  base = "",
 ): Promise<void> {
   const { args, output } = context;
   const out = args.text("out");
@@ -136,7 +137,7 @@ async function fetchResults(
     await output.talk("the changes are not applied: the job did not succeed");
     return;
   }
-  const changes = await applyChanges(context.devmesh(), result.artifacts, workspace);
+  const changes = await applyChanges(context.devmesh(), result.artifacts, workspace, { base });
   if (changes === undefined) {
     await output.talk("nothing to apply: the job changed no files");
     return;

@@ -6,7 +6,7 @@ import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { createReadStream, existsSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rename, rm, stat, truncate, writeFile } from "node:fs/promises";
-import { delimiter, join } from "node:path";
+import { basename, delimiter, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
 import {
@@ -14,7 +14,8 @@ import {
   guestFiles,
   guestVersion,
   readGuestManifest,
-} from "../../services/vm/drivers/qemu/guest-image.ts";
+} from "../../services/vm/drivers/guest/guest-image.ts";
+import { residentPath } from "../../services/vm/drivers/resident/resident-path.ts";
 import { cpioArchive } from "./cpio.ts";
 import { unpackKernel } from "./kernel-image.ts";
 
@@ -43,7 +44,13 @@ const MODULES = [
   "drivers/virtio/virtio_pci.ko",
   "drivers/block/virtio_blk.ko",
   "drivers/char/virtio_console.ko",
-  "fs/overlayfs/overlay.ko",
+];
+/** Loaded besides where devices are on no bus (Firecracker). */
+const MMIO_MODULES = [
+  "drivers/virtio/virtio_mmio.ko",
+  "net/vmw_vsock/vsock.ko",
+  "net/vmw_vsock/vmw_vsock_virtio_transport_common.ko",
+  "net/vmw_vsock/vmw_vsock_virtio_transport.ko",
 ];
 const MODULE_SIGNATURE = Buffer.from("~Module signature appended~\n");
 const ROOT_SLACK = 1.15;
@@ -90,24 +97,25 @@ async function makeInitramfs(options: BuildGuestOptions): Promise<Buffer> {
   const busybox = options.busyboxPath ?? findOnPath("busybox");
   if (!busybox) throw new Error("a static busybox is needed: install busybox-static");
   const modules = await Promise.all(
-    MODULES.map(async (path) => {
+    [...MODULES, ...MMIO_MODULES].map(async (path) => {
       const data = await readFile(join(options.modulesDir, "kernel", path));
-      return { name: path.replace(/.*\//, ""), data: withoutSignature(data) };
+      return { name: basename(path), data: withoutSignature(data) };
     }),
   );
-  const folders = ["bin", "dev", "proc", "sys", "modules", "lower", "scratch", "root"];
+  const folders = ["bin", "dev", "proc", "sys", "modules", "scratch", "root"];
   return cpioArchive([
     ...folders.map((path) => ({ path })),
     { path: "init", data: await readFile(join(here, "init")) },
-    { path: "agent.pl", mode: 0o644, data: await readFile(join(here, "agent.pl")) },
+    { path: "agent.pl", mode: 0o644, data: await readFile(residentPath) },
     { path: "bin/busybox", data: await readFile(busybox) },
     ...modules.map(({ name, data }) => ({ path: `modules/${name}`, mode: 0o644, data })),
-    {
-      path: "modules/order",
-      mode: 0o644,
-      data: Buffer.from(`${modules.map(({ name }) => name).join(" ")}\n`),
-    },
+    { path: "modules/order", mode: 0o644, data: orderOf(MODULES) },
+    { path: "modules/order-mmio", mode: 0o644, data: orderOf(MMIO_MODULES) },
   ]);
+}
+
+function orderOf(modules: readonly string[]): Buffer {
+  return Buffer.from(`${modules.map((path) => basename(path)).join(" ")}\n`);
 }
 
 /** Checking a signature costs boot time and proves nothing: kernel and modules come together. */
@@ -146,6 +154,7 @@ printf '%s' "$user" >>"$tree/etc/passwd"
 printf '%s' "$group" >>"$tree/etc/group"
 echo sandbox >"$tree/etc/hostname"
 printf '127.0.0.1 localhost sandbox\\n' >"$tree/etc/hosts"
+: >"$tree/etc/machine-id"
 mkdir -p "$tree/work" "$tree/opt/devmesh"
 chown 1000:1000 "$tree/work"
 mkfs.ext4 -q -F -b 4096 -m 0 -U "$uuid" -E "hash_seed=$uuid,lazy_itable_init=1" \\

@@ -1,7 +1,7 @@
 /** Our own Docker engine: its folders, its bridge, and the process. Sharing it is the keeper's. */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { lstat, mkdir, readFile, rm } from "node:fs/promises";
+import { lstat, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -56,7 +56,10 @@ export async function startEngine(place: EnginePlace): Promise<Child> {
   const pidPath = join(place.home, "docker.pid");
   await untilGone(pidPath);
   await ensureBridge(place);
+  const configPath = join(place.home, "daemon.json");
+  await writeFile(configPath, JSON.stringify({ runtimes: runtimes() }));
   const args = [
+    ...["--config-file", configPath],
     ...["--host", `unix://${place.socketPath}`],
     ...["--data-root", join(place.home, "data")],
     ...["--exec-root", join(place.runDir, "exec")],
@@ -72,6 +75,16 @@ export async function startEngine(place: EnginePlace): Promise<Child> {
     // The engine looks for containerd, runc and iptables itself.
     env: { PATH: [process.env.PATH, "/usr/sbin", "/sbin"].join(delimiter) },
   });
+}
+
+/**
+ * gVisor, where it is installed. Its platform is the one that works on every host; its own
+ * network is never used.
+ */
+function runtimes(): Record<string, { path: string; runtimeArgs: string[] }> {
+  const path = findBinary("runsc");
+  const runtimeArgs = ["--platform=ptrace", "--network=none"];
+  return path === undefined ? {} : { runsc: { path, runtimeArgs } };
 }
 
 /** Removes what only a running engine needs. */

@@ -27,6 +27,8 @@ export async function startDocker(options: PartOptions = {}): Promise<Found<Dock
     const path = await ensureBinary(binary, [debianPackage], options);
     if (!path.ok) return path;
   }
+  // One container driver of two needs it; without it, that one is skipped.
+  await ensureBinary("runsc", ["runsc"], options);
   // Installing the package starts the system's engine on some machines.
   const installed = await runningEngine();
   if (installed) return here(installed);

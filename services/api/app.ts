@@ -143,6 +143,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
     signals,
     agents,
     tokens,
+    audit: stores.audit,
     clock,
     logger,
     leaseTtlMs,

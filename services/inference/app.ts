@@ -17,6 +17,7 @@ import type { LedgerStore } from "./ledger/ledger-store.ts";
 import { ModelServiceImpl } from "./models/model-service.ts";
 import { TokenCounter } from "./models/token-counter.ts";
 import { buildProviders } from "./providers/providers.ts";
+import { Prices } from "./routing/prices.ts";
 import { Registry } from "./routing/registry.ts";
 import { Router } from "./routing/router.ts";
 
@@ -34,14 +35,15 @@ export async function buildInference({ config, logger, clock }: InferenceOptions
   const store = await openLedger(config.storage);
   const ledger = new Ledger({ store, clock, logger });
   const registry = new Registry({ providers, roles, clock });
-  const router = new Router({ registry, policy, ledger, limits, clock });
+  const prices = new Prices(config.prices);
+  const router = new Router({ registry, policy, ledger, limits, clock, prices });
   const counter = new TokenCounter({ registry, policy });
   void logHealth(registry, logger);
   return {
     services: [
       serve(ChatService, new ChatServiceImpl({ router, logger })),
       serve(EmbeddingService, new EmbeddingServiceImpl({ router, logger })),
-      serve(ModelService, new ModelServiceImpl({ registry, counter })),
+      serve(ModelService, new ModelServiceImpl({ registry, counter, prices })),
     ],
     readiness: [
       { name: "ledger", check: () => checkLedger(store) },

@@ -5,6 +5,7 @@ import { type Env, EnvReader } from "@devmesh/mesh/config";
 import { findModels } from "./model-files.ts";
 import type { ModelRole } from "./providers/provider.ts";
 import { type Policy, policyModes, policyOf } from "./routing/policy.ts";
+import { type ModelPrice, parsePrices } from "./routing/prices.ts";
 import type { TimeLimits } from "./routing/watchdog.ts";
 
 /** Where the ledger is kept. */
@@ -40,6 +41,8 @@ export interface InferenceConfig {
   };
   /** Undefined: no scripted provider. */
   readonly scriptedPath: string | undefined;
+  /** Prices by `provider/model`. */
+  readonly prices: Readonly<Record<string, ModelPrice>>;
   /** Names for each role, in their order. Empty: every model that has the role. */
   readonly roles: Readonly<Record<ModelRole, readonly string[]>>;
 }
@@ -75,6 +78,11 @@ export function readInferenceConfig(env: Env): InferenceConfig {
       threads: reader.integer("EMBEDDED_THREADS", 1, { min: 1, max: 256 }),
     },
     scriptedPath: reader.optional("SCRIPTED_PATH"),
+    prices: parsePrices(reader.list("MODEL_PRICES", []), (item) => {
+      reader.mistake(
+        `MODEL_PRICES: ${JSON.stringify(item)} is not provider/model=IN:OUT (US dollars for a million tokens)`,
+      );
+    }),
     roles: {
       chat: reader.list("MODEL_CHAT", []),
       coding: reader.list("MODEL_CODING", []),

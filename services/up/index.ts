@@ -1,13 +1,15 @@
 /**
- * What the CLI loads: `devmesh up`, `serve`, `chaos` and `restore`. The one place
+ * What the CLI loads: `devmesh up`, `serve`, `runner`, `chaos`, `restore` and `doctor --attack`. The one place
  * outside the services that knows all of them.
  */
 
+import type { Env } from "@devmesh/mesh/config";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { exitOnConfigError, untilSignalled } from "@devmesh/mesh/server";
 import { startTelemetry } from "@devmesh/mesh/telemetry";
+import type { Installed, InstallOptions, Uninstalled } from "@devmesh/vm/install";
 import { type Platform, startPlatform } from "./app.ts";
-import { readRestoreOptions, readUpOptions, restoreHelp, upHelp } from "./options.ts";
+import { builtParts, readRestoreOptions, readUpOptions, restoreHelp, upHelp } from "./options.ts";
 import { type RestoreReport, restorePlatform } from "./restore.ts";
 
 /** The services that run alone. */
@@ -51,6 +53,25 @@ export async function runServe(name: string): Promise<void> {
   });
   await services[name as keyof typeof services]();
   process.exit(0);
+}
+
+/** Runs jobs of a server elsewhere until it is told to stop; answers the exit status. */
+export async function runRunner(env: Env): Promise<never> {
+  const { runJoin } = await import("@devmesh/vm/join");
+  process.exit(await runJoin({ ...builtParts(), ...env }));
+}
+
+/** Sets a runner up on another machine. Throws DevmeshErrors; leaves nothing there then. */
+export async function installRunner(options: InstallOptions): Promise<Installed> {
+  const { installRunner: install } = await import("@devmesh/vm/install");
+  const { AGENT_PATH: agentPath } = builtParts();
+  return await install({ ...options, ...(agentPath !== undefined && { agentPath }) });
+}
+
+/** Removes it. Throws DevmeshErrors. */
+export async function uninstallRunner(target: InstallOptions["target"]): Promise<Uninstalled> {
+  const { uninstallRunner: uninstall } = await import("@devmesh/vm/install");
+  return await uninstall(target);
 }
 
 /** Restores a backup while nothing runs on its target. */
@@ -110,4 +131,14 @@ export async function runChaos(argv: readonly string[]): Promise<number> {
   const entry = new URL("../../chaos/index.ts", import.meta.url).href;
   const tool = (await import(entry)) as { runChaos(argv: readonly string[]): Promise<number> };
   return tool.runChaos(argv);
+}
+
+/**
+ * Runs `devmesh doctor --attack`; answers the exit status. The tool lies beside
+ * the services in the tree, as `devmesh chaos` does.
+ */
+export async function runAttack(argv: readonly string[]): Promise<number> {
+  const entry = new URL("../../attack/index.ts", import.meta.url).href;
+  const tool = (await import(entry)) as { runAttack(argv: readonly string[]): Promise<number> };
+  return tool.runAttack(argv);
 }

@@ -104,11 +104,15 @@ function parse<T extends ParseArgsOptionsConfig>(
 
 /** What is built beside this package, and a quiet log. */
 function defaults(): Record<string, string> {
+  return { LOG_LEVEL: "warn", ...builtParts() };
+}
+
+/** Where the parts lie that are built beside this package. */
+export function builtParts(): { CONSOLE_DIR?: string; AGENT_PATH?: string } {
   const root = fileURLToPath(new URL("../..", import.meta.url));
   const consoleDir = join(root, "web", "dist");
   const agentPath = join(root, "agents", "coder", "dist", "coder.mjs");
   return {
-    LOG_LEVEL: "warn",
     ...(existsSync(consoleDir) && { CONSOLE_DIR: consoleDir }),
     ...(existsSync(agentPath) && { AGENT_PATH: agentPath }),
   };

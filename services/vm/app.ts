@@ -2,6 +2,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Transport } from "@connectrpc/connect";
+import { HostService } from "@devmesh/gen/devmesh/vm/v1/host_service_pb";
 import { SandboxService } from "@devmesh/gen/devmesh/vm/v1/sandbox_service_pb";
 import type { Logger } from "@devmesh/mesh/log";
 import type { Clock, Ids } from "@devmesh/mesh/runtime";
@@ -9,11 +10,24 @@ import { type App, serve } from "@devmesh/mesh/server";
 import type { DriverName, VmConfig } from "./config.ts";
 import { DockerDriver } from "./drivers/docker/docker-driver.ts";
 import type { SandboxDriver } from "./drivers/driver.ts";
+import { FirecrackerDriver } from "./drivers/firecracker/firecracker-driver.ts";
 import { ProcessDriver } from "./drivers/process/process-driver.ts";
 import { QemuDriver } from "./drivers/qemu/index.ts";
 import { backendOf } from "./runner/backend.ts";
-import { Runner } from "./runner/runner.ts";
+import { Runner, type RunnerOptions } from "./runner/runner.ts";
+import { doorFinder, folderFinder } from "./sandboxes/finders/file-finders.ts";
+import {
+  groupFinder,
+  loopFinder,
+  mountFinder,
+  processFinder,
+} from "./sandboxes/finders/host-finders.ts";
 import { Host } from "./sandboxes/host.ts";
+import { HostServiceImpl } from "./sandboxes/host-service.ts";
+import { Journal } from "./sandboxes/journal.ts";
+import { JournalledDriver } from "./sandboxes/journalled-driver.ts";
+import type { LeftoverFinder } from "./sandboxes/leftover.ts";
+import { Reconciler } from "./sandboxes/reconciler.ts";
 import { SandboxServiceImpl } from "./sandboxes/sandbox-service.ts";
 
 /** What the sandbox host is built from. */
@@ -27,14 +41,27 @@ export interface VmOptions {
   readonly api: Transport;
   /** The way for heartbeats, which nothing else may hold up. Default: `api`. */
   readonly heartbeats?: Transport;
+  /** As of the runner. */
+  readonly onRegistered?: RunnerOptions["onRegistered"];
+  /** As of the runner. */
+  readonly onRefused?: RunnerOptions["onRefused"];
 }
 
 /** Builds the sandbox host and starts its runner. */
 export async function buildVm(options: VmOptions): Promise<App> {
   const { config, logger, clock, ids, version, api } = options;
-  const drivers = config.drivers.map((name) => makeDriver(name, config));
+  const journal = await Journal.begin(join(config.stateDir, "journal"));
+  const drivers = config.drivers.map(
+    (name) => new JournalledDriver(makeDriver(name, config), journal),
+  );
   const host = new Host({ drivers, logger });
-  await host.reap();
+  const reconciler = new Reconciler({
+    ...{ host, journal, clock, logger },
+    finders: makeFinders(),
+    stateDir: config.stateDir,
+    intervalMs: config.reconcileIntervalMs,
+  });
+  await reconciler.sweep();
   // Files of attempts that an earlier process did not end.
   await rm(join(config.stateDir, "runs"), { recursive: true, force: true });
   const runner = new Runner({
@@ -45,38 +72,69 @@ export async function buildVm(options: VmOptions): Promise<App> {
     logger,
     version,
     capacity: config.capacity,
+    labels: config.labels,
+    ...(options.onRegistered && { onRegistered: options.onRegistered }),
+    ...(options.onRefused && { onRefused: options.onRefused }),
     stateDir: config.stateDir,
     backendUrl: config.apiUrl,
     nodePath: process.execPath,
     agentPath: config.agentPath,
+    harnessDir: config.harnessDir,
     graceMs: config.stopGraceMs,
+    egress: config.egress,
     monotonicMs: () => performance.now(),
   });
   runner.start();
+  reconciler.start();
   return {
-    services: [serve(SandboxService, new SandboxServiceImpl({ host }))],
+    services: [
+      serve(SandboxService, new SandboxServiceImpl({ host })),
+      serve(HostService, new HostServiceImpl({ host, reconciler })),
+    ],
     readiness: [{ name: "drivers", check: () => checkDrivers(host) }],
     async close() {
       await runner.close();
+      await reconciler.close();
       await host.close();
+      await journal.close();
     },
   };
 }
 
-function makeDriver(name: DriverName, config: VmConfig): SandboxDriver {
+/** Makes one driver as the configuration says; nothing is started. */
+export function makeDriver(name: DriverName, config: VmConfig): SandboxDriver {
   const stateDir = config.stateDir;
   switch (name) {
     case "process":
-      return new ProcessDriver({ stateDir });
+      return new ProcessDriver({
+        stateDir,
+        readyDisks: config.warmContainers,
+        acceptUnboundedCpu: config.processUnboundedCpu,
+      });
     case "docker":
+    case "gvisor":
       return new DockerDriver({
         stateDir,
         socketPath: config.dockerSocket,
         image: config.dockerImage,
+        warm: config.warmContainers,
+        ...(name === "gvisor" && { runtime: "runsc" }),
       });
     case "qemu":
       return new QemuDriver({ stateDir, guestDir: config.guestDir, binary: config.qemuBinary });
+    case "firecracker":
+      return new FirecrackerDriver({
+        stateDir,
+        guestDir: config.guestDir,
+        binary: config.firecrackerBinary,
+        jailer: config.jailerBinary,
+      });
   }
+}
+
+/** Programs before what they use: a mount that nobody is in goes, and with it its loop device. */
+function makeFinders(): LeftoverFinder[] {
+  return [processFinder, groupFinder(), mountFinder, loopFinder, folderFinder, doorFinder];
 }
 
 async function checkDrivers(host: Host): Promise<string> {

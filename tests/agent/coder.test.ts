@@ -8,6 +8,7 @@ import { ModelError } from "../../agents/coder/src/model/model-error.ts";
 import { Records, type Report } from "../../agents/coder/src/records.ts";
 import { Jail } from "../../agents/coder/src/tools/jail.ts";
 import { Toolbox } from "../../agents/coder/src/tools/toolbox.ts";
+import { Transcript } from "../../agents/coder/src/transcript.ts";
 import { callOf, type FakeAnswer, FakeClock, FakeModel, hang, turnOf } from "./fake-model.ts";
 import { untilFile, untilGone } from "./processes.ts";
 import { TempFolders } from "./temp-folder.ts";
@@ -34,6 +35,15 @@ describe("coder", () => {
     const model = new FakeModel(answers);
     const input = { ...parseInput({ task: "do it" }), ...limits };
     const jail = await Jail.open(await folders.make());
+    const noted = new Records({
+      out: (text) => {
+        lines += text;
+      },
+      err: (text) => {
+        records += text;
+      },
+      secrets: ["secret-token"],
+    });
     const coder = new Coder({
       input,
       model,
@@ -43,16 +53,10 @@ describe("coder", () => {
         user: "do it",
         maxBytes: input.maxContextBytes,
       }),
-      records: new Records({
-        out: (text) => {
-          lines += text;
-        },
-        err: (text) => {
-          records += text;
-        },
-        secrets: ["secret-token"],
-      }),
+      records: noted,
+      transcript: new Transcript(noted),
       clock,
+      contextTokens: 0,
     });
     return { report: await coder.run(stop.signal), model };
   }
@@ -71,6 +75,12 @@ describe("coder", () => {
       finished: true,
       stopped: "",
       message: "",
+      reason: "",
+      costMicros: 0,
+      unpricedSteps: 2,
+      used: 0,
+      limit: 0,
+      commands: [],
     });
     expect(model.questions[1]?.messages.slice(2)).to.deep.equal([
       {

@@ -25,6 +25,8 @@ export interface FakeBackendOptions {
   readonly cutAnswers?: number;
   /** The only token it knows. Default: `secret-token`. */
   readonly token?: string;
+  /** What it lists at `/v1/llm/models`. Absent: it has no such route. */
+  readonly models?: readonly object[];
 }
 
 /** A backend on a port or a Unix socket. */
@@ -35,11 +37,13 @@ export class FakeBackend {
   readonly #provider: Provider;
   readonly #form: "stream" | "whole";
   readonly #token: string;
+  readonly #models: readonly object[] | undefined;
   #cutAnswers: number;
 
   private constructor(options: FakeBackendOptions) {
     this.#provider = new ScriptedProvider({ script: parseScript(options.script) });
     this.#form = options.form ?? "stream";
+    this.#models = options.models;
     this.#cutAnswers = options.cutAnswers ?? 0;
     this.#token = options.token ?? "secret-token";
     this.#server = createServer((request, response) => {
@@ -75,6 +79,11 @@ export class FakeBackend {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (request.headers.authorization !== `Bearer ${this.#token}`) {
       sendError(response, new DevmeshError("UNAUTHENTICATED", "no such token"));
+      return;
+    }
+    if (request.url === "/v1/llm/models" && this.#models !== undefined) {
+      response.writeHead(200, { "content-type": "application/json" });
+      response.end(JSON.stringify({ models: this.#models }));
       return;
     }
     if (request.url !== "/v1/chat/completions" || request.method !== "POST") {

@@ -184,7 +184,7 @@ describe("file tools", function () {
 
   it("answers calls that are wrong in themselves", async () => {
     const cases: readonly [string, Record<string, unknown>, string][] = [
-      ["delete_file", {}, 'there is no tool "delete_file"; use one of list_files,read_file'],
+      ["delete_file", {}, 'there is no tool "delete_file"; use one of list_files, read_file'],
       ["read_file", {}, "path: is missing; given: nothing"],
       ["read_file", { file: "x" }, "path: is missing; given: file"],
       ["read_file", { path: 7 }, "path: must be a text"],

@@ -71,7 +71,10 @@ describe("the agent on examples/ledger", function () {
       "finish",
     ]);
     for (const note of end.notes) {
-      expect(note).to.include({ topic: "agent.step", level: "info" });
+      expect(note).to.include({
+        level: "info",
+        topic: note.payload.tool === "" ? "agent.turn" : "agent.call",
+      });
       expect(note.payload).to.include.keys("step", "ms", "inputTokens", "outputTokens");
     }
     const sum = (name: string) =>

@@ -40,12 +40,12 @@ describe("records", () => {
       fc.property(brokenText(), (text) => {
         const { records, written } = recordsOf();
         records.say(text);
-        records.note("warn", text, { tool: text });
+        records.note("agent.call", "warn", text, { tool: text });
         expect(written.out).to.match(/^[^\p{Cc}]*\n$/u);
         expect(written.err.lastIndexOf("\x1e")).to.equal(0);
         expect(written.err.indexOf("\n")).to.equal(written.err.length - 1);
         const record: unknown = JSON.parse(written.err.slice(1));
-        expect(record).to.include({ type: "note", level: "warn", topic: "agent.step" });
+        expect(record).to.include({ type: "note", level: "warn", topic: "agent.call" });
         expect(written.err.isWellFormed()).to.equal(true);
       }),
     );
@@ -53,7 +53,7 @@ describe("records", () => {
 
   it("writes exactly one report, cut to what the contract allows", () => {
     const { records, written } = recordsOf();
-    const progress = new Progress({ maxSteps: 1, maxTokens: 1 });
+    const progress = new Progress({ maxSteps: 1, maxTokens: 1, maxCostMicros: 0 });
     progress.add(turnOf({ model: "m".repeat(1000) }));
     records.report(progress.finished("é".repeat(100_000)));
     records.report(progress.stopped("error", "late"));
@@ -67,7 +67,7 @@ describe("records", () => {
 
   it("bounds the words of a note to 4 KiB", () => {
     const { records, written } = recordsOf();
-    records.note("info", "😀".repeat(5000), {});
+    records.note("agent.call", "info", "😀".repeat(5000), {});
     const { message } = JSON.parse(written.err.slice(1)) as { message: string };
     expect(Buffer.byteLength(message)).to.be.at.most(4096);
   });
@@ -78,8 +78,10 @@ describe("records", () => {
         const { records, written } = recordsOf(["tok_0123456789", ""]);
         const text = `${before}tok_0123456789${after}`;
         records.say(text);
-        records.note("info", text, { tool: text });
-        records.report(new Progress({ maxSteps: 1, maxTokens: 1 }).stopped("error", text));
+        records.note("agent.call", "info", text, { tool: text });
+        records.report(
+          new Progress({ maxSteps: 1, maxTokens: 1, maxCostMicros: 0 }).stopped("error", text),
+        );
         expect(written.out + written.err).not.to.include("tok_01234");
       }),
     );
@@ -145,6 +147,11 @@ describe("input", () => {
       maxContextBytes: 131_072,
       contextText: "",
       tools: undefined,
+      maxCostMicros: 0,
+      protectedPaths: [],
+      toolProtocol: "auto",
+      checkpoints: false,
+      resume: undefined,
     };
     expect(parseInput({ task: "t" })).to.deep.equal(wanted);
     const zero = { maxSteps: 0, maxTokens: 0, maxSeconds: 0, contextPack: null, later: "field" };

@@ -51,7 +51,8 @@ for (const ripgrep of [false, true]) {
     async function search(args: Readonly<Record<string, unknown>>): Promise<string[]> {
       const tool = createSearch({ jail: await Jail.open(root), env: process.env, ripgrep });
       const signal = new AbortController().signal;
-      return (await tool.run(Arguments.parse(JSON.stringify(args)), { signal })).split("\n");
+      const found = await tool.run(Arguments.parse(JSON.stringify(args)), { signal });
+      return String(found).split("\n");
     }
 
     it("finds lines in files of people's own, in order", async () => {

@@ -6,6 +6,7 @@ import { Bed } from "./bed.ts";
 
 const routes = [
   { verb: "POST", path: "/v1/chat/completions", status: 401 },
+  { verb: "POST", path: "/v1/responses", status: 401 },
   { verb: "PUT", path: "/v1/models", status: 405 },
   { verb: "POST", path: "/v1/jobs", status: 401 },
 ];

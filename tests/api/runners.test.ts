@@ -13,6 +13,7 @@ import { CountedIds, TestClock, TestRandom } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import { MemoryAgentStore } from "../../services/api/agents/agent-store.memory.ts";
 import { Agents } from "../../services/api/agents/agents.ts";
+import { MemoryAuditStore } from "../../services/api/audit/audit-store.memory.ts";
 import { JobSignals } from "../../services/api/jobs/job-signals.ts";
 import { MemoryJobStore } from "../../services/api/jobs/job-store.memory.ts";
 import { accept } from "../../services/api/jobs/job-store.suite.bed.ts";
@@ -231,10 +232,20 @@ describe("a lease that cannot be handed over", () => {
     const signals = new JobSignals(store, clock);
     const logger = silentLogger();
     const limits = { leaseTtlMs: 12_000, maxWaitMs: 60_000 };
-    const runners = new Runners({ store, signals, agents, tokens, clock, logger, ...limits });
-    await agents.register(create(AgentSchema, { id: "run_1", host: "h", version: "0" }));
+    const runners = new Runners({
+      audit: new MemoryAuditStore(),
+      store,
+      signals,
+      agents,
+      tokens,
+      clock,
+      logger,
+      ...limits,
+    });
+    await agents.register(create(AgentSchema, { id: "run_1", host: "h", version: "0" }), "tok_1");
     const { id } = await accept(store);
-    const input = { runnerId: "run_1", max: 1, strongest: Isolation.VM, waitMs: 0 };
+    const holder = "tok_1";
+    const input = { runnerId: "run_1", holder, max: 1, strongest: Isolation.VM, waitMs: 0 };
     const reason = await reasonOf(runners.lease(input, caller.signal));
     const job = await store.get(id);
     signals.close();

@@ -9,10 +9,21 @@ describe("the report of chaos", () => {
 
   before(async () => {
     report = {
-      options: { seed: 7, store: "sqlite", kills: 3, minutes: 1, json: true, keep: false },
+      options: {
+        seed: 7,
+        store: "sqlite",
+        kills: 3,
+        minutes: 1,
+        json: true,
+        sandboxes: false,
+        keep: false,
+      },
       strikes: { killed: { up: 2, program: 1 }, stalled: { up: 1 }, cut: 0 },
       verdict: await verifyHistory([], new FakePlatform()),
       orphans: [],
+      stuck: [],
+      deletes: 0,
+      isolations: [],
       faults: [],
       retried: { UNAVAILABLE: 2 },
       strikingMs: 60_000,

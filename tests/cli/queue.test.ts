@@ -48,8 +48,8 @@ describe("devmesh queue, agents, why and retries", function () {
 
   it("agents: lists, drains, resumes", async () => {
     const listed = await bed.cli(["agents"]);
-    expect(listed.out).to.match(/^ID +HOST +STATUS +RUNNING +ISOLATION +LAST SEEN\n/);
-    expect(listed.out).to.match(/runner-1 +fake +✓ alive +0 of 2 +process +\d{4}-/);
+    expect(listed.out).to.match(/^ID +HOST +STATUS +RUNNING +ISOLATION +LABELS +LAST SEEN\n/);
+    expect(listed.out).to.match(/runner-1 +fake +✓ alive +0 of 2 +process +- +\d{4}-/);
     const drained = await bed.cli(["agents", "drain", "runner-1"]);
     expect(drained.out).to.equal("runner-1 ○ draining, 0 jobs running\n");
     expect((await bed.cli(["agents"])).out).to.include("○ draining");

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
+import { AgentHarness } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { expect } from "chai";
 import { everyByte } from "../sdk/fake/fake-programs.ts";
 import { tempFolder } from "../sdk/temp-folder.ts";
@@ -218,6 +219,45 @@ describe("devmesh agent", function () {
     const work = bed.fake.jobs.all()[0]?.spec?.work;
     expect(work?.case).to.equal("agent");
     expect(work?.value).to.have.deep.property("testArgv", ["sh", "-c", "npm test"]);
+  });
+
+  it("names the agent that does the work, and its arguments", async () => {
+    const rows: [string[], AgentHarness, string[]][] = [
+      [["--with", "codex", "task"], AgentHarness.CODEX, []],
+      [
+        ["--with", "opencode", "task", "--", "--agent", "plan"],
+        AgentHarness.OPENCODE,
+        ["--agent", "plan"],
+      ],
+      [["--with", "command:./a.sh  {task}", "task"], AgentHarness.COMMAND, ["./a.sh", "{task}"]],
+      [
+        ["--with", "command:sh", "task", "--", "-c", "x y"],
+        AgentHarness.COMMAND,
+        ["sh", "-c", "x y"],
+      ],
+      [["--with", "command", "task", "--", "a b"], AgentHarness.COMMAND, ["a b"]],
+      [["--with", "coder", "task"], AgentHarness.CODER, []],
+      [["task"], AgentHarness.UNSPECIFIED, []],
+    ];
+    for (const [args, harness, harnessArgv] of rows) {
+      expect((await bed.cli(["agent", ...args])).code, args.join(" ")).to.equal(0);
+      const work = bed.fake.jobs.all()[0]?.spec?.work;
+      expect(work?.value, args.join(" ")).to.deep.include({ task: "task", harness, harnessArgv });
+    }
+  });
+
+  it("refuses agents that are none, and arguments that are nobody's", async () => {
+    for (const args of [
+      ["--with", "codexx", "task"],
+      ["--with", "command:", "task"],
+      ["--with", "command", "task"],
+      ["--with", "coder", "task", "--", "x"],
+      ["task", "--", "x"],
+    ]) {
+      const { code, err } = await bed.cli(["agent", ...args]);
+      expect(code, args.join(" ")).to.equal(2);
+      expect(err, args.join(" ")).to.not.include("    at ");
+    }
   });
 
   it("refuses no task and two", async () => {

@@ -51,14 +51,16 @@ describe("job store on Postgres", function () {
       await client.query("TRUNCATE jobs, job_events, job_keys, job_leases, job_fences");
       await client.query(`
         INSERT INTO jobs (id, owner, type, status, isolation, spec, max_attempts, last_seq, created_at,
-          priority, hold, available_at, queue_expires_at, concurrency_key, concurrency_limit, ended_at)
+          priority, hold, available_at, queue_expires_at, concurrency_key, concurrency_limit, ended_at,
+          placement)
         SELECT 'job_' || lpad(n::text, 8, '0'), 'o' || n % 5,
           CASE n % 7 WHEN 0 THEN 'agent' ELSE 'command' END, status,
           1 + n % 4, '{"command":{"argv":["true"]}}', 2, 1, now(), n % 3, hold,
           CASE hold WHEN 'delay' THEN now() + n * interval '1 second' END,
           CASE n % 3 WHEN 0 THEN now() + n * interval '1 second' END,
           CASE WHEN hold = 'key' THEN 'k' || n % 9 ELSE '' END, 2,
-          CASE status WHEN 'failed' THEN now() END
+          CASE status WHEN 'failed' THEN now() END,
+          CASE WHEN n % 8 = 4 THEN 'zone=z' || n % 5 || chr(10) ELSE '' END
         FROM (
           SELECT n,
             CASE n % 2 WHEN 0 THEN 'queued' ELSE CASE n % 1001 WHEN 0 THEN 'running' ELSE 'failed' END END
@@ -89,26 +91,33 @@ describe("job store on Postgres", function () {
 
     const id = "job_00000001";
     const some = ["~", 50, ["agent"], ["queued"]];
+    const placed = [5, "r1", 0, "h", ["", "zone=z1\n"]];
     const none = Array.from({ length: 20 }, () => null);
     /** Every statement with its parameters, and the indexes that it goes by. */
     const wanted: Record<keyof typeof jobSql, { values: unknown[]; by: string[] }> = {
-      accept: { values: none.slice(0, 17), by: [] },
+      accept: { values: none.slice(0, 18), by: [] },
       findKey: { values: ["o", "k"], by: ["job_keys_pkey"] },
       dropKeys: { values: [], by: ["job_keys_expiry"] },
       find: { values: [id], by: ["jobs_pkey"] },
       listAll: { values: ["~", 50], by: ["jobs_pkey"] },
       listSome: { values: some, by: ["jobs_listed"] },
       listOwned: { values: [...some, "o"], by: ["jobs_owned"] },
-      claim1: { values: [5, "r1", 0], by: ["jobs_queued_1", "jobs_pkey"] },
-      claim2: { values: [5, "r1", 0], by: ["jobs_queued_2", "jobs_pkey"] },
-      claim3: { values: [5, "r1", 0], by: ["jobs_queued_3", "jobs_pkey"] },
-      claim4: { values: [5, "r1", 0], by: ["jobs_queued_4", "jobs_pkey"] },
+      placements: { values: [["a=1", "zone=z1"]], by: ["jobs_queued_4"] },
+      claim1: { values: [5, "r1", 0, "h"], by: ["jobs_queued_1", "jobs_pkey"] },
+      claim2: { values: [5, "r1", 0, "h"], by: ["jobs_queued_2", "jobs_pkey"] },
+      claim3: { values: [5, "r1", 0, "h"], by: ["jobs_queued_3", "jobs_pkey"] },
+      claim4: { values: [5, "r1", 0, "h"], by: ["jobs_queued_4", "jobs_pkey"] },
+      claimPlaced1: { values: placed, by: ["jobs_queued_1", "jobs_pkey"] },
+      claimPlaced2: { values: placed, by: ["jobs_queued_2", "jobs_pkey"] },
+      claimPlaced3: { values: placed, by: ["jobs_queued_3", "jobs_pkey"] },
+      claimPlaced4: { values: placed, by: ["jobs_queued_4", "jobs_pkey"] },
+      leaseHolder: { values: [id], by: ["jobs_pkey"] },
       promote: { values: [], by: ["jobs_delayed"] },
       lockKey: { values: ["o", "k"], by: [] },
       fill: { values: ["o", "k1"], by: ["jobs_key_waiting", "jobs_key_active"] },
       fillable: { values: [], by: ["jobs_key_waiting", "jobs_key_active"] },
       holders: { values: ["o", "k1"], by: ["jobs_key_active"] },
-      ahead: { values: [0, id], by: ["jobs_queued_4"] },
+      ahead: { values: [0, id, ["", "zone=z1\n"]], by: ["jobs_queued_4"] },
       renew: { values: [[id], [1], 0], by: ["job_leases_pkey", "jobs_pkey"] },
       append: { values: [id, 1, 1, 1, "x", [], [], [], [], [], [], []], by: ["jobs_running"] },
       move: {
@@ -131,6 +140,7 @@ describe("job store on Postgres", function () {
         by: ["jobs_pkey"],
       },
       markCancel: { values: [id, 1, "", ""], by: ["jobs_running"] },
+      markAnswer: { values: [id, 4, "{}"], by: ["jobs_pkey"] },
       tell: { values: [["a b"]], by: [] },
       now: { values: [], by: [] },
       expired: { values: [], by: ["jobs_pkey"] },
@@ -154,7 +164,7 @@ describe("job store on Postgres", function () {
         const plan = rows.map((row) => String(row["QUERY PLAN"])).join("\n");
         for (const index of by) expect(plan).to.match(new RegExp(`Index.* Scan.* ${index}\\b`));
         if (name !== "stats") expect(plan).not.to.match(/Seq Scan on (jobs|job_events|job_keys)\b/);
-        if (name.startsWith("claim")) {
+        if (/^claim\d/.test(name)) {
           const picked = plan.slice(plan.indexOf("CTE picked"), plan.indexOf("CTE claimed"));
           expect(picked, "jobs come in the index's order").not.to.contain("Sort");
         }

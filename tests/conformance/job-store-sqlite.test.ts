@@ -44,8 +44,11 @@ describe("job store on SQLite", () => {
     listAll: /SEARCH jobs USING PRIMARY KEY \(id<\?\)$/,
     listSome: /SEARCH jobs USING COVERING INDEX jobs_listed \(type=\? AND status=\? AND id<\?\)$/,
     listOwned: /COVERING INDEX jobs_owned \(owner=\? AND type=\? AND status=\? AND id<\?\)$/,
-    head: /SEARCH jobs USING COVERING INDEX jobs_queued \(isolation=\?\)$/,
+    placements:
+      /SEARCH jobs USING COVERING INDEX jobs_queued \(placement>\? AND placement<\?\).*SEARCH jobs USING COVERING INDEX jobs_queued \(placement=\?\)/,
+    head: /SEARCH jobs USING COVERING INDEX jobs_queued \(placement=\? AND isolation=\?\)$/,
     claim: byId,
+    leaseHolder: byId,
     putLease: /^$/,
     dropLease: /SEARCH job_leases USING PRIMARY KEY \(job_id=\?\)$/,
     renew:
@@ -53,6 +56,7 @@ describe("job store on SQLite", () => {
     advance: byId,
     move: /SEARCH jobs USING PRIMARY KEY \(id=\?\).*SEARCH job_leases USING PRIMARY KEY \(job_id=\?\)$/,
     markCancel: byId,
+    markAnswer: byId,
     expired: /SEARCH job_leases USING COVERING INDEX job_leases_expiry \(expires_at<\?\)$/,
     queueExpired:
       /SEARCH jobs USING COVERING INDEX jobs_queue_expiry \(queue_expires_at>\? AND queue_expires_at<\?\)$/,
@@ -62,7 +66,7 @@ describe("job store on SQLite", () => {
     giveSlot: byId,
     nextKey: new RegExp(`SEARCH ${waiting} \\(\\(owner,concurrency_key\\)>\\(\\?,\\?\\)\\)$`),
     holders: /INDEX jobs_key_active \(owner=\? AND concurrency_key=\?\)$/,
-    ahead: /SEARCH jobs USING COVERING INDEX jobs_queued \(isolation=\?\)/,
+    ahead: /SEARCH jobs USING COVERING INDEX jobs_queued \(placement=\? AND isolation=\?\)/,
     readEvents: /SEARCH job_events USING PRIMARY KEY \(job_id=\? AND seq>\?\)$/,
     noteFence: byId,
     fences: /SEARCH job_fences USING PRIMARY KEY \(job_id=\?\)$/,

@@ -37,31 +37,52 @@ sandboxDriverSuite("process", async () => {
   };
 });
 
+/** What an engine with that runtime needs; `skip` where there is no such engine. */
+async function containers(runtime?: string) {
+  const engine = await startDocker();
+  if (!engine.ok) return { skip: `${engine.reason}; ${engine.remedy}` };
+  const { socketPath, stop } = engine.value;
+  const base = await ensureBaseImage(socketPath);
+  if (!base.ok) return { skip: `${base.reason}; ${base.remedy}` };
+  const stateDir = await mkdtemp(join(tmpdir(), "devmesh-docker-"));
+  // One ahead for each shape: the first start of a shape is a new container, the next is not.
+  const options = {
+    stateDir,
+    socketPath,
+    image: base.value.image,
+    warm: 1,
+    ...(runtime && { runtime }),
+  };
+  const driver = new DockerDriver(options);
+  const cleanup = async () => {
+    await rm(stateDir, { recursive: true, force: true });
+    await stop();
+  };
+  const { available, reason, remedy } = await driver.probe();
+  if (!available) {
+    await cleanup();
+    if (runtime === undefined) throw new Error(`${reason}; ${remedy}`);
+    return { skip: `${reason}; ${remedy}` };
+  }
+  return {
+    driver,
+    childSource: `import { DockerDriver } from ${JSON.stringify(new URL("docker/docker-driver.ts", drivers))};
+      const driver = new DockerDriver(${JSON.stringify(options)});`,
+    cleanup,
+  };
+}
+
+sandboxDriverSuite("docker", () => containers(), {}, 180_000);
+
 sandboxDriverSuite(
-  "docker",
-  async () => {
-    const engine = await startDocker();
-    if (!engine.ok) return { skip: `${engine.reason}; ${engine.remedy}` };
-    const { socketPath } = engine.value;
-    const base = await ensureBaseImage(socketPath);
-    if (!base.ok) return { skip: `${base.reason}; ${base.remedy}` };
-    const stateDir = await mkdtemp(join(tmpdir(), "devmesh-docker-"));
-    const options = { stateDir, socketPath, image: base.value.image };
-    const driver = new DockerDriver(options);
-    const { available, reason, remedy } = await driver.probe();
-    if (!available) throw new Error(`${reason}; ${remedy}`);
-    return {
-      driver,
-      childSource: `import { DockerDriver } from ${JSON.stringify(new URL("docker/docker-driver.ts", drivers))};
-        const driver = new DockerDriver(${JSON.stringify(options)});`,
-      async cleanup() {
-        await rm(stateDir, { recursive: true, force: true });
-        await engine.value.stop();
-      },
-    };
+  "gvisor",
+  () => containers("runsc"),
+  {
+    hostProcess: "its programs are no processes of the host",
+    ownProc: "its kernel does not show what holds that kernel itself",
+    caps: "a cap that is met ends the sandbox's own kernel, and with it the sandbox",
   },
-  {},
-  180_000,
+  300_000,
 );
 
 sandboxDriverSuite(

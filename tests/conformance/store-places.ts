@@ -123,7 +123,7 @@ async function postgresPlace(context: Mocha.Context): Promise<StorePlace> {
     fresh: async () => {
       for (const other of others.splice(0)) await other.close();
       const ofJobs = "jobs, job_events, job_keys, job_leases, job_fences";
-      await client.query(`TRUNCATE ${ofJobs}, tokens, console_links, audit, agents`);
+      await client.query(`TRUNCATE ${ofJobs}, tokens, console_links, audit, audit_reports, agents`);
       await client.query("UPDATE queue SET paused_at = NULL, pause_detail = ''");
       await client.query("TRUNCATE rate_buckets");
       await client.query("UPDATE settings SET version = 0, value = '{}'");

@@ -18,9 +18,9 @@ import { root } from "./program.ts";
 
 /** Runs work on a folder and answers its job's end. */
 export async function runOnFolder(
-  { devmesh }: FlowPlatform,
+  { devmesh }: Pick<FlowPlatform, "devmesh">,
   folder: string,
-  work: Pick<JobInput, "command" | "agent">,
+  work: Pick<JobInput, "command" | "agent" | "runnerLabels">,
 ): Promise<{ jobId: string; result: JobResult }> {
   const packed = await packWorkspace(folder);
   try {
@@ -96,7 +96,8 @@ export function agentTests(get: GetPlatform): void {
     expect(result.agent?.model).to.equal("scripted/ledger-replay");
     const steps = [];
     for await (const { kind } of get().devmesh.jobs.events(jobId)) {
-      if (kind.case === "note" && kind.value.topic === "agent.step") steps.push(kind.value);
+      if (kind.case === "note" && /^agent\.(turn|call)$/.test(kind.value.topic))
+        steps.push(kind.value);
     }
     expect(steps.length).to.be.greaterThan(11);
 

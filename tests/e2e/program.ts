@@ -15,6 +15,8 @@ export interface ProgramOptions {
   readonly args: readonly string[];
   /** Its whole environment besides PATH. */
   readonly env: Readonly<Record<string, string>>;
+  /** What stands before the command, for example what enters a namespace. Default: nothing. */
+  readonly prefix?: readonly string[];
   /** True: its own end is no surprise. Default: false. */
   readonly quiet?: boolean;
   /** The longest that `runProgram` waits for the end, in milliseconds. Default: a minute. */
@@ -34,8 +36,9 @@ export interface Program {
 }
 
 /** Starts it. */
-export function startProgram({ args, env, quiet = false }: ProgramOptions): Program {
-  const child = spawn(process.execPath, [bin, ...args], {
+export function startProgram({ args, env, prefix = [], quiet = false }: ProgramOptions): Program {
+  const [command = "", ...words] = [...prefix, process.execPath, bin, ...args];
+  const child = spawn(command, words, {
     env: { PATH: process.env.PATH, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });

@@ -13,6 +13,7 @@ import { CountedIds, SeededRandom, SortableIds } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import { MemoryAgentStore } from "../../services/api/agents/agent-store.memory.ts";
 import { Agents } from "../../services/api/agents/agents.ts";
+import { MemoryAuditStore } from "../../services/api/audit/audit-store.memory.ts";
 import { MemoryBlobStore } from "../../services/api/blobs/blob-store.memory.ts";
 import { JobSignals } from "../../services/api/jobs/job-signals.ts";
 import {
@@ -39,6 +40,8 @@ const rates: FaultRates = {
 };
 const jobCount = 12;
 const lineCount = 6;
+/** The runners are of the same deployment. */
+const holder = "service";
 const runnerIds = ["r1", "r2", "r3"];
 
 describe("jobs over a store that fails", function () {
@@ -99,6 +102,7 @@ class World {
       isRunning: async () => true,
     });
     this.#runners = new Runners({
+      audit: new MemoryAuditStore(),
       ...{ store, signals: this.#signals, agents: this.#agents, tokens, clock, logger },
       ...{ leaseTtlMs, maxWaitMs: 60_000 },
     });
@@ -128,7 +132,7 @@ class World {
     for (const id of runnerIds) {
       const capabilities = [{ driver: "d", isolation: Isolation.VM, available: true }];
       const runner = { id, host: "h", version: "0", capacity: 2, capabilities };
-      await this.#agents.register(create(AgentSchema, runner));
+      await this.#agents.register(create(AgentSchema, runner), holder);
     }
     this.#runners.start();
     const work = Promise.all(runnerIds.map((id) => this.#run(id)));
@@ -155,7 +159,7 @@ class World {
   async #run(runnerId: string): Promise<void> {
     const held = new Map<string, { jobId: string; epoch: number }>();
     const { signal } = new AbortController();
-    const input = { runnerId, max: 2, strongest: Isolation.VM, waitMs: 0 };
+    const input = { runnerId, holder, max: 2, strongest: Isolation.VM, waitMs: 0 };
     while (!this.#over) {
       const leases = await attempt(() => this.#runners.lease(input, signal));
       const work = Promise.all((leases ?? []).map((lease) => this.#work(lease, held)));
@@ -164,7 +168,7 @@ class World {
         working = false;
       });
       while (working && !this.#over) {
-        await attempt(() => this.#runners.heartbeat(runnerId, [...held.values()]));
+        await attempt(() => this.#runners.heartbeat(runnerId, [...held.values()], holder));
         await settled(3);
       }
       await done;
@@ -182,13 +186,13 @@ class World {
     try {
       for (let line = 0; line < lineCount; line++) {
         const event = log(nextSeq + line, `${line}\n`);
-        await persist(() => this.#runners.append(lease, [event]));
+        await persist(() => this.#runners.append(lease, [event], holder));
         await settled(2);
       }
       // Some fail at first, and are tried again.
       const outcome = job.attempt === 1 && job.spec?.labels.fails ? "FAILED" : "SUCCEEDED";
       const end = result(JobStatus[outcome]);
-      await persist(() => this.#runners.finish(lease, nextSeq + lineCount, end));
+      await persist(() => this.#runners.finish(lease, nextSeq + lineCount, end, holder));
     } catch (error) {
       if (!(error instanceof DevmeshError) || error.reason !== "FENCED") throw error;
     } finally {

@@ -5,6 +5,7 @@ import { hostileText } from "./hostile.ts";
 import { jsonOf, type Making, makeMessage, type SentMessage, wireOf } from "./messages.ts";
 import { openAiMessage } from "./openai.ts";
 import { Random } from "./random.ts";
+import { responsesMessage } from "./responses.ts";
 import { hasGet, type Protocol, restRuleOf, type Target } from "./surface.ts";
 import { frame } from "./wire.ts";
 import type { World } from "./world.ts";
@@ -72,13 +73,15 @@ function openAiRequest({ name }: Target, making: Making): Request {
     const path = `/v1/models${making.random.pick(["", "?x=1", "/"])}`;
     return { ...plain, shape: "openai", verb: "GET", path, headers: [] };
   }
+  const isResponses = name === "OpenAI.Responses";
+  const message = isResponses ? responsesMessage(making) : openAiMessage(making);
   return {
     ...plain,
     shape: "openai",
     verb: "POST",
-    path: "/v1/chat/completions",
+    path: isResponses ? "/v1/responses" : "/v1/chat/completions",
     headers: [["content-type", "application/json"]],
-    body: Buffer.from(jsonOf(openAiMessage(making))),
+    body: Buffer.from(jsonOf(message)),
   };
 }
 

@@ -77,6 +77,7 @@ export function allTargets(): Target[] {
   });
   const dialect: Target[] = [
     { name: "OpenAI.ChatCompletions", protocols: ["rest"] },
+    { name: "OpenAI.Responses", protocols: ["rest"] },
     { name: "OpenAI.Models", protocols: ["rest"] },
   ];
   return [...targets, ...dialect].toSorted((a, b) => rankOf(a) - rankOf(b));

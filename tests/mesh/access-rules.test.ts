@@ -12,6 +12,7 @@ const unaudited: Readonly<Record<string, string>> = {
   "devmesh.api.v1.RunnerService/Heartbeat": "several times a minute for every held job",
   "devmesh.api.v1.RunnerService/AppendEvents":
     "the events themselves are the record, numbered and without a gap",
+  "devmesh.api.v1.RunnerService/ListLeaseNotes": "reads, and renews the lease as a heartbeat does",
 };
 
 /** Methods that only read and leave an audit row all the same, and why. */

@@ -48,6 +48,8 @@ describe("the doors", function () {
     ["/v1/models", {}, "llm:invoke"],
     ["/v1/chat/completions", { method: "POST", body: chat(false) }, "llm:invoke"],
     ["/v1/chat/completions", { method: "POST", body: chat(true) }, "llm:invoke"],
+    ["/v1/responses", { method: "POST", body: '{"input":"hi"}' }, "llm:invoke"],
+    ["/v1/responses", { method: "POST", body: '{"input":"hi","stream":true}' }, "llm:invoke"],
     ["/v1/tokens", {}, "read:tokens"],
     ["/v1/audit", {}, "read:audit"],
     ["/v1/audit:verify", {}, "read:audit"],

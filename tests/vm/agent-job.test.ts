@@ -1,5 +1,4 @@
 /** Jobs of the agent: its report, its tests, its input, and the ways it can end. */
-import { readFile } from "node:fs/promises";
 import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { expect } from "chai";
 import type { FakeProgram } from "../../services/vm/drivers/fake.ts";
@@ -56,17 +55,17 @@ describe("agent job", () => {
       kind.case === "note" && kind.value.topic === "context" ? [kind.value.level] : [],
     );
     expect(notes).to.deep.equal(["warn"]);
-    expect(driver.created[0]?.backendSocket).to.be.a("string");
+    expect(driver.created[0]?.doors.map(({ name }) => name)).to.deep.equal(["backend"]);
   });
 
-  it("gets its task in a file that is there while it runs", async () => {
+  it("gets its task by its standard input", async () => {
     let input: unknown;
     const { driver } = bed.start();
-    driver.programs.node = agent(record(report));
-    driver.on("exec", async ({ mounts }) => {
-      const mount = mounts.find(({ sandboxPath }) => sandboxPath.endsWith("/input.json"));
-      input = JSON.parse(await readFile(mount?.hostPath ?? "", "utf8"));
-    });
+    driver.programs.node = (context) => {
+      input = JSON.parse(Buffer.from(context.input).toString());
+      expect(context.env.DEVMESH_AGENT_INPUT).to.equal("-");
+      return agent(record(report))(context);
+    };
     await bed.ended(await bed.submit({ work: { case: "agent", value: { task: "answer" } } }), {
       timePasses: true,
     });
@@ -119,6 +118,21 @@ describe("agent job", () => {
     await bed.jobs.cancelJob({ id });
     expect((await bed.ended(id, { timePasses: true })).status).to.equal(CANCELLED);
     expect(tests).to.equal(1);
+  });
+
+  it("fails when a protected file was changed, by whatever it was", async () => {
+    const { driver } = bed.start();
+    driver.programs.node = async (context) => {
+      context.files.write("/work/tests/.hidden", Buffer.from("changed\n"));
+      return agent(record(report))(context);
+    };
+    const value = { task: "answer", protectedPaths: ["tests/**", "*.lock"] };
+    const id = await bed.submit({ work: { case: "agent", value } });
+    const { status, result } = await bed.ended(id, { timePasses: true });
+    expect([status, result?.message]).to.deep.equal([
+      FAILED,
+      "protected files were changed: tests/.hidden",
+    ]);
   });
 
   it("keeps a patch with wide characters within the contract", async () => {

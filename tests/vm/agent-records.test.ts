@@ -18,7 +18,7 @@ function cut(bytes: Buffer, at: readonly number[]): Buffer[] {
   return ends.map((end, i) => bytes.subarray(ends[i - 1] ?? 0, end));
 }
 
-const note = (message: string) => ({ type: "note", level: "warn", topic: "t", message });
+const note = (message: string) => ({ type: "note", level: "warn", topic: "agent.call", message });
 const record = (value: unknown) => `\x1e${JSON.stringify(value)}\n`;
 
 describe("agent records", () => {
@@ -54,7 +54,7 @@ describe("agent records", () => {
     const { records, log } = split([Buffer.from(`before\n${record(note("m"))}after`)]);
     expect(log).to.equal("before\nafter");
     expect(records).to.deep.equal([
-      { type: "note", note: { level: "warn", topic: "t", message: "m" } },
+      { type: "note", note: { level: "warn", topic: "agent.call", message: "m" } },
     ]);
   });
 
@@ -78,7 +78,8 @@ describe("agent records", () => {
       type: "report",
       report: {
         ...{ summary: "", steps: 0xffff_ffff, inputTokens: 0, outputTokens: 0, model: "" },
-        ...{ finished: false, stopped: "", message: "" },
+        ...{ finished: false, stopped: "", message: "", reason: "", costMicros: 0 },
+        ...{ unpricedSteps: 0, used: 0, limit: 0, commands: [] },
       },
     });
   });

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type Client, createClient, type Interceptor, type Transport } from "@connectrpc/connect";
+import { AuditService } from "@devmesh/gen/devmesh/api/v1/audit_service_pb";
 import { BlobService } from "@devmesh/gen/devmesh/api/v1/blob_service_pb";
 import {
   type Job,
@@ -20,6 +21,7 @@ import { createInProcessTransport, serviceClientInterceptors } from "@devmesh/me
 import { type BuiltApi, buildApi } from "../../services/api/app.ts";
 import { readApiConfig } from "../../services/api/config.ts";
 import type { SandboxDriver } from "../../services/vm/drivers/driver.ts";
+import type { EgressHostOptions } from "../../services/vm/egress/egress.ts";
 import { backendOf } from "../../services/vm/runner/backend.ts";
 import { Runner } from "../../services/vm/runner/runner.ts";
 import { Host } from "../../services/vm/sandboxes/host.ts";
@@ -93,6 +95,7 @@ export class Bed {
   readonly clock: TestClock;
   readonly jobs: Client<typeof JobService>;
   readonly blobs: Client<typeof BlobService>;
+  readonly audit: Client<typeof AuditService>;
   readonly #api: BuiltApi;
   readonly #folder: string;
   readonly #ids: SortableIds;
@@ -106,6 +109,7 @@ export class Bed {
     const transport = this.#transport([]);
     this.jobs = createClient(JobService, transport);
     this.blobs = createClient(BlobService, transport);
+    this.audit = createClient(AuditService, transport);
   }
 
   static async open(): Promise<Bed> {
@@ -130,18 +134,35 @@ export class Bed {
     return new Bed(api, folder, clock);
   }
 
+  /** Where its runners look for agents of other makers. */
+  get harnessDir(): string {
+    return this.#folder;
+  }
+
   /** Starts a runner with a driver and a breakable way of its own. */
-  start(options: { capacity?: number; driver?: TestDriver } = {}): TestRunner {
-    const { capacity = 4, driver = new TestDriver() } = options;
-    return { ...this.#start(capacity, driver, this.clock), driver };
+  start(
+    options: { capacity?: number; driver?: TestDriver; egress?: EgressHostOptions } = {},
+  ): TestRunner {
+    const { capacity = 4, driver = new TestDriver(), egress } = options;
+    return { ...this.#start(capacity, driver, this.clock, 5_000, egress), driver };
   }
 
   /** Starts a runner with a real driver, on the machine's own clock. */
-  startReal(driver: SandboxDriver, graceMs: number): Omit<TestRunner, "driver"> {
-    return this.#start(4, driver, new SystemClock(), graceMs);
+  startReal(
+    driver: SandboxDriver,
+    graceMs: number,
+    egress?: EgressHostOptions,
+  ): Omit<TestRunner, "driver"> {
+    return this.#start(4, driver, new SystemClock(), graceMs, egress);
   }
 
-  #start(capacity: number, driver: SandboxDriver, clock: Clock, graceMs = 5_000) {
+  #start(
+    capacity: number,
+    driver: SandboxDriver,
+    clock: Clock,
+    graceMs: number,
+    egress: EgressHostOptions | undefined,
+  ) {
     const faults = new Faults();
     const logger = silentLogger();
     const runner = new Runner({
@@ -156,7 +177,9 @@ export class Bed {
       backendUrl: "http://127.0.0.1:1",
       nodePath: process.execPath,
       agentPath: "/coder.mjs",
+      harnessDir: this.harnessDir,
       graceMs,
+      ...(egress !== undefined && { egress }),
       monotonicMs: () => clock.now(),
     });
     const started = { runner, faults };

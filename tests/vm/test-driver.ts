@@ -4,13 +4,16 @@ import type { Readable } from "node:stream";
 import type {
   DriverProbe,
   ExecSpec,
+  ExitState,
   Isolation,
   Sandbox,
   SandboxDriver,
   SandboxProcess,
   SandboxSpec,
+  SandboxStats,
 } from "../../services/vm/drivers/driver.ts";
 import { FakeDriver, type FakeProgram } from "../../services/vm/drivers/fake.ts";
+import type { SandboxReceipt } from "../../services/vm/drivers/receipt.ts";
 
 /** The steps of an attempt that a test can hold up or break. */
 export type Step = "create" | "put" | "exec" | "get" | "delete";
@@ -63,6 +66,12 @@ export class TestDriver implements SandboxDriver {
   probed: Promise<DriverProbe> | undefined;
   /** Processes that every sandbox says are left, on top of those of its programs. */
   left = 0;
+  /** Caps that a program meets while it runs, by its name. */
+  readonly met: Record<string, ExitState["met"]> = {};
+  /** What the kernel enforces instead of what it was told. */
+  receipt: Partial<SandboxReceipt> = {};
+  /** What every sandbox says it used. */
+  used: Partial<SandboxStats> = {};
 
   constructor(more: Record<string, FakeProgram> = {}, isolation: Isolation = "process") {
     this.isolation = isolation;
@@ -101,7 +110,7 @@ export class TestDriver implements SandboxDriver {
     await this.#hooks.get("create")?.(spec);
     const inner = await this.#inner.create(spec, signal);
     const before = (step: Step) => this.#hooks.get(step)?.(spec) ?? Promise.resolve();
-    return new TestSandbox(inner, before, () => this.left);
+    return new TestSandbox(inner, before, this);
   }
 
   list(): Sandbox[] {
@@ -117,12 +126,12 @@ class TestSandbox implements Sandbox {
   readonly driver = "test";
   readonly #inner: Sandbox;
   readonly #before: (step: Step) => Promise<void>;
-  readonly #left: () => number;
+  readonly #of: TestDriver;
 
-  constructor(inner: Sandbox, before: (step: Step) => Promise<void>, left: () => number) {
+  constructor(inner: Sandbox, before: (step: Step) => Promise<void>, of: TestDriver) {
     this.#inner = inner;
     this.#before = before;
-    this.#left = left;
+    this.#of = of;
   }
 
   get id(): string {
@@ -147,7 +156,14 @@ class TestSandbox implements Sandbox {
     // The agent's Node is mounted where a fake has no folder.
     const [program = "", ...rest] = spec.argv;
     const argv = program.startsWith("/opt/devmesh/") ? [basename(program), ...rest] : spec.argv;
-    return this.#inner.exec({ ...spec, argv }, signal);
+    const process = await this.#inner.exec({ ...spec, argv }, signal);
+    const met = this.#of.met[argv[0] ?? ""];
+    if (met === undefined) return process;
+    return {
+      output: () => process.output(),
+      signal: (name) => process.signal(name),
+      exit: process.exit.then((exit) => ({ ...exit, met })),
+    };
   }
 
   async get(signal?: AbortSignal): Promise<Readable> {
@@ -160,7 +176,23 @@ class TestSandbox implements Sandbox {
     return this.#inner.delete();
   }
 
+  get receipt(): SandboxReceipt {
+    return { ...this.#inner.receipt, ...this.#of.receipt };
+  }
+
+  async stats(): Promise<SandboxStats> {
+    return { ...(await this.#inner.stats()), ...this.#of.used };
+  }
+
+  freeze(): Promise<void> {
+    return this.#inner.freeze();
+  }
+
+  resume(): Promise<void> {
+    return this.#inner.resume();
+  }
+
   async processes(): Promise<number> {
-    return this.#left() + ((await this.#inner.processes?.()) ?? 0);
+    return this.#of.left + ((await this.#inner.processes?.()) ?? 0);
   }
 }

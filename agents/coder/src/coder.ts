@@ -1,14 +1,17 @@
 /** Owns the loop: ask the model, do what it calls, until it finishes or a limit is reached. */
+import type { Checkpoints } from "./checkpoint.ts";
 import type { Clock } from "./clock.ts";
 import type { Conversation } from "./conversation.ts";
 import type { AgentInput } from "./input.ts";
 import type { ChatModel, ModelCall, ModelTurn } from "./model/chat-model.ts";
 import { ModelError } from "./model/model-error.ts";
-import { Progress } from "./progress.ts";
+import { Progress, type Reached } from "./progress.ts";
 import { nudge } from "./prompt.ts";
 import type { Records, Report } from "./records.ts";
+import { Replay } from "./replay.ts";
 import { errorText, oneLine } from "./text.ts";
 import type { CallResult, Toolbox } from "./tools/toolbox.ts";
+import type { Transcript } from "./transcript.ts";
 
 /** What the loop works with. */
 export interface CoderOptions {
@@ -17,7 +20,12 @@ export interface CoderOptions {
   readonly toolbox: Toolbox;
   readonly conversation: Conversation;
   readonly records: Records;
+  readonly transcript: Transcript;
   readonly clock: Clock;
+  /** The window to ask for, in tokens. 0: the model's own. */
+  readonly contextTokens: number;
+  /** Absent: changes are told to nobody. */
+  readonly checkpoints?: Checkpoints | undefined;
 }
 
 /** Wrong calls in a row after which it is given up. */
@@ -34,12 +42,14 @@ class GaveUp extends Error {}
 export class Coder {
   readonly #options: CoderOptions;
   readonly #progress: Progress;
+  readonly #replay: Replay;
   #malformed = 0;
   #nudges = 0;
 
   constructor(options: CoderOptions) {
     this.#options = options;
     this.#progress = new Progress(options.input);
+    this.#replay = new Replay(options.input.resume);
   }
 
   /** Works until an end. Never throws: every end is a report. `stop` ends it from outside. */
@@ -51,27 +61,47 @@ export class Coder {
     } catch (error) {
       if (stop.aborted) return this.#progress.stopped("error", errorText(stop.reason));
       if (late.aborted) {
-        return this.#progress.stopped("time", `the limit of ${input.maxSeconds} s is reached`);
+        const { maxSeconds: limit } = input;
+        const message = `the limit of ${limit} s is reached`;
+        return this.#progress.spent({ stopped: "time", message, used: limit, limit });
       }
-      const isExpected = error instanceof ModelError || error instanceof GaveUp;
       const message = errorText(error);
+      if (error instanceof ModelError) {
+        return this.#progress.stopped("error", message, error.reason.split(":")[0]);
+      }
+      const isExpected = error instanceof GaveUp;
       return this.#progress.stopped("error", isExpected ? message : `internal error: ${message}`);
     }
   }
 
   async #loop(signal: AbortSignal): Promise<Report> {
     for (;;) {
-      const limit = this.#progress.reached();
-      if (limit !== undefined) return this.#progress.stopped(limit.stopped, limit.message);
-      const turn = await this.#ask(signal);
+      const turn = this.#replay.hasMore ? this.#replayed() : await this.#nextTurn(signal);
+      if (turn === undefined) continue;
+      if ("stopped" in turn) return this.#progress.spent(turn);
       this.#options.conversation.addTurn(turn);
       const summary = await this.#answer(turn, signal);
       if (summary !== undefined) return this.#progress.finished(summary);
     }
   }
 
+  /** The next turn of the log; a word of a person only goes into the conversation. */
+  #replayed(): ModelTurn | undefined {
+    const entry = this.#replay.next();
+    if (entry?.type !== "turn") {
+      if (entry !== undefined) this.#options.conversation.addUser(entry.text);
+      return undefined;
+    }
+    this.#progress.add(entry);
+    return entry;
+  }
+
+  async #nextTurn(signal: AbortSignal): Promise<ModelTurn | Reached> {
+    return this.#progress.reached() ?? (await this.#ask(signal));
+  }
+
   async #ask(signal: AbortSignal): Promise<ModelTurn> {
-    const { conversation, records, clock } = this.#options;
+    const { conversation, records, transcript, model, clock } = this.#options;
     const step = this.#progress.steps + 1;
     const shortened = conversation.shorten();
     if (shortened > 0) records.say(`(${shortened} old results shortened)`);
@@ -79,29 +109,20 @@ export class Coder {
     const turn = withIds(await this.#askFitting(signal), step);
     const ms = Math.round(clock.now() - begin);
     this.#progress.add(turn);
-    const { inputTokens, outputTokens, exactUsage, model } = turn;
-    records.note("info", `turn ${step}: ${turnText(turn)}`, {
-      step,
-      tool: "",
-      ms,
-      inputTokens,
-      outputTokens,
-      exactUsage,
-      provider: model.includes("/") ? model.slice(0, model.indexOf("/")) : "",
-      model,
-    });
+    transcript.turn(turn, { step, ms, protocol: model.protocol ?? "native" });
     if (turn.text.trim() !== "") records.say(`${step}. ${turn.text}`);
     return turn;
   }
 
   /** A model whose window is too small is asked once more, with old results shortened. */
   async #askFitting(signal: AbortSignal): Promise<ModelTurn> {
-    const { model, toolbox, conversation, records } = this.#options;
+    const { model, toolbox, conversation, records, contextTokens } = this.#options;
     const { tokensLeft } = this.#progress;
     const question = {
       messages: conversation.messages,
       tools: toolbox.definitions(),
       maxTokens: tokensLeft < maxAnswerTokens ? tokensLeft : 0,
+      contextTokens,
     };
     try {
       return await model.ask(question, signal);
@@ -126,7 +147,8 @@ export class Coder {
     }
     this.#nudges = 0;
     for (const call of turn.calls) {
-      const result = await this.#call(call, signal);
+      const result = await this.#result(call, signal);
+      if (result.command) this.#progress.ran(result.command);
       if (result.outcome === "finished") return result.text;
       conversation.addResult(call.id, result.text);
       this.#malformed = result.outcome === "malformed" ? this.#malformed + 1 : 0;
@@ -137,25 +159,29 @@ export class Coder {
     return undefined;
   }
 
+  /** What the log has of the call; else what it gives now. */
+  async #result(call: ModelCall, signal: AbortSignal): Promise<CallResult> {
+    const known = this.#replay.resultOf(this.#progress.steps, call.id);
+    if (known === undefined) return this.#call(call, signal);
+    const { outcome, text, command } = known;
+    return { outcome, text, ...(command && { command }) };
+  }
+
   async #call(call: ModelCall, signal: AbortSignal): Promise<CallResult> {
-    const { toolbox, records, clock } = this.#options;
+    const { toolbox, records, transcript, checkpoints, clock } = this.#options;
     const { steps: step } = this.#progress;
     records.say(`> ${call.name} ${call.arguments}`);
     const begin = clock.now();
-    const { outcome, text } = await toolbox.call(call, { signal });
+    const done = await toolbox.call(call, { signal });
     const ms = Math.round(clock.now() - begin);
-    const result = { outcome, text: records.redact(text) };
-    const isBad = outcome === "failed" || outcome === "malformed";
+    const result = { ...done, text: records.redact(done.text) };
     records.say(`  ${oneLine(result.text)}`);
-    records.note(isBad ? "warn" : "info", `${call.name}: ${oneLine(result.text)}`, {
-      step,
-      tool: oneLine(call.name, 100),
-      ms,
-      inputTokens: 0,
-      outputTokens: 0,
-      outcome,
-      resultBytes: Buffer.byteLength(result.text),
-    });
+    const mayChange = toolbox.mayChange(call.name);
+    const change = mayChange ? await checkpoints?.look(signal) : undefined;
+    const changed = checkpoints === undefined ? mayChange : change !== undefined;
+    transcript.call({ step, id: call.id, name: call.name, ms, changed }, result);
+    // Behind the call's own event: files without it would be changed twice.
+    if (change !== undefined) await checkpoints?.tell(step, call.id, change);
     return result;
   }
 }
@@ -169,9 +195,4 @@ function withIds(turn: ModelTurn, step: number): ModelTurn {
     return { ...call, id };
   });
   return { ...turn, calls };
-}
-
-function turnText({ calls, text }: ModelTurn): string {
-  if (calls.length > 0) return calls.map(({ name }) => name).join(", ");
-  return text.trim() === "" ? "no answer" : oneLine(text);
 }

@@ -1,6 +1,7 @@
 /** Owns the messages so far, and keeping them within a size: old tool results are shortened. */
 import type { Message, ModelTurn } from "./model/chat-model.ts";
 import { cutBytes } from "./text.ts";
+import { readArguments } from "./tools/repair-json.ts";
 
 /** What the conversation begins with. */
 export interface ConversationOptions {
@@ -53,7 +54,8 @@ export class Conversation {
       tool_calls: calls.map(({ id, name, arguments: json }) => ({
         id,
         type: "function",
-        function: { name, arguments: json },
+        // Servers that read the arguments want JSON, whatever the model wrote.
+        function: { name, arguments: validJson(json) },
       })),
     });
   }
@@ -105,6 +107,16 @@ export class Conversation {
   #add(message: Message): void {
     this.#messages.push(message);
     this.#bytes += sizeOf(message);
+  }
+}
+
+function validJson(text: string): string {
+  try {
+    const { value, repaired } = readArguments(text);
+    return repaired ? JSON.stringify(value) : text;
+  } catch {
+    // What nobody can read goes back as a text: its author hears so in the result.
+    return JSON.stringify({ arguments: text.slice(0, 2000) });
   }
 }
 

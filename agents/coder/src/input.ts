@@ -1,5 +1,7 @@
 /** Owns what the agent is told: the environment and the job's input file. */
 import { readFile } from "node:fs/promises";
+import { text as textOfStream } from "node:stream/consumers";
+import { parseResume, type Resume } from "./resume.ts";
 import { errorText } from "./text.ts";
 
 /** What the runner sets in the environment. */
@@ -10,7 +12,7 @@ export interface Settings {
   readonly token: string;
   /** For the log. May be empty. */
   readonly jobId: string;
-  /** The path of the input file. */
+  /** The path of the input file; `-`: standard input. */
   readonly inputPath: string;
 }
 
@@ -36,7 +38,20 @@ export interface AgentInput {
   readonly contextText: string;
   /** The tools allowed besides `finish`. Undefined: all. */
   readonly tools: readonly string[] | undefined;
+  /** Most money, in millionths of a US dollar. Default, also for 0: no bound. */
+  readonly maxCostMicros: number;
+  /** Globs of files that no tool may change. Default: none. */
+  readonly protectedPaths: readonly string[];
+  /** How tools are called. Default: `auto`. */
+  readonly toolProtocol: ToolProtocol;
+  /** True: the changed files are told after each call that changed some. Default: false. */
+  readonly checkpoints: boolean;
+  /** Work of the same job that goes on. Undefined: it begins. */
+  readonly resume: Resume | undefined;
 }
+
+/** `native`: by the model's own calls. `text`: by blocks in its text. `auto`: as the model can. */
+export type ToolProtocol = "auto" | "native" | "text";
 
 /** A setting or an input that cannot be used; names the field. */
 export class InputError extends Error {
@@ -58,11 +73,13 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
   };
 }
 
-/** Reads the input file. Throws `InputError`. */
+/** Reads the input file, or standard input. Throws `InputError`. */
 export async function readInput(path: string): Promise<AgentInput> {
   let value: unknown;
   try {
-    value = JSON.parse(await readFile(path, "utf8"));
+    value = JSON.parse(
+      path === "-" ? await textOfStream(process.stdin) : await readFile(path, "utf8"),
+    );
   } catch (error) {
     throw new InputError(`DEVMESH_AGENT_INPUT: not readable as JSON: ${errorText(error)}`);
   }
@@ -85,7 +102,27 @@ export function parseInput(value: unknown): AgentInput {
     maxContextBytes: countOf(row.maxContextBytes, "maxContextBytes") || 128 * 1024,
     contextText: contextOf(row.contextPack),
     tools: textsOf(row.tools, "tools"),
+    maxCostMicros: countOf(row.maxCostMicros, "maxCostMicros"),
+    protectedPaths: textsOf(row.protectedPaths, "protectedPaths") ?? [],
+    toolProtocol: protocolOf(row.toolProtocol),
+    checkpoints: row.checkpoints === true,
+    resume: resumeOf(row.resume),
   };
+}
+
+function protocolOf(value: unknown): ToolProtocol {
+  const name = textOf(value, "toolProtocol") || "auto";
+  if (name === "auto" || name === "native" || name === "text") return name;
+  throw new InputError("toolProtocol: must be auto, native or text");
+}
+
+function resumeOf(value: unknown): Resume | undefined {
+  if (value === undefined || value === null) return undefined;
+  try {
+    return parseResume(value);
+  } catch (error) {
+    throw new InputError(`resume: ${errorText(error)}`);
+  }
 }
 
 function contextOf(pack: unknown): string {

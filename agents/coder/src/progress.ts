@@ -1,18 +1,35 @@
-/** Owns the counts of one run, and which limit they reach first. */
+/** Owns the counts of one run, and which budget they use up first. */
 import type { AgentInput } from "./input.ts";
 import type { ModelTurn } from "./model/chat-model.ts";
-import type { Report, Stopped } from "./records.ts";
+import type { Budget, Report, ReportCommand, Stopped } from "./records.ts";
+import type { RunCommand } from "./tools/tool.ts";
 
-/** Counts turns and tokens. */
+/** A budget that is used up. */
+export interface Reached {
+  readonly stopped: Budget;
+  readonly message: string;
+  readonly used: number;
+  readonly limit: number;
+}
+
+/** What is counted against. */
+type Limits = Pick<AgentInput, "maxSteps" | "maxTokens" | "maxCostMicros">;
+
+const maxCommands = 500;
+
+/** Counts turns, tokens and money. */
 export class Progress {
-  readonly #limits: Pick<AgentInput, "maxSteps" | "maxTokens">;
+  readonly #limits: Limits;
+  readonly #commands: ReportCommand[] = [];
   #steps = 0;
   #inputTokens = 0;
   #outputTokens = 0;
+  #costMicros = 0;
+  #unpricedSteps = 0;
   #model = "";
   #words = "";
 
-  constructor(limits: Pick<AgentInput, "maxSteps" | "maxTokens">) {
+  constructor(limits: Limits) {
     this.#limits = limits;
   }
 
@@ -23,26 +40,44 @@ export class Progress {
 
   /** How many tokens are left. */
   get tokensLeft(): number {
-    return Math.max(0, this.#limits.maxTokens - this.#inputTokens - this.#outputTokens);
+    return Math.max(0, this.#limits.maxTokens - this.#tokens);
   }
 
-  /** Counts an answer. */
+  get #tokens(): number {
+    return this.#inputTokens + this.#outputTokens;
+  }
+
+  /** Counts an answer. One without a known price costs nothing, and is told. */
   add(turn: ModelTurn): void {
     this.#steps += 1;
     this.#inputTokens += turn.inputTokens;
     this.#outputTokens += turn.outputTokens;
+    this.#costMicros += turn.costMicros ?? 0;
+    this.#unpricedSteps += turn.costMicros === undefined ? 1 : 0;
     this.#model = turn.model || this.#model;
     this.#words = turn.text.trim() || this.#words;
   }
 
-  /** The limit that forbids a further turn; undefined if none does. */
-  reached(): { readonly stopped: Stopped; readonly message: string } | undefined {
-    const { maxSteps, maxTokens } = this.#limits;
+  /** Notes a command that was run. */
+  ran({ line, exitCode, ms }: RunCommand): void {
+    if (this.#commands.length === maxCommands) return;
+    this.#commands.push({ command: line, exitCode, ms });
+  }
+
+  /** The budget that forbids a further turn; undefined if none does. */
+  reached(): Reached | undefined {
+    const { maxSteps, maxTokens, maxCostMicros } = this.#limits;
     if (this.tokensLeft === 0) {
-      return { stopped: "tokens", message: `the limit of ${maxTokens} tokens is reached` };
+      const message = `the limit of ${maxTokens} tokens is reached`;
+      return { stopped: "tokens", message, used: this.#tokens, limit: maxTokens };
+    }
+    if (maxCostMicros > 0 && this.#costMicros >= maxCostMicros) {
+      const message = `the limit of ${dollars(maxCostMicros)} is reached`;
+      return { stopped: "cost", message, used: this.#costMicros, limit: maxCostMicros };
     }
     if (this.#steps >= maxSteps) {
-      return { stopped: "steps", message: `the limit of ${maxSteps} model turns is reached` };
+      const message = `the limit of ${maxSteps} model turns is reached`;
+      return { stopped: "steps", message, used: this.#steps, limit: maxSteps };
     }
     return undefined;
   }
@@ -52,9 +87,14 @@ export class Progress {
     return { ...this.#counts(), summary, finished: true, stopped: "", message: "" };
   }
 
-  /** The report of a run that did not; its summary is what the model said last. */
-  stopped(stopped: Stopped, message: string): Report {
-    return { ...this.#counts(), summary: this.#words, finished: false, stopped, message };
+  /** The report of a run whose budget ended; its summary is what the model said last. */
+  spent({ stopped, message, used, limit }: Reached): Report {
+    return { ...this.stopped(stopped, message), used, limit };
+  }
+
+  /** The report of a run that did not finish for another reason. */
+  stopped(stopped: Stopped, message: string, reason = ""): Report {
+    return { ...this.#counts(), summary: this.#words, finished: false, stopped, message, reason };
   }
 
   #counts() {
@@ -62,7 +102,17 @@ export class Progress {
       steps: this.#steps,
       inputTokens: this.#inputTokens,
       outputTokens: this.#outputTokens,
+      costMicros: this.#costMicros,
+      unpricedSteps: this.#unpricedSteps,
       model: this.#model,
+      reason: "",
+      used: 0,
+      limit: 0,
+      commands: [...this.#commands],
     };
   }
+}
+
+function dollars(micros: number): string {
+  return `${micros / 1_000_000} US dollars`;
 }

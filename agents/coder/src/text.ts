@@ -1,5 +1,7 @@
 /** Owns cutting and cleaning of text for people, records and models. */
 
+import { createHash } from "node:crypto";
+
 /** At most so many bytes of UTF-8, cut between characters. */
 export function cutBytes(text: string, maxBytes: number): string {
   const bytes = Buffer.from(text);
@@ -25,6 +27,14 @@ export function headAndTail(text: string, maxBytes: number): string {
 /** What stands where something was left out. */
 export function leftOut(bytes: number): string {
   return `\n[… ${bytes} bytes left out …]\n`;
+}
+
+/** A text that fits, or its head with its size and SHA-256. */
+export function cutWithHash(text: string, maxBytes: number): string {
+  const bytes = Buffer.byteLength(text);
+  if (bytes <= maxBytes) return text;
+  const hash = createHash("sha256").update(text).digest("hex");
+  return `${cutBytes(text, maxBytes)}\n[… cut: ${bytes} bytes in all, SHA-256 ${hash}]`;
 }
 
 /** One line of at most so many characters, without anything a terminal would act on. */

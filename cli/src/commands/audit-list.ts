@@ -28,8 +28,13 @@ export const command: Command = {
       inline(event.action),
       inline(event.resource),
       inline(event.outcome),
+      inline(event.detail),
     ]);
-    await output.data(formatTable(["ID", "TIME", "ACTOR", "ACTION", "RESOURCE", "OUTCOME"], rows));
+    const names = ["ID", "TIME", "ACTOR", "ACTION", "RESOURCE", "OUTCOME", "DETAIL"];
+    // Most rows have none: where no row has one there is no column for it.
+    const width = events.some(({ detail }) => detail !== "") ? names.length : names.length - 1;
+    const cut = rows.map((row) => row.slice(0, width));
+    await output.data(formatTable(names.slice(0, width), cut));
     return 0;
   },
 };

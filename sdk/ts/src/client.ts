@@ -4,8 +4,6 @@ import { createAuthInterceptor } from "./auth.ts";
 import { defaultRetryPolicy } from "./backoff.ts";
 import { Caller } from "./caller.ts";
 import { BlobService } from "./gen/devmesh/api/v1/blob_service_pb.js";
-import { ContextService } from "./gen/devmesh/api/v1/context_service_pb.js";
-import { InferService } from "./gen/devmesh/api/v1/infer_service_pb.js";
 import { JobService } from "./gen/devmesh/api/v1/job_service_pb.js";
 import { createAuthorizedGet, createFetchGet, type HttpGet } from "./http-get.ts";
 import { lazyClient } from "./lazy-client.ts";
@@ -71,8 +69,8 @@ export function composeDevmesh(
     }),
     queue: new Queue({ client: lazyClient(services.queue, transport), caller }),
     blobs: new Blobs({ client: createClient(BlobService, transport), caller, loadSha256 }),
-    context: new Context({ client: createClient(ContextService, transport), caller }),
-    llm: new Llm({ client: createClient(InferService, transport), caller }),
+    context: new Context({ client: lazyClient(services.context, transport), caller }),
+    llm: new Llm({ client: lazyClient(services.infer, transport), caller }),
     tokens: new Tokens({ client: lazyClient(services.token, transport), caller }),
     agents: createAgents(lazyClient(services.agent, transport), caller),
     audit: createAudit(lazyClient(services.audit, transport), caller),
@@ -85,6 +83,8 @@ export function composeDevmesh(
 const services = {
   agent: async () => (await import("./gen/devmesh/api/v1/agent_service_pb.js")).AgentService,
   audit: async () => (await import("./gen/devmesh/api/v1/audit_service_pb.js")).AuditService,
+  context: async () => (await import("./gen/devmesh/api/v1/context_service_pb.js")).ContextService,
+  infer: async () => (await import("./gen/devmesh/api/v1/infer_service_pb.js")).InferService,
   queue: async () => (await import("./gen/devmesh/api/v1/queue_service_pb.js")).QueueService,
   system: async () => (await import("./gen/devmesh/api/v1/system_service_pb.js")).SystemService,
   token: async () => (await import("./gen/devmesh/api/v1/token_service_pb.js")).TokenService,

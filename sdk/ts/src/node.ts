@@ -49,6 +49,7 @@ export function createDevmesh(options: NodeDevmeshOptions): NodeDevmesh {
 }
 
 export {
+  type ApplyOptions,
   type ApplyReport,
   applyChanges,
   type ChangesReport,
@@ -64,6 +65,7 @@ export {
   downloadBackup,
   verifyBackup,
 } from "./node/backups.ts";
+export { WorkspaceConflictError } from "./node/conflicts.ts";
 export { type DocumentFile, type DocumentSkip, walkDocuments } from "./node/documents.ts";
 export { WorkspaceError } from "./node/tree.ts";
 export {

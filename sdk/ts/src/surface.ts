@@ -16,6 +16,7 @@ export type { AuditEvent, VerifyAuditResponse } from "./gen/devmesh/api/v1/audit
 export type { SearchContextResponse } from "./gen/devmesh/api/v1/context_service_pb.js";
 export type { InferResponse, ListModelsResponse } from "./gen/devmesh/api/v1/infer_service_pb.js";
 export {
+  type AgentCommand,
   type AgentReport,
   type Artifact,
   type CancelReceipt,
@@ -59,7 +60,11 @@ export type { ContextPack, PackItem } from "./gen/devmesh/mcp/v1/pack_pb.js";
 export type { SearchItem, SearchReceipt } from "./gen/devmesh/mcp/v1/search_pb.js";
 export { createIdempotencyKey } from "./idempotency-key.ts";
 export {
+  type AgentAnswerInput,
+  type AgentHarnessName,
   type AgentTask,
+  agentHarnessNames,
+  type EgressAllowance,
   type IsolationName,
   isFinalStatus,
   isolationName,

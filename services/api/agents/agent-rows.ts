@@ -14,29 +14,34 @@ export interface AgentRow {
   readonly running: number | string;
   readonly last_seen: string | Date;
   readonly draining: number | boolean;
+  /** A JSON object. */
+  readonly labels: string;
+  readonly holder: string;
 }
 
 /** The columns of AgentRow. */
 export const agentColumns =
-  "id, host, version, capacity, capabilities, running, last_seen, draining";
+  "id, host, version, capacity, capabilities, running, last_seen, draining, labels, holder";
 
 /** The record that a row stands for. */
 export function toAgentRecord(row: AgentRow): AgentRecord {
   const { id, host, version } = row;
   const capacity = Number(row.capacity);
   const capabilities = JSON.parse(row.capabilities) as JsonObject[];
-  const json = { id, host, version, capacity, capabilities };
+  const labels = JSON.parse(row.labels) as JsonObject;
+  const json = { id, host, version, capacity, capabilities, labels };
   return {
     agent: fromJson(AgentSchema, json, { ignoreUnknownFields: true }),
     lastSeenMs: new Date(row.last_seen).getTime(),
     running: Number(row.running),
     draining: Boolean(row.draining),
+    holder: row.holder,
   };
 }
 
-/** What a runner says of itself: id, host, version, capacity, capabilities. */
-export function agentValues(agent: Agent): [string, string, string, number, string] {
-  const { capabilities = [] } = toJson(AgentSchema, agent) as JsonObject;
+/** What a runner says of itself: id, host, version, capacity, capabilities, labels. */
+export function agentValues(agent: Agent): [string, string, string, number, string, string] {
+  const { capabilities = [], labels = {} } = toJson(AgentSchema, agent) as JsonObject;
   const { id, host, version, capacity } = agent;
-  return [id, host, version, capacity, JSON.stringify(capabilities)];
+  return [id, host, version, capacity, JSON.stringify(capabilities), JSON.stringify(labels)];
 }

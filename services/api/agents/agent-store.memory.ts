@@ -13,16 +13,19 @@ export class MemoryAgentStore implements AgentStore {
     this.#clock = clock;
   }
 
-  async upsert(agent: Agent): Promise<void> {
-    const [id, host, version, capacity, capabilities] = agentValues(agent);
-    const { running = 0, draining = false } = this.#rows.get(id) ?? {};
-    const said = { id, host, version, capacity, capabilities };
+  async upsert(agent: Agent, holder: string): Promise<boolean> {
+    const [id, host, version, capacity, capabilities, labels] = agentValues(agent);
+    const known = this.#rows.get(id);
+    if (known !== undefined && !["", holder].includes(known.holder)) return false;
+    const { running = 0, draining = false } = known ?? {};
+    const said = { id, host, version, capacity, capabilities, labels, holder };
     this.#rows.set(id, { ...said, running, draining, last_seen: new Date(this.#clock.now()) });
+    return true;
   }
 
-  async touch(id: string, running: number): Promise<boolean> {
+  async touch(id: string, running: number, holder: string): Promise<boolean> {
     const row = this.#rows.get(id);
-    if (row === undefined) return false;
+    if (row?.holder !== holder) return false;
     this.#rows.set(id, { ...row, running, last_seen: new Date(this.#clock.now()) });
     return true;
   }

@@ -7,13 +7,16 @@ import type { AgentRecord, AgentStore } from "./agent-store.ts";
 
 const queries = new PostgresQueries("agents", {
   upsert: `
-    INSERT INTO agents (id, host, version, capacity, capabilities, last_seen)
-    VALUES ($1, $2, $3, $4, $5, clock_timestamp())
+    INSERT INTO agents (id, host, version, capacity, capabilities, labels, holder, last_seen)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp())
     ON CONFLICT (id) DO UPDATE
     SET host = excluded.host, version = excluded.version, capacity = excluded.capacity,
-        capabilities = excluded.capabilities, last_seen = excluded.last_seen`,
+        capabilities = excluded.capabilities, labels = excluded.labels, holder = excluded.holder,
+        last_seen = excluded.last_seen
+    WHERE agents.holder IN ('', excluded.holder)
+    RETURNING id`,
   touch: `
-    UPDATE agents SET running = $2, last_seen = clock_timestamp() WHERE id = $1
+    UPDATE agents SET running = $2, last_seen = clock_timestamp() WHERE id = $1 AND holder = $3
     RETURNING id`,
   setDraining: "UPDATE agents SET draining = $2 WHERE id = $1 RETURNING id",
   get: `SELECT ${agentColumns} FROM agents WHERE id = $1`,
@@ -32,12 +35,13 @@ export class PostgresAgentStore implements AgentStore {
     this.#pool = pool;
   }
 
-  async upsert(agent: Agent): Promise<void> {
-    await queries.rows(this.#pool, "upsert", agentValues(agent));
+  async upsert(agent: Agent, holder: string): Promise<boolean> {
+    const values = [...agentValues(agent), holder];
+    return (await queries.row(this.#pool, "upsert", values)) !== undefined;
   }
 
-  async touch(id: string, running: number): Promise<boolean> {
-    return (await queries.row(this.#pool, "touch", [id, running])) !== undefined;
+  async touch(id: string, running: number, holder: string): Promise<boolean> {
+    return (await queries.row(this.#pool, "touch", [id, running, holder])) !== undefined;
   }
 
   async setDraining(id: string, draining: boolean): Promise<boolean> {

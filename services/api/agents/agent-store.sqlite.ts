@@ -7,12 +7,14 @@ import type { AgentRecord, AgentStore } from "./agent-store.ts";
 
 const agentSql = {
   upsert: `
-    INSERT INTO agents (id, host, version, capacity, capabilities, last_seen)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    INSERT INTO agents (id, host, version, capacity, capabilities, labels, holder, last_seen)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
     ON CONFLICT (id) DO UPDATE
     SET host = excluded.host, version = excluded.version, capacity = excluded.capacity,
-        capabilities = excluded.capabilities, last_seen = excluded.last_seen`,
-  touch: "UPDATE agents SET running = ?2, last_seen = ?3 WHERE id = ?1",
+        capabilities = excluded.capabilities, labels = excluded.labels, holder = excluded.holder,
+        last_seen = excluded.last_seen
+    WHERE agents.holder IN ('', excluded.holder)`,
+  touch: "UPDATE agents SET running = ?2, last_seen = ?3 WHERE id = ?1 AND holder = ?4",
   setDraining: "UPDATE agents SET draining = ?2 WHERE id = ?1",
   get: `SELECT ${agentColumns} FROM agents WHERE id = ?1`,
   list: `SELECT ${agentColumns} FROM agents WHERE last_seen >= ?1 ORDER BY last_seen DESC, id`,
@@ -37,12 +39,12 @@ export class SqliteAgentStore implements AgentStore {
     ) as Record<keyof typeof agentSql, StatementSync>;
   }
 
-  async upsert(agent: Agent): Promise<void> {
-    this.#sql.upsert.run(...agentValues(agent), this.#time());
+  async upsert(agent: Agent, holder: string): Promise<boolean> {
+    return this.#sql.upsert.run(...agentValues(agent), holder, this.#time()).changes === 1;
   }
 
-  async touch(id: string, running: number): Promise<boolean> {
-    return this.#sql.touch.run(id, running, this.#time()).changes === 1;
+  async touch(id: string, running: number, holder: string): Promise<boolean> {
+    return this.#sql.touch.run(id, running, this.#time(), holder).changes === 1;
   }
 
   async setDraining(id: string, draining: boolean): Promise<boolean> {

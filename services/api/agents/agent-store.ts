@@ -9,14 +9,19 @@ export interface AgentRecord {
   readonly running: number;
   /** True: it takes no new jobs until it is resumed. */
   readonly draining: boolean;
+  /** The caller that presented it. Empty: one of before there were holders. */
+  readonly holder: string;
 }
 
 /** Runners. The store's clock stamps `lastSeenMs`. */
 export interface AgentStore {
-  /** Adds the runner or replaces what it says of itself: one that is drained stays so. */
-  upsert(agent: Agent): Promise<void>;
-  /** Notes a sign of life; false if the runner is unknown. */
-  touch(id: string, running: number): Promise<boolean>;
+  /**
+   * Adds the runner or replaces what it says of itself: one that is drained
+   * stays so. False, and nothing done, if another holder presented it.
+   */
+  upsert(agent: Agent, holder: string): Promise<boolean>;
+  /** Notes a sign of life; false if the runner is unknown, or another holder's. */
+  touch(id: string, running: number, holder: string): Promise<boolean>;
   /** Says whether the runner takes new jobs; false if it is unknown. */
   setDraining(id: string, draining: boolean): Promise<boolean>;
   get(id: string): Promise<AgentRecord | undefined>;

@@ -33,28 +33,35 @@ export class Agents {
     this.#leaseTtlMs = leaseTtlMs;
   }
 
-  /** Makes a runner known. */
-  register(agent: Agent): Promise<void> {
-    return this.#store.upsert(agent);
+  /** Makes a runner known. Throws ALREADY_EXISTS if another holder presented one of its id. */
+  async register(agent: Agent, holder: string): Promise<void> {
+    if (await this.#store.upsert(agent, holder)) return;
+    throw new DevmeshError(
+      "ALREADY_EXISTS",
+      `runner.id: another token presented a runner ${agent.id}: take an id of your own`,
+      { metadata: { field: "runner.id", id: agent.id } },
+    );
   }
 
   /**
    * Notes a sign of life, and how many jobs it runs where it says so. Throws
-   * NOT_FOUND: the runner shall register again.
+   * NOT_FOUND: the runner shall register again. Another holder's does not
+   * exist for the caller.
    */
-  async touch(id: string, running?: number): Promise<void> {
+  async touch(id: string, holder: string, running?: number): Promise<void> {
     const count = running ?? (await this.#store.get(id))?.running ?? 0;
-    if (!(await this.#store.touch(id, count))) throw notFound("runner", id);
+    if (!(await this.#store.touch(id, count, holder))) throw notFound("runner", id);
   }
 
   /**
-   * False for a runner that missed heartbeats, as work given to it may go
-   * nowhere, and for one that is drained.
+   * The runner, if it takes jobs: not one that missed heartbeats, as work given
+   * to it may go nowhere, and not one that is drained.
    */
-  async takesJobs(id: string): Promise<boolean> {
+  async takesJobs(id: string): Promise<Agent | undefined> {
     const record = await this.#store.get(id);
-    if (record === undefined || record.draining) return false;
-    return this.#clock.now() - record.lastSeenMs < this.#leaseTtlMs / 2;
+    if (record === undefined || record.draining) return undefined;
+    const isHeard = this.#clock.now() - record.lastSeenMs < this.#leaseTtlMs / 2;
+    return isHeard ? record.agent : undefined;
   }
 
   /** True for a runner that shall ask for no work. */

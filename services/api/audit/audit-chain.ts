@@ -9,14 +9,17 @@
  *   row of the chain), id (decimal), time (milliseconds since the Unix epoch,
  *   decimal), actor, action, resource, outcome, correlation id.
  *
+ * A row with a detail has the tag `devmesh-audit-2`, and its detail as a tenth
+ * value.
+ *
  * A length before each value leaves one way to read them: no text can be moved
  * from one field to the next without another hash.
  */
 import { hash } from "node:crypto";
 import type { AuditInput, AuditRecord } from "./audit-store.ts";
 
-/** Names the formula, so that another one can never be taken for it. */
-const tag = "devmesh-audit-1";
+/** Name the formulas, so that one can never be taken for the other. */
+const tags = { plain: "devmesh-audit-1", detailed: "devmesh-audit-2" };
 
 /** The end of a chain: the last row's id and hash. */
 export interface AuditHead {
@@ -28,9 +31,11 @@ export interface AuditHead {
 
 /** The hash of a row behind one with the hash `before`. */
 export function hashOfRow(before: string, row: Omit<AuditRecord, "hash">): string {
-  const { id, timeMs, actor, action, resource, outcome, correlationId } = row;
+  const { id, timeMs, actor, action, resource, outcome, correlationId, detail } = row;
+  const tag = detail === "" ? tags.plain : tags.detailed;
   const values = [tag, before, String(id), String(timeMs), actor, action, resource, outcome];
-  const text = [...values, correlationId].map(netstring).join("");
+  const last = detail === "" ? [correlationId] : [correlationId, detail];
+  const text = [...values, ...last].map(netstring).join("");
   return hash("sha256", text, "hex");
 }
 
@@ -56,6 +61,7 @@ export function chainRows(
       resource: storable(row.resource),
       outcome: storable(row.outcome),
       correlationId: storable(row.correlationId),
+      detail: storable(row.detail ?? ""),
     };
     before = hashOfRow(before, linked);
     return { ...linked, hash: before };

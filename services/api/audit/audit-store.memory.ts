@@ -1,15 +1,27 @@
 /** The audit in memory: gone with the process. */
 import { chainRows } from "./audit-chain.ts";
-import type { AuditInput, AuditRecord, AuditStore } from "./audit-store.ts";
+import type { AuditInput, AuditRecord, AuditReport, AuditStore } from "./audit-store.ts";
 
 /** Audit rows in this process. */
 export class MemoryAuditStore implements AuditStore {
   readonly #rows: AuditRecord[] = [];
+  readonly #reports = new Map<string, AuditReport>();
 
   async append(rows: readonly AuditInput[]): Promise<void> {
     const head = this.#rows.at(-1) ?? { id: 0, hash: "" };
     const ids = rows.map((_, index) => head.id + 1 + index);
     this.#rows.push(...chainRows(head, rows, ids));
+  }
+
+  async appendReport(report: AuditReport, rows: readonly AuditInput[]): Promise<boolean> {
+    const { source, epoch, number } = report;
+    const known = this.#reports.get(source);
+    const isOld =
+      known && (epoch < known.epoch || (epoch === known.epoch && number <= known.number));
+    if (isOld) return false;
+    this.#reports.set(source, report);
+    await this.append(rows);
+    return true;
   }
 
   async list(limit: number, beforeId = Number.MAX_SAFE_INTEGER): Promise<AuditRecord[]> {

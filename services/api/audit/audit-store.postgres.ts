@@ -1,9 +1,9 @@
 /** The audit on Postgres: one chain, however many replicas write. */
 import { withTransaction } from "@devmesh/mesh/database";
-import type { Pool } from "pg";
+import type { Pool, PoolClient } from "pg";
 import { PostgresQueries } from "../postgres-query.ts";
 import { chainRows } from "./audit-chain.ts";
-import type { AuditInput, AuditRecord, AuditStore } from "./audit-store.ts";
+import type { AuditInput, AuditRecord, AuditReport, AuditStore } from "./audit-store.ts";
 
 interface AuditRow {
   readonly id: string;
@@ -14,12 +14,13 @@ interface AuditRow {
   readonly resource: string;
   readonly outcome: string;
   readonly correlation_id: string;
+  readonly detail: string;
   readonly hash: string;
 }
 
 const columns = `
   id, extract(epoch FROM ts) * 1000 AS time_ms, actor, action, resource, outcome,
-  correlation_id, hash`;
+  correlation_id, detail, hash`;
 
 const queries = new PostgresQueries("audit", {
   /**
@@ -36,12 +37,17 @@ const queries = new PostgresQueries("audit", {
       (SELECT hash FROM audit ORDER BY id DESC LIMIT 1) AS hash
     FROM generate_series(1, $1::int)`,
   append: `
-    INSERT INTO audit (id, ts, actor, action, resource, outcome, correlation_id, hash)
+    INSERT INTO audit (id, ts, actor, action, resource, outcome, correlation_id, detail, hash)
     OVERRIDING SYSTEM VALUE
     SELECT * FROM unnest(
       $1::bigint[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[],
-      $7::text[], $8::text[]
+      $7::text[], $8::text[], $9::text[]
     )`,
+  report: `
+    INSERT INTO audit_reports (source, epoch, number) VALUES ($1, $2, $3)
+    ON CONFLICT (source) DO UPDATE SET epoch = excluded.epoch, number = excluded.number
+    WHERE (excluded.epoch, excluded.number) > (audit_reports.epoch, audit_reports.number)
+    RETURNING source`,
   list: `
     SELECT ${columns} FROM audit
     WHERE id < $1
@@ -65,24 +71,39 @@ export class PostgresAuditStore implements AuditStore {
 
   async append(rows: readonly AuditInput[]): Promise<void> {
     if (rows.length === 0) return;
-    await withTransaction(this.#pool, async (client) => {
-      await queries.rows(client, "lock");
-      const given = await queries.rows<{ id: string; hash: string | null }>(client, "head", [
-        rows.length,
-      ]);
-      const ids = given.map(({ id }) => Number(id));
-      const chained = chainRows({ hash: given[0]?.hash ?? "" }, rows, ids);
-      await queries.rows(client, "append", [
-        chained.map(({ id }) => id),
-        chained.map(({ timeMs }) => new Date(timeMs).toISOString()),
-        chained.map(({ actor }) => actor),
-        chained.map(({ action }) => action),
-        chained.map(({ resource }) => resource),
-        chained.map(({ outcome }) => outcome),
-        chained.map(({ correlationId }) => correlationId),
-        chained.map(({ hash }) => hash),
-      ]);
+    await withTransaction(this.#pool, (client) => this.#add(client, rows));
+  }
+
+  async appendReport(
+    { source, epoch, number }: AuditReport,
+    rows: readonly AuditInput[],
+  ): Promise<boolean> {
+    return withTransaction(this.#pool, async (client) => {
+      const taken = await queries.rows(client, "report", [source, epoch, number]);
+      if (taken.length === 0) return false;
+      if (rows.length > 0) await this.#add(client, rows);
+      return true;
     });
+  }
+
+  async #add(client: PoolClient, rows: readonly AuditInput[]): Promise<void> {
+    await queries.rows(client, "lock");
+    const given = await queries.rows<{ id: string; hash: string | null }>(client, "head", [
+      rows.length,
+    ]);
+    const ids = given.map(({ id }) => Number(id));
+    const chained = chainRows({ hash: given[0]?.hash ?? "" }, rows, ids);
+    await queries.rows(client, "append", [
+      chained.map(({ id }) => id),
+      chained.map(({ timeMs }) => new Date(timeMs).toISOString()),
+      chained.map(({ actor }) => actor),
+      chained.map(({ action }) => action),
+      chained.map(({ resource }) => resource),
+      chained.map(({ outcome }) => outcome),
+      chained.map(({ correlationId }) => correlationId),
+      chained.map(({ detail }) => detail),
+      chained.map(({ hash }) => hash),
+    ]);
   }
 
   async list(limit: number, beforeId = Number.MAX_SAFE_INTEGER): Promise<AuditRecord[]> {

@@ -2,16 +2,20 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { inTransaction } from "@devmesh/mesh/database";
 import { chainRows } from "./audit-chain.ts";
-import type { AuditInput, AuditRecord, AuditStore } from "./audit-store.ts";
+import type { AuditInput, AuditRecord, AuditReport, AuditStore } from "./audit-store.ts";
 
-const columns = "id, ts, actor, action, resource, outcome, correlation_id, hash";
+const columns = "id, ts, actor, action, resource, outcome, correlation_id, detail, hash";
 
 const auditSql = {
   /** Ids that were given once are in `sqlite_sequence`, though their rows be gone. */
   lastId: "SELECT seq FROM sqlite_sequence WHERE name = 'audit'",
   head: "SELECT hash FROM audit ORDER BY id DESC LIMIT 1",
   insert: `
-    INSERT INTO audit (${columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)`,
+    INSERT INTO audit (${columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)`,
+  report: `
+    INSERT INTO audit_reports (source, epoch, number) VALUES (?1, ?2, ?3)
+    ON CONFLICT (source) DO UPDATE SET epoch = excluded.epoch, number = excluded.number
+    WHERE (excluded.epoch, excluded.number) > (audit_reports.epoch, audit_reports.number)`,
   list: `
     SELECT ${columns} FROM audit
     WHERE id < ?1
@@ -39,16 +43,30 @@ export class SqliteAuditStore implements AuditStore {
 
   async append(rows: readonly AuditInput[]): Promise<void> {
     if (rows.length === 0) return;
-    inTransaction(this.#db, () => {
-      const lastId = Number(this.#sql.lastId.get()?.seq ?? 0);
-      const head = { hash: String(this.#sql.head.get()?.hash ?? "") };
-      const ids = rows.map((_, index) => lastId + 1 + index);
-      for (const row of chainRows(head, rows, ids)) {
-        const { id, timeMs, actor, action, resource, outcome, correlationId, hash } = row;
-        const ts = new Date(timeMs).toISOString();
-        this.#sql.insert.run(id, ts, actor, action, resource, outcome, correlationId, hash);
-      }
+    inTransaction(this.#db, () => this.#add(rows));
+  }
+
+  async appendReport(
+    { source, epoch, number }: AuditReport,
+    rows: readonly AuditInput[],
+  ): Promise<boolean> {
+    return inTransaction(this.#db, () => {
+      if (this.#sql.report.run(source, epoch, number).changes === 0) return false;
+      this.#add(rows);
+      return true;
     });
+  }
+
+  /** Within a transaction. */
+  #add(rows: readonly AuditInput[]): void {
+    const lastId = Number(this.#sql.lastId.get()?.seq ?? 0);
+    const head = { hash: String(this.#sql.head.get()?.hash ?? "") };
+    const ids = rows.map((_, index) => lastId + 1 + index);
+    for (const row of chainRows(head, rows, ids)) {
+      const { id, timeMs, actor, action, resource, outcome, correlationId, detail, hash } = row;
+      const ts = new Date(timeMs).toISOString();
+      this.#sql.insert.run(id, ts, actor, action, resource, outcome, correlationId, detail, hash);
+    }
   }
 
   async list(limit: number, beforeId = Number.MAX_SAFE_INTEGER): Promise<AuditRecord[]> {
@@ -69,6 +87,7 @@ function toRecord(row: Record<string, unknown>): AuditRecord {
     resource: String(row.resource),
     outcome: String(row.outcome),
     correlationId: String(row.correlation_id),
+    detail: String(row.detail),
     hash: String(row.hash),
   };
 }

@@ -4,6 +4,8 @@ import { hashOfRow } from "./audit-chain.ts";
 import type { AuditInput, AuditStore } from "./audit-store.ts";
 import { verifyAudit } from "./audit-verifier.ts";
 
+const signal = () => new AbortController().signal;
+
 function row(more: Partial<AuditInput> = {}): AuditInput {
   return {
     ...{ timeMs: 1_700_000_000_123, actor: "tok_1", action: "job.create", resource: "job_1" },
@@ -32,7 +34,7 @@ export function auditStoreSuite({ fresh, again }: AuditStoreBed): void {
     await store.append(rows.slice(0, 2));
     await store.append(rows.slice(2));
     const listed = await store.list(10);
-    expect(listed.map(({ id: _id, hash: _hash, ...rest }) => rest)).to.deep.equal(
+    expect(listed.map(({ id: _id, hash: _hash, detail: _detail, ...rest }) => rest)).to.deep.equal(
       rows.toReversed(),
     );
     const ids = listed.map(({ id }) => id);
@@ -97,6 +99,47 @@ export function auditStoreSuite({ fresh, again }: AuditStoreBed): void {
     await Promise.all(calls);
     const verdict = await verifyAudit(store, "", new AbortController().signal);
     expect(verdict).to.include({ intact: true, rows: 80, brokenId: 0, detail: "" });
+  });
+
+  it("keeps details, and chains them", async () => {
+    const details = ['{"host":"a"}', "", "nul \0 and half \ud800"];
+    await store.append(details.map((detail) => row({ detail })));
+    const listed = await store.listFrom(10, 0);
+    expect(listed.map(({ detail }) => detail)).to.deep.equal([
+      ...['{"host":"a"}', "", "nul \u2400 and half \ufffd"],
+    ]);
+    expect(await verifyAudit(store, "", signal())).to.include({ intact: true, rows: 3 });
+    const [first] = listed;
+    if (first === undefined) throw new Error("there are rows");
+    // Neither another detail nor none fits the hash.
+    for (const detail of ["", '{"host":"b"}']) {
+      expect(hashOfRow("", { ...first, detail })).to.not.equal(first.hash);
+    }
+  });
+
+  it("takes each report once, in the order of its lease", async () => {
+    const report = (epoch: number, number: number) => ({ source: "job_1", epoch, number });
+    const add = (epoch: number, number: number) =>
+      store.appendReport(report(epoch, number), [row({ detail: `${epoch}.${number}` })]);
+    expect(await add(1, 1)).to.equal(true);
+    expect(await add(1, 1)).to.equal(false);
+    expect(await add(1, 2)).to.equal(true);
+    expect(await add(1, 1)).to.equal(false);
+    expect(await add(2, 1)).to.equal(true);
+    expect(await add(1, 3)).to.equal(false);
+    expect(await store.appendReport({ source: "job_2", epoch: 1, number: 1 }, [])).to.equal(true);
+    const listed = await store.listFrom(10, 0);
+    expect(listed.map(({ detail }) => detail)).to.deep.equal(["1.1", "1.2", "2.1"]);
+  });
+
+  it("takes a report once that comes many times at once, also through another process", async () => {
+    const stores = [store, await again()];
+    const report = { source: "job_1", epoch: 1, number: 1 };
+    const calls = Array.from({ length: 10 }, (_, i) =>
+      stores[i % 2]?.appendReport(report, [row()]),
+    );
+    expect((await Promise.all(calls)).filter(Boolean)).to.have.length(1);
+    expect(await verifyAudit(store, "", signal())).to.include({ intact: true, rows: 1 });
   });
 
   it("gives back what was hashed, whatever the text", async () => {

@@ -11,17 +11,34 @@ export interface AuditRecord {
   /** `ok`, or the reason of the refusal. */
   readonly outcome: string;
   readonly correlationId: string;
+  /** What else there is to say, as JSON. Empty: nothing. */
+  readonly detail: string;
   /** As `audit-chain.ts` says. Empty: a row from before there was a chain. */
   readonly hash: string;
 }
 
 /** A row to be added. */
-export type AuditInput = Omit<AuditRecord, "id" | "hash">;
+export type AuditInput = Omit<AuditRecord, "id" | "hash" | "detail"> & {
+  /** Default: empty. */
+  readonly detail?: string;
+};
+
+/** Names a report that may come more than once. */
+export interface AuditReport {
+  /** What it is about: a job's id. */
+  readonly source: string;
+  /** Of the lease under which it is sent. */
+  readonly epoch: number;
+  /** Rising within the epoch. */
+  readonly number: number;
+}
 
 /** Audit rows. */
 export interface AuditStore {
   /** Adds rows in order, chained to the last one: all, or none. Replicas make one chain. */
   append(rows: readonly AuditInput[]): Promise<void>;
+  /** The same for the rows of a report; false, and nothing added, if it or a later one of its source is there. */
+  appendReport(report: AuditReport, rows: readonly AuditInput[]): Promise<boolean>;
   /** Rows, newest first, older than `beforeId` where given. */
   list(limit: number, beforeId?: number): Promise<AuditRecord[]>;
   /** Rows, oldest first, newer than `afterId`. */

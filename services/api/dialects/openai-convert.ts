@@ -1,6 +1,6 @@
 /** The OpenAI chat dialect and devmesh's conversations, both ways. */
 import { randomUUID } from "node:crypto";
-import { create, type JsonObject } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import type { ChatDelta, Usage } from "@devmesh/gen/devmesh/inference/v1/chat_pb";
 import {
   type ChatRequest,
@@ -8,8 +8,9 @@ import {
   type ChatResponse,
 } from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";
 import type { Model } from "@devmesh/gen/devmesh/inference/v1/model_pb";
-import { DevmeshError, invalidField } from "@devmesh/mesh/errors";
-import { isObject, type Json, JsonReader } from "./json-reader.ts";
+import { invalidField } from "@devmesh/mesh/errors";
+import { isObject, type Json, type JsonReader } from "./json-reader.ts";
+import { readBody, tokenBounds, toTool } from "./openai-body.ts";
 
 /** A chat/completions request. */
 export interface CompletionRequest {
@@ -19,12 +20,9 @@ export interface CompletionRequest {
   readonly includeUsage: boolean;
 }
 
-/** What the contract takes; larger numbers are no whole ones in JSON any more. */
-const tokenBounds = { min: 0, max: 1_000_000 };
+const contextBounds = { min: 0, max: 10_000_000 };
+/** Larger numbers are no whole ones in JSON any more. */
 const seedBounds = { min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER };
-
-/** How deep a document may be: what comes behind walks it by recursion. */
-const maxDepth = 100;
 
 /**
  * Throws MALFORMED_BODY, or INVALID_FIELD that names the field. Fields that
@@ -32,7 +30,7 @@ const maxDepth = 100;
  * (`n` above 1) is refused.
  */
 export function toChatRequest(body: Uint8Array): CompletionRequest {
-  const reader = new JsonReader(parse(body), "");
+  const reader = readBody(body);
   const messages = reader.list("messages").map(toMessage);
   if (messages.length === 0) throw invalidField("messages", "must have at least one message");
   reader.integer("n", { min: 1, max: 1 });
@@ -45,9 +43,10 @@ export function toChatRequest(body: Uint8Array): CompletionRequest {
     request: create(ChatRequestSchema, {
       model: reader.string("model"),
       messages,
-      tools: noTools ? [] : reader.list("tools").map(toTool),
+      tools: noTools ? [] : reader.list("tools").map((tool) => toTool(tool.object("function"))),
       params: {
         maxTokens: maxTokensOf(reader),
+        contextTokens: reader.integer("context_tokens", contextBounds) ?? 0,
         stop: stopsOf(reader),
         ...(temperature !== undefined && { temperature }),
         ...(topP !== undefined && { topP }),
@@ -96,16 +95,6 @@ function textOf(message: JsonReader): string {
       throw invalidField(`${part.path}.type`, "only parts of type text are taken");
     })
     .join("");
-}
-
-function toTool(tool: JsonReader) {
-  const fn = tool.object("function");
-  const parameters = fn.raw("parameters");
-  return {
-    name: fn.string("name"),
-    description: fn.string("description"),
-    ...(isObject(parameters) && { parameters: parameters as JsonObject }),
-  };
 }
 
 /** A whole answer in the dialect; `model` is named where the answer says no route. */
@@ -193,23 +182,8 @@ function envelope(object: string, model: string): Json {
 function toUsage(usage: Usage | undefined): Json {
   const input = Number(usage?.inputTokens ?? 0n);
   const output = Number(usage?.outputTokens ?? 0n);
-  return { prompt_tokens: input, completion_tokens: output, total_tokens: input + output };
-}
-
-function parse(body: Uint8Array): Json {
-  let value: unknown;
-  try {
-    value = JSON.parse(Buffer.from(body).toString("utf8"));
-  } catch (error) {
-    const why = error instanceof Error ? error.message : "unreadable";
-    throw new DevmeshError("MALFORMED_BODY", `the body is not JSON: ${why}`);
-  }
-  if (isObject(value) && isWithinDepth(value, maxDepth)) return value;
-  if (isObject(value)) throw new DevmeshError("MALFORMED_BODY", "the body is nested too deeply");
-  throw new DevmeshError("MALFORMED_BODY", "the body must be a JSON object");
-}
-
-function isWithinDepth(value: unknown, depth: number): boolean {
-  if (typeof value !== "object" || value === null) return true;
-  return depth > 0 && Object.values(value).every((item) => isWithinDepth(item, depth - 1));
+  const counts = { prompt_tokens: input, completion_tokens: output, total_tokens: input + output };
+  if (usage?.costMicros === undefined) return counts;
+  // Beside the dialect's own: what it cost, in millionths of a US dollar.
+  return { ...counts, cost_micros: Number(usage.costMicros) };
 }

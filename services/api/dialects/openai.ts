@@ -1,6 +1,7 @@
 /**
- * The OpenAI dialect at the public door: `POST /v1/chat/completions` and
- * `GET /v1/models`, on the same bound methods as every other way in.
+ * The OpenAI dialect at the public door: `POST /v1/chat/completions`,
+ * `POST /v1/responses` and `GET /v1/models`, on the same bound methods as
+ * every other way in.
  */
 import { create } from "@bufbuild/protobuf";
 import {
@@ -8,14 +9,16 @@ import {
   ListModelsRequestSchema,
   type ListModelsResponse,
 } from "@devmesh/gen/devmesh/api/v1/infer_service_pb";
+import type { ChatDelta } from "@devmesh/gen/devmesh/inference/v1/chat_pb";
 import {
+  type ChatRequest,
   ChatRequestSchema,
   type ChatResponse,
   ChatService,
   StreamChatRequestSchema,
   type StreamChatResponse,
 } from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";
-import { type DevmeshError, statusOf, toDevmeshError } from "@devmesh/mesh/errors";
+import { type DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import {
   type Admit,
   type BoundMethod,
@@ -24,18 +27,19 @@ import {
   type HttpHandler,
   methodNotAllowed,
 } from "@devmesh/mesh/server";
-import {
-  type ChunkWriter,
-  chunkWriter,
-  toChatRequest,
-  toCompletion,
-  toModelList,
-} from "./openai-convert.ts";
+import type { Json } from "./json-reader.ts";
+import { chunkWriter, toChatRequest, toCompletion, toModelList } from "./openai-convert.ts";
+import { errorBody, refuse } from "./openai-errors.ts";
+import { ResponseEvents, toResponse } from "./responses-answer.ts";
+import { toResponsesRequest } from "./responses-request.ts";
 
 /** The largest body taken: 20 MiB. */
 const maxBodyBytes = 20 * 1024 * 1024;
 
-/** Handles the dialect's two routes; errors have the dialect's own shape. */
+/** Tells which types of tools no model was told of. */
+const leftOutHeader = "x-devmesh-tools-left-out";
+
+/** Handles the dialect's routes; errors have the dialect's own shape. */
 export function createOpenAiHandler(methods: readonly BoundMethod[], admit: Admit): HttpHandler {
   const find = (desc: unknown): BoundMethod => {
     const found = methods.find((method) => method.desc === desc);
@@ -46,12 +50,17 @@ export function createOpenAiHandler(methods: readonly BoundMethod[], admit: Admi
   const chat = find(ChatService.method.chat);
   const streamChat = find(ChatService.method.streamChat);
   const listModels = find(InferService.method.listModels);
+  const ways = new Map([
+    ["/v1/chat/completions", readCompletion],
+    ["/v1/responses", readResponse],
+  ]);
   return async (exchange) => {
     const { pathname } = exchange.url;
+    const read = ways.get(pathname);
     try {
-      if (pathname === "/v1/chat/completions") {
+      if (read !== undefined) {
         if (exchange.verb !== "POST") throw methodNotAllowed(pathname, ["POST"]);
-        await complete(exchange, { chat, streamChat, admit });
+        await converse(exchange, read, { chat, streamChat, admit });
       } else if (pathname === "/v1/models") {
         if (exchange.verb !== "GET" && exchange.verb !== "HEAD")
           throw methodNotAllowed(pathname, ["GET"]);
@@ -68,6 +77,53 @@ export function createOpenAiHandler(methods: readonly BoundMethod[], admit: Admi
   };
 }
 
+/** A conversation that was asked for, and how it is answered. */
+interface Asked {
+  readonly request: ChatRequest;
+  readonly stream: boolean;
+  readonly headers?: Readonly<Record<string, string>>;
+  whole(answer: ChatResponse): Json;
+  events(): AnswerFrames;
+}
+
+/** Turns the pieces of an answer into frames of server-sent events. */
+interface AnswerFrames {
+  take(delta: ChatDelta | undefined): string[];
+  /** After the last piece. */
+  close(): string[];
+  /** Instead of what is missing of an answer that broke. */
+  fail(error: DevmeshError): string[];
+}
+
+function readCompletion(body: Uint8Array): Asked {
+  const { request, stream, includeUsage } = toChatRequest(body);
+  return {
+    request,
+    stream,
+    whole: (answer) => toCompletion(answer, request.model),
+    events: () => {
+      const chunks = chunkWriter(includeUsage, request.model);
+      return {
+        take: (delta) => chunks(delta).map(dataFrame),
+        close: () => ["data: [DONE]\n\n"],
+        fail: (error) => [dataFrame(errorBody(error))],
+      };
+    },
+  };
+}
+
+function readResponse(body: Uint8Array): Asked {
+  const { request, stream, echo, leftOut } = toResponsesRequest(body);
+  const frame = { model: request.model, echo };
+  return {
+    request,
+    stream,
+    ...(leftOut.length > 0 && { headers: { [leftOutHeader]: headerList(leftOut) } }),
+    whole: (answer) => toResponse(answer, frame),
+    events: () => new ResponseEvents(frame),
+  };
+}
+
 /** What answers a conversation. */
 interface ChatMethods {
   readonly chat: BoundMethod;
@@ -75,8 +131,9 @@ interface ChatMethods {
   readonly admit: Admit;
 }
 
-async function complete(
+async function converse(
   exchange: HttpExchange,
+  read: (body: Uint8Array) => Asked,
   { chat, streamChat, admit }: ChatMethods,
 ): Promise<void> {
   const init = callOf(exchange, "openai");
@@ -84,10 +141,12 @@ async function complete(
     // It refuses: the body, which says how to answer, is not read.
     await chat.unary(create(ChatRequestSchema), init);
   }
-  const { request, stream, includeUsage } = toChatRequest(await exchange.body(maxBodyBytes));
+  const asked = read(await exchange.body(maxBodyBytes));
+  const { request, stream, headers = {} } = asked;
   if (!stream) {
     const res = await chat.unary(request, init);
-    exchange.json(200, toCompletion(res.message as ChatResponse, request.model));
+    setHeaders(exchange, headers);
+    exchange.json(200, asked.whole(res.message as ChatResponse));
     return;
   }
   const message = create(StreamChatRequestSchema, { request });
@@ -95,62 +154,44 @@ async function complete(
   const deltas = res.message[Symbol.asyncIterator]() as AsyncIterator<StreamChatResponse>;
   // The first piece comes before the head, so that a refusal has its status.
   const first = await deltas.next();
+  setHeaders(exchange, headers);
   exchange.startEventStream();
-  await relay(exchange, first, deltas, chunkWriter(includeUsage, request.model));
+  await relay(exchange, first, deltas, asked.events());
 }
 
 async function relay(
   exchange: HttpExchange,
   first: IteratorResult<StreamChatResponse>,
   deltas: AsyncIterator<StreamChatResponse>,
-  writer: ChunkWriter,
+  frames: AnswerFrames,
 ): Promise<void> {
   try {
     for (let next = first; next.done !== true; next = await deltas.next()) {
-      for (const chunk of writer(next.value.delta)) {
-        await exchange.write(`data: ${JSON.stringify(chunk)}\n\n`);
-      }
+      for (const frame of frames.take(next.value.delta)) await exchange.write(frame);
     }
-    exchange.res.end("data: [DONE]\n\n");
+    exchange.res.end(frames.close().join(""));
   } catch (error) {
     // To a client that has gone away there is nothing left to say.
     if (exchange.signal.aborted) return;
-    await exchange.write(`data: ${JSON.stringify(errorBody(toDevmeshError(error)))}\n\n`);
+    await exchange.write(frames.fail(toDevmeshError(error)).join(""));
     exchange.res.end();
   } finally {
     await deltas.return?.();
   }
 }
 
-function refuse(exchange: HttpExchange, error: unknown): void {
-  if (exchange.res.headersSent) {
-    exchange.fail(error);
-    return;
-  }
-  const failure = toDevmeshError(error);
-  const { requestId } = exchange.problem(error);
-  if (requestId !== "") exchange.res.setHeader("x-request-id", requestId);
-  const { allow } = failure.metadata;
-  if (allow !== undefined) exchange.res.setHeader("allow", allow);
-  if (failure.retryAfterMs !== undefined) {
-    exchange.res.setHeader("retry-after", String(Math.ceil(failure.retryAfterMs / 1000)));
-  }
-  if (failure.reason === "UNAUTHENTICATED") {
-    exchange.res.setHeader("www-authenticate", "Bearer");
-  }
-  exchange.dropBody();
-  exchange.json(statusOf(failure.reason), errorBody(failure));
+function setHeaders(exchange: HttpExchange, headers: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(headers)) exchange.res.setHeader(name, value);
 }
 
-function errorBody({ reason, message, metadata }: DevmeshError): object {
-  return {
-    error: {
-      message,
-      type: statusOf(reason) < 500 ? "invalid_request_error" : "api_error",
-      param: metadata.field ?? null,
-      code: reason.toLowerCase(),
-    },
-  };
+/** Names as a header takes them; what is no plain word, or too much, is told as `other`. */
+function headerList(names: readonly string[]): string {
+  const words = names.map((name) => (/^[a-z0-9_]{1,64}$/.test(name) ? name : "other"));
+  return [...new Set(words)].slice(0, 20).join(", ");
+}
+
+function dataFrame(value: object): string {
+  return `data: ${JSON.stringify(value)}\n\n`;
 }
 
 async function* once<T>(message: T) {

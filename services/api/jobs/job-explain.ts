@@ -3,6 +3,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type Agent, AgentStatus } from "@devmesh/gen/devmesh/api/v1/agent_pb";
 import { Isolation, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type { JobBlockSchema } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
+import { isPlaced, labelList, labelsOf, placementOf } from "./job-placement.ts";
 import type { QueueFacts } from "./job-store.ts";
 
 /** One thing that keeps a job waiting. */
@@ -47,6 +48,7 @@ function held({ job, hold, holders }: QueueFacts): JobBlock | undefined {
 
 /** What is missing of runners: any, one that isolates enough, or room on those. */
 function hosts({ job }: QueueFacts, agents: readonly Agent[]): JobBlock | undefined {
+  const placement = placementOf(job.spec?.runnerLabels ?? {});
   const alive = agents.filter(({ status }) => status === AgentStatus.ALIVE);
   if (alive.length === 0) {
     const draining = agents.filter(({ status }) => status === AgentStatus.DRAINING);
@@ -57,17 +59,19 @@ function hosts({ job }: QueueFacts, agents: readonly Agent[]): JobBlock | undefi
     const message = `every runner that is alive takes no new jobs: ${names}`;
     return { kind: "no_runner", message, remedy: "resume one: devmesh agents resume <id>" };
   }
+  const placed = alive.filter(({ labels }) => isPlaced(placement, labels));
+  if (placed.length === 0) return noLabel(placement, alive);
   const wanted = Math.max(Isolation.PROCESS, job.spec?.isolation ?? Isolation.PROCESS);
-  const fitting = alive.filter(({ capabilities }) =>
+  const fitting = placed.filter(({ capabilities }) =>
     capabilities.some((row) => row.isolation >= wanted && (row.available || row.pending)),
   );
   if (fitting.length === 0) {
-    const remedies = alive
+    const remedies = placed
       .flatMap(({ capabilities }) => capabilities.filter((row) => row.isolation >= wanted))
       .map(({ driver, remedy }) => `${driver}: ${remedy}`);
     return {
       kind: "no_isolation",
-      message: `no runner gives the isolation ${Isolation[wanted]?.toLowerCase()} or a stronger one`,
+      message: `no runner${withLabels(labelsOf(placement))} gives the isolation ${Isolation[wanted]?.toLowerCase()} or a stronger one`,
       remedy: remedies.join("; ") || "name a driver for it in SANDBOX_DRIVERS of a runner",
     };
   }
@@ -78,6 +82,24 @@ function hosts({ job }: QueueFacts, agents: readonly Agent[]): JobBlock | undefi
     message: `every runner that fits is full: ${full.join(", ")}`,
     remedy: "wait, add a host, or raise its RUNNER_CAPACITY",
   };
+}
+
+/** Names the labels that no runner has; where each is had, but by no one runner, all of them. */
+function noLabel(placement: string, alive: readonly Agent[]): JobBlock {
+  const wanted = labelsOf(placement);
+  const had = new Set(alive.flatMap(({ labels }) => labelList(labels)));
+  const missing = wanted.filter((label) => !had.has(label));
+  const named = missing.length > 0 ? missing : wanted;
+  return {
+    kind: "no_label",
+    message: `no runner${withLabels(named)} takes jobs`,
+    remedy: `start one: devmesh runner --join URL --labels ${wanted.join(",")}`,
+  };
+}
+
+function withLabels(labels: readonly string[]): string {
+  if (labels.length === 0) return "";
+  return ` with ${labels.length === 1 ? "label" : "the labels"} ${labels.join(", ")}`;
 }
 
 function behind({ ahead }: QueueFacts): JobBlock | undefined {

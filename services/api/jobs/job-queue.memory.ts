@@ -1,11 +1,40 @@
 /** Which job is next in memory: delays and concurrency keys, by scans. */
-import type { JobRow } from "./job-rows.ts";
+import { rivals } from "./job-placement.ts";
+import { type JobRow, specColumns } from "./job-rows.ts";
+import type { AcceptInput } from "./job-store.ts";
 
 /** A row, with the columns that no answer shows. */
 export type MemoryJobRow = JobRow & {
   readonly queue_expires_at: string | null;
+  readonly holder: string;
+  readonly retried_holder: string;
   readonly trimmed: boolean;
 };
+
+/** The row of a new job, without its first event; `time` is as long from now as it says. */
+export function newRow(
+  { id, owner, spec, maxAttempts }: AcceptInput,
+  time: (plusMs?: number) => string,
+): MemoryJobRow {
+  const { delayMs, queueTimeoutMs, ...columns } = specColumns(spec);
+  return {
+    ...{ id, owner, ...columns, max_attempts: maxAttempts },
+    ...{ status: "queued", attempt: 0, epoch: 0, runner: "", retried_epoch: 0 },
+    ...{ last_seq: 0, attempt_seq: 0, cancel_requested: false, cancel_detail: "" },
+    ...{
+      cancel_by: "",
+      cancel_at: null,
+      trimmed: false,
+      answer_seq: 0,
+      answer: "",
+      holder: "",
+      retried_holder: "",
+    },
+    ...{ created_at: time(), started_at: null, ended_at: null, result: null },
+    available_at: delayMs === undefined ? null : time(delayMs),
+    queue_expires_at: queueTimeoutMs === undefined ? null : time(queueTimeoutMs),
+  };
+}
 
 /** The queue's side of a store. */
 export class MemoryJobQueue {
@@ -53,6 +82,16 @@ export class MemoryJobQueue {
       if (this.active(of).length >= row.concurrency_limit) return;
       this.#jobs.set(row.id, { ...row, hold: "" });
     }
+  }
+
+  /** How many jobs of the same labels, or of none, are taken before one that may be taken now. */
+  ahead({ id, placement }: JobRow): number {
+    const same = rivals(placement);
+    const queue = this.next().filter((row) => same.includes(row.placement));
+    return Math.max(
+      0,
+      queue.findIndex((row) => row.id === id),
+    );
   }
 
   /** Jobs that may be taken now, in order. */

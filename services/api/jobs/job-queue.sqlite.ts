@@ -5,15 +5,28 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { inTransaction } from "@devmesh/mesh/database";
-import type { JobRow } from "./job-rows.ts";
+import { type Labels, labelList, rivals } from "./job-placement.ts";
+import { type JobRow, toJob } from "./job-rows.ts";
 import type { jobSql } from "./job-sql.sqlite.ts";
-import type { QueueState } from "./job-store.ts";
+import type { QueueFacts, QueueState } from "./job-store.ts";
 
 /** The prepared statements of the store. */
 export type Statements = Record<keyof typeof jobSql, StatementSync>;
 
 /** The concurrency key of a job. */
 type KeyOfJob = Pick<JobRow, "owner" | "concurrency_key">;
+
+/** Jobs that are alike to runners. */
+interface QueueOfJobs {
+  readonly isolation: number;
+  readonly placement: string;
+}
+
+/** The first job of a queue. */
+interface Head {
+  readonly priority: number;
+  readonly id: string;
+}
 
 /** The queue's side of a store. */
 export class SqliteJobQueue {
@@ -25,17 +38,33 @@ export class SqliteJobQueue {
     this.#sql = sql;
   }
 
-  /** The next job up to an isolation: the first of the heads of their queues. */
-  head(strongest: number): string | undefined {
-    let best: { priority: number; id: string } | undefined;
-    for (let isolation = 1; isolation <= strongest; isolation++) {
-      const head = this.#sql.head.get(isolation) as typeof best;
-      if (head === undefined) continue;
-      const { priority, id } = head;
-      const first = best === undefined || priority > best.priority;
-      if (first || (priority === best?.priority && id < best.id)) best = head;
+  /**
+   * Within a transaction: the next jobs up to an isolation that a runner with
+   * these labels may take, the best first. Each must be taken before the next
+   * is asked for.
+   */
+  *next(strongest: number, labels: Labels): Generator<string, undefined> {
+    const queues = ["", ...this.#placements(labels)].flatMap((placement) =>
+      Array.from({ length: strongest }, (_, i) => ({ isolation: i + 1, placement })),
+    );
+    const heads = queues.map((queue) => ({ queue, head: this.#head(queue) }));
+    for (;;) {
+      const best = heads.reduce((a, b) => (isBefore(b.head, a.head) ? b : a));
+      if (best.head === undefined) return undefined;
+      yield best.head.id;
+      best.head = this.#head(best.queue);
     }
-    return best?.id;
+  }
+
+  #head({ isolation, placement }: QueueOfJobs): Head | undefined {
+    return this.#sql.head.get(isolation, placement) as Head | undefined;
+  }
+
+  /** Which of the sets of labels that jobs ask for, but for none, a runner has. */
+  #placements(labels: Labels): string[] {
+    const own = labelList(labels);
+    if (own.length === 0) return [];
+    return this.#sql.placements.all(JSON.stringify(own)).map(({ place }) => String(place));
   }
 
   /** Within a transaction: lets jobs on whose delay is over. */
@@ -82,10 +111,12 @@ export class SqliteJobQueue {
     return last;
   }
 
-  /** How many jobs would be taken before one, counted up to 1,000. */
-  ahead({ priority, id }: JobRow): number {
-    const counts = [1, 2, 3, 4].map((isolation) =>
-      Number(this.#sql.ahead.get(isolation, priority, id)?.ahead),
+  /** How many jobs of the same labels, or of none, come before one, counted up to 1,000. */
+  #ahead({ priority, id, placement }: JobRow): number {
+    const counts = rivals(placement).flatMap((rival) =>
+      [1, 2, 3, 4].map((isolation) =>
+        Number(this.#sql.ahead.get(isolation, priority, id, rival)?.ahead),
+      ),
     );
     return Math.min(
       1_000,
@@ -94,8 +125,22 @@ export class SqliteJobQueue {
   }
 
   /** Ids of jobs that have a slot of a concurrency key, up to 10. */
-  holders({ owner, concurrency_key }: KeyOfJob): string[] {
+  #holders({ owner, concurrency_key }: KeyOfJob): string[] {
     return this.#sql.holders.all(owner, concurrency_key).map(({ id }) => String(id));
+  }
+
+  /** What keeps the job of a row waiting. */
+  explain(row: JobRow): QueueFacts {
+    const { hold, status } = row;
+    const pauseDetail = this.pauseDetail();
+    return {
+      job: toJob(row),
+      hold,
+      paused: pauseDetail !== undefined,
+      pauseDetail: pauseDetail ?? "",
+      ahead: status === "queued" && hold === "" ? this.#ahead(row) : 0,
+      holders: hold === "key" ? this.#holders(row) : [],
+    };
   }
 
   /** The counts, and whether the queue is paused. */
@@ -115,4 +160,10 @@ export class SqliteJobQueue {
     const { paused_at, pause_detail } = this.#sql.readQueue.get() ?? {};
     return typeof paused_at === "string" ? String(pause_detail) : undefined;
   }
+}
+
+/** True if a job is taken before another; none comes last. */
+function isBefore(a: Head | undefined, b: Head | undefined): boolean {
+  if (a === undefined || b === undefined) return a !== undefined;
+  return a.priority > b.priority || (a.priority === b.priority && a.id < b.id);
 }

@@ -28,6 +28,7 @@ import {
   LogStream,
 } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { invalidField } from "@devmesh/mesh/errors";
+import { placementOf } from "./job-placement.ts";
 
 /** A status as the tables have it. */
 export type StatusName = "queued" | "running" | "succeeded" | "failed" | "cancelled";
@@ -48,6 +49,8 @@ export interface JobRow {
   readonly type: string;
   readonly status: StatusName;
   readonly isolation: number;
+  /** What a runner must have to take it; see `job-placement.ts`. */
+  readonly placement: string;
   /** JobSpec as JSON. */
   readonly spec: string;
   readonly max_attempts: number;
@@ -72,15 +75,19 @@ export interface JobRow {
   readonly created_at: RowTime;
   readonly started_at: RowTime | null;
   readonly ended_at: RowTime | null;
+  /** The number of the event whose question was answered last; 0: none. */
+  readonly answer_seq: number | string;
+  /** AgentAnswer as JSON. Empty: none. */
+  readonly answer: string;
   /** JobResult as JSON. */
   readonly result: string | null;
 }
 
 /** The columns of JobRow, for SELECT and RETURNING. */
-export const jobColumns = `id, owner, type, status, isolation, spec, max_attempts, attempt, epoch,
+export const jobColumns = `id, owner, type, status, isolation, placement, spec, max_attempts, attempt, epoch,
   runner, last_seq, attempt_seq, cancel_requested, cancel_detail, cancel_by, cancel_at, priority,
   hold, available_at, concurrency_key, concurrency_limit, retried_epoch, created_at, started_at,
-  ended_at, result`;
+  ended_at, answer_seq, answer, result`;
 
 /** What an event's row says beside its job, number and time. */
 export interface EventBody {
@@ -136,6 +143,7 @@ export function isFinal(status: StatusName): boolean {
 export interface SpecColumns {
   readonly type: string;
   readonly isolation: number;
+  readonly placement: string;
   /** JobSpec as JSON. */
   readonly spec: string;
   readonly priority: number;
@@ -157,6 +165,7 @@ export function specColumns(spec: JobSpec): SpecColumns {
   return {
     type,
     isolation: Math.max(spec.isolation, Isolation.PROCESS),
+    placement: placementOf(spec.runnerLabels),
     spec: toJsonString(JobSpecSchema, spec),
     priority: spec.priority,
     concurrency_key: concurrency?.key ?? "",

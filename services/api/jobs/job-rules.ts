@@ -18,8 +18,9 @@ import {
   type StatusName,
   statusName,
   statusNames,
+  toJob,
 } from "./job-rows.ts";
-import type { KeyInput, LeaseRef, ListQuery } from "./job-store.ts";
+import type { ClaimedJob, KeyInput, LeaseRef, ListQuery } from "./job-store.ts";
 
 /** The first event of every job. */
 export const accepted: EventBody = statusBody({ status: JobStatus.QUEUED });
@@ -63,6 +64,11 @@ export function checkKey(key: KeyInput, fingerprint: string, jobId: string): voi
     `the idempotency key ${JSON.stringify(key.value)} made job ${jobId} of another request: repeat that request, or take a new key`,
     { metadata: { key: key.value, job_id: jobId } },
   );
+}
+
+/** The lease of a row that was just claimed. */
+export function toClaimed(row: JobRow): ClaimedJob {
+  return { job: toJob(row), epoch: Number(row.epoch), nextSeq: nextSeq(row) };
 }
 
 /** The strength of a runner as the queue's indexes know it. */

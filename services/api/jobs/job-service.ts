@@ -4,6 +4,7 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type {
+  AnswerJobRequest,
   CancelJobRequest,
   CreateJobRequest,
   ExplainJobRequest,
@@ -30,7 +31,7 @@ export interface JobServiceOptions {
   readonly watch: JobWatch;
 }
 
-/** Jobs: accept, look, explain, watch, cancel, retry. */
+/** Jobs: accept, look, explain, answer, watch, cancel, retry. */
 export class JobServiceImpl implements ServiceImpl<typeof JobService> {
   readonly #jobs: Jobs;
   readonly #store: JobStore;
@@ -51,6 +52,12 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
     });
     context.values.get(kSubject).resource = job.id;
     return { jobId: job.id, job, replayed };
+  }
+
+  async answerJob({ id, answer }: AnswerJobRequest, context: HandlerContext) {
+    context.values.get(kSubject).resource = id;
+    if (answer === undefined) throw invalidField("answer", "is missing");
+    return { job: await this.#jobs.answer(id, answer) };
   }
 
   async getJob({ id }: GetJobRequest) {

@@ -1,55 +1,14 @@
 /** The SQL of the job store for Postgres, apart from its use so that plans can be tested. */
+import { after, claimSql } from "./job-claim-sql.postgres.ts";
 import { maxFences } from "./job-fences.ts";
 import { jobColumns } from "./job-rows.ts";
 
 /** The channel on which ids of changed jobs are told, after their change has committed. */
 export const jobChannel = "devmesh_api_jobs";
 
-/** Milliseconds of a parameter from now on. An index is searched by now(), which stands still for a statement. */
-const after = (ms: string) => `clock_timestamp() + ${ms} * interval '1 millisecond'`;
-
 /** Jobs that have a slot of a concurrency key, as the index `jobs_key_active` has them. */
 const active = `concurrency_key <> ''
       AND (status = 'running' OR (status = 'queued' AND hold = ''))`;
-
-/**
- * A claim by a runner of this strength: the literal is what picks its index.
- * Takes none while the delay of some job is over: that one may come first.
- */
-const claim = (strongest: 1 | 2 | 3 | 4) => `
-  WITH picked AS (
-    SELECT id AS picked_id FROM jobs
-    WHERE status = 'queued' AND hold = '' AND isolation <= ${strongest}
-      AND (SELECT paused_at IS NULL FROM queue WHERE queue.id = 1)
-      AND NOT EXISTS (
-        SELECT FROM jobs AS due
-        WHERE due.status = 'queued' AND due.hold = 'delay' AND due.available_at <= now())
-    ORDER BY priority DESC, id
-    LIMIT $1
-    FOR UPDATE OF jobs SKIP LOCKED
-  ), claimed AS (
-    UPDATE jobs
-    SET status = 'running', epoch = epoch + 1, attempt = attempt + 1, runner = $2,
-        started_at = clock_timestamp(), queue_expires_at = NULL,
-        last_seq = last_seq + 1, attempt_seq = last_seq + 1
-    FROM picked
-    WHERE id = picked_id
-    RETURNING ${jobColumns}
-  ), leased AS (
-    INSERT INTO job_leases (job_id, epoch, runner, expires_at)
-    SELECT id, epoch, runner, ${after("$3::double precision")} FROM claimed
-    ON CONFLICT (job_id) DO UPDATE
-    SET epoch = excluded.epoch, runner = excluded.runner, expires_at = excluded.expires_at
-  ), told AS (
-    INSERT INTO job_events (job_id, seq, ts, kind, level, message, payload)
-    SELECT id, last_seq, started_at, 'status', 'info',
-      format('running on %s, attempt %s', runner, attempt),
-      convert_to(json_build_object(
-        'status', 'JOB_STATUS_RUNNING', 'attempt', attempt, 'runner', runner,
-        'epoch', epoch)::text, 'UTF8')
-    FROM claimed
-  )
-  SELECT ${jobColumns} FROM claimed ORDER BY priority DESC, id`;
 
 /** Every statement of the store. */
 export const jobSql = {
@@ -67,9 +26,9 @@ export const jobSql = {
     ), job AS (
       INSERT INTO jobs
         (id, owner, type, status, isolation, spec, max_attempts, last_seq, created_at, priority,
-         hold, available_at, queue_expires_at, concurrency_key, concurrency_limit)
+         hold, available_at, queue_expires_at, concurrency_key, concurrency_limit, placement)
       SELECT $1, $2, $3, 'queued', $4, $5, $6, 1, clock_timestamp(), $12, $13,
-        ${after("$14::double precision")}, ${after("$15::double precision")}, $16, $17
+        ${after("$14::double precision")}, ${after("$15::double precision")}, $16, $17, $18
       WHERE $7::text IS NULL OR EXISTS (SELECT FROM key)
       RETURNING ${jobColumns}
     ), told AS (
@@ -119,10 +78,7 @@ export const jobSql = {
     ORDER BY id DESC
     LIMIT $2`,
 
-  claim1: claim(1),
-  claim2: claim(2),
-  claim3: claim(3),
-  claim4: claim(4),
+  ...claimSql,
 
   /** Jobs whose delay is over: those with a concurrency key wait for a slot of it next. */
   promote: `
@@ -199,15 +155,19 @@ export const jobSql = {
     WHERE owner = $1 AND concurrency_key = $2 AND ${active}
     LIMIT 10`,
 
-  /** How many of the first 1,000 come before a job. */
+  /** How many of the first 1,000 of each placement come before a job. */
   ahead: `
-    SELECT count(*) AS ahead FROM (
+    SELECT least(1000, count(*)) AS ahead
+    FROM unnest($3::text[]) AS wanted (place)
+    CROSS JOIN LATERAL (
       SELECT priority, id FROM jobs
-      WHERE status = 'queued' AND hold = '' AND isolation <= 4
+      WHERE status = 'queued' AND hold = '' AND isolation <= 4 AND placement = place
       ORDER BY priority DESC, id
       LIMIT 1000
     ) AS head
     WHERE priority > $1 OR (priority = $1 AND id < $2)`,
+
+  leaseHolder: "SELECT epoch, holder, retried_epoch, retried_holder FROM jobs WHERE id = $1",
 
   /** Locks in the order of ids, so that two renewals never wait for each other. */
   renew: `
@@ -223,7 +183,8 @@ export const jobSql = {
     FROM held
     WHERE job_id = held_id
     RETURNING job_id AS id, epoch,
-      (SELECT cancel_requested FROM jobs WHERE jobs.id = job_id) AS cancel_requested`,
+      (SELECT cancel_requested FROM jobs WHERE jobs.id = job_id) AS cancel_requested,
+      (SELECT answer FROM jobs WHERE jobs.id = job_id) AS answer`,
 
   /** Moves the log's end on, if it is where the caller thinks, and adds the events. */
   append: `
@@ -251,6 +212,7 @@ export const jobSql = {
       UPDATE jobs
       SET status = $6, epoch = $7, attempt = $8, hold = $9,
           available_at = ${after("$10::double precision")}, retried_epoch = $11, result = $12,
+          retried_holder = CASE WHEN epoch = $11 THEN holder ELSE retried_holder END,
           ended_at = CASE WHEN $12::text IS NULL THEN NULL ELSE clock_timestamp() END,
           last_seq = last_seq + 1, cancel_requested = cancel_requested OR $13::text IS NOT NULL,
           cancel_by = coalesce($13, cancel_by), cancel_detail = coalesce($15, cancel_detail),
@@ -272,6 +234,14 @@ export const jobSql = {
       SET cancel_requested = true, cancel_by = $3, cancel_detail = $4,
           cancel_at = clock_timestamp()
       WHERE id = $1 AND epoch = $2 AND status = 'running' AND NOT cancel_requested
+      RETURNING ${jobColumns}
+    )
+    SELECT ${jobColumns} FROM marked`,
+
+  markAnswer: `
+    WITH marked AS (
+      UPDATE jobs SET answer_seq = $2, answer = $3
+      WHERE id = $1 AND status IN ('queued', 'running') AND answer_seq < $2
       RETURNING ${jobColumns}
     )
     SELECT ${jobColumns} FROM marked`,

@@ -1,5 +1,6 @@
 /** The SQL of the job store for SQLite, apart from its use so that plans can be tested. */
 import { maxFences } from "./job-fences.ts";
+import { maxPlacements } from "./job-placement.ts";
 import { jobColumns } from "./job-rows.ts";
 
 /** Jobs that have a slot of a concurrency key, as the index `jobs_key_active` has them. */
@@ -24,8 +25,9 @@ export const jobSql = {
 
   insertJob: `
     INSERT INTO jobs (id, owner, type, status, isolation, spec, max_attempts, last_seq, created_at,
-      priority, hold, available_at, queue_expires_at, concurrency_key, concurrency_limit)
-    VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, 1, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+      priority, hold, available_at, queue_expires_at, concurrency_key, concurrency_limit,
+      placement)
+    VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, 1, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
     RETURNING ${jobColumns}`,
 
   insertEvent: `
@@ -52,10 +54,31 @@ export const jobSql = {
     ORDER BY id DESC
     LIMIT ?2`,
 
-  /** The head of the queue of one isolation. A limit that is bound would be planned anew each time. */
+  /**
+   * The placements with queued jobs that a runner's labels, a sorted JSON array,
+   * make up: from one that is the start of some on to those with one label more.
+   * Not by EXISTS: that would be planned as a join with an index made anew.
+   */
+  placements: `
+    WITH RECURSIVE node (place, last) AS (
+      SELECT '', -1
+      UNION ALL
+      SELECT place || value || char(10), key FROM node, json_each(?1)
+      WHERE key > last AND 1 = (
+        SELECT 1 FROM jobs
+        WHERE status = 'queued' AND hold = ''
+          AND placement >= place || value || char(10) AND placement < place || value || char(11)
+        LIMIT 1)
+    )
+    SELECT place FROM node
+    WHERE place <> '' AND 1 = (
+      SELECT 1 FROM jobs WHERE status = 'queued' AND hold = '' AND placement = place LIMIT 1)
+    LIMIT ${maxPlacements}`,
+
+  /** The head of the queue of one isolation and placement. A limit that is bound would be planned anew each time. */
   head: `
     SELECT priority, id FROM jobs
-    WHERE status = 'queued' AND hold = '' AND isolation = ?1
+    WHERE status = 'queued' AND hold = '' AND isolation = ?1 AND placement = ?2
     ORDER BY priority DESC, id
     LIMIT 1`,
 
@@ -63,9 +86,12 @@ export const jobSql = {
     UPDATE jobs
     SET status = 'running', epoch = epoch + 1, attempt = attempt + 1, runner = ?2,
         started_at = ?3, queue_expires_at = NULL, last_seq = last_seq + 1,
-        attempt_seq = last_seq + 1
+        attempt_seq = last_seq + 1, holder = ?4
     WHERE id = ?1 AND status = 'queued'
     RETURNING ${jobColumns}`,
+
+  leaseHolder: `
+    SELECT epoch, holder, retried_epoch, retried_holder FROM jobs WHERE id = ?1`,
 
   putLease: `
     INSERT INTO job_leases (job_id, epoch, runner, expires_at) VALUES (?1, ?2, ?3, ?4)
@@ -80,7 +106,8 @@ export const jobSql = {
     FROM json_each(?1)
     WHERE job_id = value ->> 0 AND epoch = value ->> 1
     RETURNING job_id, epoch,
-      (SELECT cancel_requested FROM jobs WHERE id = job_id) AS cancel_requested`,
+      (SELECT cancel_requested FROM jobs WHERE id = job_id) AS cancel_requested,
+      (SELECT answer FROM jobs WHERE id = job_id) AS answer`,
 
   /** Moves the log's end on, if it is where the caller thinks. */
   advance: `
@@ -91,6 +118,7 @@ export const jobSql = {
   move: `
     UPDATE jobs
     SET status = ?6, epoch = ?7, attempt = ?8, hold = ?9, available_at = ?10, retried_epoch = ?11,
+        retried_holder = iif(?11 = epoch, holder, retried_holder),
         result = ?12, ended_at = ?13, last_seq = last_seq + 1,
         cancel_requested = max(cancel_requested, ?15 IS NOT NULL),
         cancel_by = coalesce(?15, cancel_by), cancel_detail = coalesce(?16, cancel_detail),
@@ -103,6 +131,11 @@ export const jobSql = {
   markCancel: `
     UPDATE jobs SET cancel_requested = 1, cancel_by = ?3, cancel_detail = ?4, cancel_at = ?5
     WHERE id = ?1 AND epoch = ?2 AND status = 'running' AND cancel_requested = 0
+    RETURNING ${jobColumns}`,
+
+  markAnswer: `
+    UPDATE jobs SET answer_seq = ?2, answer = ?3
+    WHERE id = ?1 AND status IN ('queued', 'running') AND answer_seq < ?2
     RETURNING ${jobColumns}`,
 
   expired: `
@@ -151,11 +184,11 @@ export const jobSql = {
     WHERE owner = ?1 AND concurrency_key = ?2 AND ${active}
     LIMIT 10`,
 
-  /** How many of the first 1,000 of one isolation come before a job. */
+  /** How many of the first 1,000 of one isolation and placement come before a job. */
   ahead: `
     SELECT count(*) AS ahead FROM (
       SELECT priority, id FROM jobs
-      WHERE status = 'queued' AND hold = '' AND isolation = ?1
+      WHERE status = 'queued' AND hold = '' AND isolation = ?1 AND placement = ?4
       ORDER BY priority DESC, id
       LIMIT 1000
     ) AS head

@@ -1,9 +1,17 @@
 /**
  * The job store in memory: rows as in the tables, a scan for each claim. Real
- * in what it promises, and gone with the process.
+ * in what it promises, and gone with the process. Long because it is all of the
+ * port in one place; its rules are elsewhere.
  */
-import type { FencedWrite, Job, JobEvent, JobResult } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type {
+  AgentAnswer,
+  FencedWrite,
+  Job,
+  JobEvent,
+  JobResult,
+} from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type { Clock, Random } from "@devmesh/mesh/runtime";
+import { answerQuestion, toAnswer } from "./job-answers.ts";
 import { requestCancel } from "./job-cancels.ts";
 import { JobChanges } from "./job-changes.ts";
 import {
@@ -16,7 +24,8 @@ import {
 } from "./job-endings.ts";
 import { MemoryFences } from "./job-fences.memory.ts";
 import { type FencedAction, noteFenced } from "./job-fences.ts";
-import { MemoryJobQueue, type MemoryJobRow } from "./job-queue.memory.ts";
+import { holderOf, isPlaced } from "./job-placement.ts";
+import { MemoryJobQueue, type MemoryJobRow, newRow } from "./job-queue.memory.ts";
 import {
   type EventBody,
   type EventRow,
@@ -24,7 +33,6 @@ import {
   type JobRow,
   payloadBytes,
   type RowTime,
-  specColumns,
   toEvent,
   toJob,
 } from "./job-rows.ts";
@@ -36,6 +44,7 @@ import {
   newEvents,
   running,
   strength,
+  toClaimed,
   trimmed,
 } from "./job-rules.ts";
 import type {
@@ -105,7 +114,10 @@ export class MemoryJobStore implements JobStore {
     const { id, owner, key } = input;
     const made = key && this.#findKey(owner, key);
     if (made) return { job: toJob(made), replayed: true };
-    this.#jobs.set(id, this.#newRow(input));
+    this.#jobs.set(
+      id,
+      newRow(input, (plusMs) => this.#time(plusMs)),
+    );
     this.#put(id, accepted);
     if (key) {
       const { fingerprint, ttlMs } = key;
@@ -139,12 +151,13 @@ export class MemoryJobStore implements JobStore {
       .map(toJob);
   }
 
-  async claim({ runnerId, strongest, max, leaseTtlMs }: ClaimInput): Promise<ClaimedJob[]> {
+  async claim(input: ClaimInput): Promise<ClaimedJob[]> {
+    const { runnerId, strongest, max, leaseTtlMs, labels = {}, holder = "" } = input;
     this.#queue.promote(this.#time());
     if (this.#paused) return [];
     const taken = this.#queue
       .next()
-      .filter((row) => row.isolation <= strength(strongest))
+      .filter((row) => row.isolation <= strength(strongest) && isPlaced(row.placement, labels))
       .slice(0, max);
     const claimed = taken.map((queued) => {
       const seq = Number(queued.last_seq) + 1;
@@ -158,14 +171,20 @@ export class MemoryJobStore implements JobStore {
         started_at: this.#time(),
         queue_expires_at: null,
         attempt_seq: seq,
+        holder,
       };
       this.#jobs.set(row.id, row);
       this.#leases.set(row.id, { epoch, expiresAt: this.#time(leaseTtlMs) });
       this.#put(row.id, running(row));
-      return { job: toJob(this.#row(row.id)), epoch, nextSeq: seq + 1 };
+      return toClaimed(this.#row(row.id));
     });
     this.#changes.tell(taken.map((row) => row.id));
     return claimed;
+  }
+
+  async leaseHolder({ jobId, epoch }: LeaseRef): Promise<string | undefined> {
+    const row = this.#jobs.get(jobId);
+    return row && holderOf(row, epoch);
   }
 
   async renew(leases: readonly LeaseRef[], leaseTtlMs: number): Promise<LeaseState[]> {
@@ -176,8 +195,10 @@ export class MemoryJobStore implements JobStore {
         return { jobId, fenced: true, cancelRequested: false };
       }
       this.#leases.set(jobId, { epoch, expiresAt: this.#time(leaseTtlMs) });
-      const cancelRequested = Boolean(this.#row(jobId).cancel_requested);
-      return { jobId, fenced: false, cancelRequested };
+      const row = this.#row(jobId);
+      const answer = toAnswer(row.answer);
+      const cancelRequested = Boolean(row.cancel_requested);
+      return { jobId, fenced: false, cancelRequested, ...(answer && { answer }) };
     });
   }
 
@@ -203,6 +224,11 @@ export class MemoryJobStore implements JobStore {
 
   requestCancel(id: string, input: CancelInput): Promise<Job> {
     return requestCancel(this.#rows, id, input);
+  }
+
+  answer(id: string, answer: AgentAnswer): Promise<Job> {
+    const rows = { ...this.#rows, markAnswer: this.#markAnswer };
+    return answerQuestion(rows, id, answer);
   }
 
   async sweep(): Promise<SweptJob[]> {
@@ -274,12 +300,12 @@ export class MemoryJobStore implements JobStore {
     const row = this.#jobs.get(id);
     if (row === undefined) return undefined;
     const { hold } = row;
-    const place = this.#queue.next().findIndex((other) => other.id === id);
+    const place = this.#queue.ahead(row);
     const holders = hold === "key" ? this.#queue.active(row).slice(0, 10) : [];
     return {
       ...{ job: toJob(row), hold, paused: this.#paused !== undefined },
       pauseDetail: this.#paused?.detail ?? "",
-      ahead: Math.min(1_000, Math.max(0, place)),
+      ahead: Math.min(1_000, place),
       holders: holders.map((holder) => holder.id),
     };
   }
@@ -311,6 +337,7 @@ export class MemoryJobStore implements JobStore {
       hold: to.hold,
       available_at: to.hold === "delay" ? this.#time(to.delayMs) : null,
       retried_epoch: to.retriedEpoch,
+      retried_holder: to.retriedEpoch === now.epoch ? now.holder : now.retried_holder,
       ...(to.cancel && cancelColumns(to.cancel, to.cancel.at)),
       ...(body.kind === "result" && { ended_at: this.#time(), result: String(body.payload) }),
     });
@@ -331,6 +358,15 @@ export class MemoryJobStore implements JobStore {
     return this.#row(row.id);
   }
 
+  readonly #markAnswer = async (id: string, questionSeq: number, answer: string) => {
+    const row = this.#row(id);
+    const isOver = row.status !== "queued" && row.status !== "running";
+    if (isOver || Number(row.answer_seq) >= questionSeq) return undefined;
+    this.#jobs.set(id, { ...row, answer_seq: questionSeq, answer });
+    this.#changes.tell([id]);
+    return this.#row(id);
+  };
+
   #noting<T>(lease: LeaseRef, action: FencedAction, work: () => Promise<T>): Promise<T> {
     return noteFenced(async () => this.#noteFence(lease, action), lease, action, work);
   }
@@ -344,19 +380,6 @@ export class MemoryJobStore implements JobStore {
     if (made === undefined || this.#isPast(made.expiresAt)) return undefined;
     checkKey(key, made.fingerprint, made.jobId);
     return this.#row(made.jobId);
-  }
-
-  #newRow({ id, owner, spec, maxAttempts }: AcceptInput): MemoryJobRow {
-    const { delayMs, queueTimeoutMs, ...columns } = specColumns(spec);
-    return {
-      ...{ id, owner, ...columns, max_attempts: maxAttempts },
-      ...{ status: "queued", attempt: 0, epoch: 0, runner: "", retried_epoch: 0 },
-      ...{ last_seq: 0, attempt_seq: 0, cancel_requested: false, cancel_detail: "" },
-      ...{ cancel_by: "", cancel_at: null, trimmed: false },
-      ...{ created_at: this.#time(), started_at: null, ended_at: null, result: null },
-      available_at: delayMs === undefined ? null : this.#time(delayMs),
-      queue_expires_at: queueTimeoutMs === undefined ? null : this.#time(queueTimeoutMs),
-    };
   }
 
   /** Adds an event, and moves the log's end on. Bytes are copied: the caller may use its again. */

@@ -1,12 +1,19 @@
 /**
  * The job store on Postgres, for many backends at once. Every change is one
  * statement, and so one transaction; the server's clock is the clock.
+ * Long because it is all of the port in one place; rules and SQL are elsewhere.
  */
-import type { FencedWrite, Job, JobEvent, JobResult } from "@devmesh/gen/devmesh/api/v1/job_pb";
-import { withTransaction } from "@devmesh/mesh/database";
+import type {
+  AgentAnswer,
+  FencedWrite,
+  Job,
+  JobEvent,
+  JobResult,
+} from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type { Random } from "@devmesh/mesh/runtime";
 import type { Pool } from "pg";
-import { isLost, PostgresQueries } from "../postgres-query.ts";
+import { PostgresQueries } from "../postgres-query.ts";
+import { answerQuestion, toAnswer } from "./job-answers.ts";
 import { requestCancel } from "./job-cancels.ts";
 import { PostgresJobChanges } from "./job-changes.postgres.ts";
 import {
@@ -18,6 +25,8 @@ import {
   type Transition,
 } from "./job-endings.ts";
 import { type FencedAction, type FenceRow, noteFenced, toFencedWrite } from "./job-fences.ts";
+import { type HolderRow, holderOf } from "./job-placement.ts";
+import { type KeyOfJob, PostgresJobQueue } from "./job-queue.postgres.ts";
 import {
   type EventBody,
   type EventRow,
@@ -33,7 +42,7 @@ import {
   checkKey,
   listCombinations,
   newEvents,
-  strength,
+  toClaimed,
   trimDetail,
   trimmed,
 } from "./job-rules.ts";
@@ -65,15 +74,13 @@ export interface PostgresJobStoreOptions {
   readonly random: Random;
 }
 
-/** The concurrency key of a job. */
-type KeyOfJob = Pick<JobRow, "owner" | "concurrency_key">;
-
 const queries = new PostgresQueries("jobs", jobSql);
 
 /** Jobs in a Postgres schema. */
 export class PostgresJobStore implements JobStore {
   readonly #pool: Pool;
   readonly #changes: PostgresJobChanges;
+  readonly #queue: PostgresJobQueue;
   readonly #rows: EndingRows;
   readonly #noteFence: (lease: LeaseRef, action: FencedAction) => Promise<void>;
 
@@ -85,6 +92,7 @@ export class PostgresJobStore implements JobStore {
         await queries.rows(pool, "tell", [payloads]);
       },
     });
+    this.#queue = new PostgresJobQueue({ pool, queries, tell: (ids) => this.#changes.tell(ids) });
     this.#rows = {
       random,
       now: async () => (await queries.row<{ now: Date }>(pool, "now"))?.now ?? new Date(),
@@ -109,11 +117,11 @@ export class PostgresJobStore implements JobStore {
         ...[id, owner, type, isolation, spec, maxAttempts],
         ...[key?.value, key?.fingerprint, key?.ttlMs, accepted.message, bytesOf(accepted)],
         ...[priority, hold, delayMs, queueTimeoutMs],
-        ...[columns.concurrency_key, columns.concurrency_limit],
+        ...[columns.concurrency_key, columns.concurrency_limit, columns.placement],
       ]);
       if (row) {
         this.#changes.tell([row.id]);
-        await this.#fill(row);
+        await this.#queue.fill(row);
         return { job: toJob(row), replayed: false };
       }
       const made = key && (await this.#findKey(owner, key));
@@ -144,21 +152,19 @@ export class PostgresJobStore implements JobStore {
     return rows.map(toJob);
   }
 
-  async claim({ runnerId, strongest, max, leaseTtlMs }: ClaimInput): Promise<ClaimedJob[]> {
-    const name = `claim${strength(strongest)}` as const;
-    const ask = () => queries.rows<JobRow>(this.#pool, name, [max, runnerId, leaseTtlMs]);
-    let rows = await ask();
-    if (rows.length === 0 && (await this.#promote())) rows = await ask();
+  async claim(input: ClaimInput): Promise<ClaimedJob[]> {
+    const rows = await this.#queue.claim(input);
     this.#changes.tell(rows.map(({ id }) => id));
-    return rows.map((row) => ({
-      job: toJob(row),
-      epoch: Number(row.epoch),
-      nextSeq: Number(row.last_seq) + 1,
-    }));
+    return rows.map(toClaimed);
+  }
+
+  async leaseHolder({ jobId, epoch }: LeaseRef): Promise<string | undefined> {
+    const row = await queries.row<HolderRow>(this.#pool, "leaseHolder", [jobId]);
+    return row && holderOf(row, epoch);
   }
 
   async renew(leases: readonly LeaseRef[], leaseTtlMs: number): Promise<LeaseState[]> {
-    const rows = await queries.rows<Pick<JobRow, "id" | "epoch" | "cancel_requested">>(
+    const rows = await queries.rows<Pick<JobRow, "id" | "epoch" | "cancel_requested" | "answer">>(
       this.#pool,
       "renew",
       [leases.map(({ jobId }) => jobId), leases.map(({ epoch }) => epoch), leaseTtlMs],
@@ -169,7 +175,8 @@ export class PostgresJobStore implements JobStore {
       const row = held.get(`${lease.epoch} ${lease.jobId}`);
       if (!row) await this.#noteFence(lease, "renew");
       const cancelRequested = Boolean(row?.cancel_requested);
-      states.push({ jobId: lease.jobId, fenced: !row, cancelRequested });
+      const answer = toAnswer(row?.answer ?? "");
+      states.push({ jobId: lease.jobId, fenced: !row, cancelRequested, ...(answer && { answer }) });
     }
     return states;
   }
@@ -204,11 +211,17 @@ export class PostgresJobStore implements JobStore {
     return requestCancel(this.#rows, id, input);
   }
 
+  answer(id: string, answer: AgentAnswer): Promise<Job> {
+    const rows = { ...this.#rows, markAnswer: this.#markAnswer };
+    return answerQuestion(rows, id, answer);
+  }
+
   async sweep(): Promise<SweptJob[]> {
     await queries.rows(this.#pool, "dropKeys");
     const swept = await sweep(this.#rows);
-    await this.#promote();
-    for (const key of await queries.rows<KeyOfJob>(this.#pool, "fillable")) await this.#fill(key);
+    await this.#queue.promote();
+    for (const key of await queries.rows<KeyOfJob>(this.#pool, "fillable"))
+      await this.#queue.fill(key);
     return swept;
   }
 
@@ -243,7 +256,7 @@ export class PostgresJobStore implements JobStore {
   }
 
   async queue(): Promise<QueueState> {
-    const [stats, paused] = await Promise.all([this.stats(), this.#paused()]);
+    const [stats, paused] = await Promise.all([this.stats(), this.#queue.paused()]);
     return { ...stats, ...paused };
   }
 
@@ -257,22 +270,7 @@ export class PostgresJobStore implements JobStore {
 
   async explain(id: string): Promise<QueueFacts | undefined> {
     const row = await this.#find(id);
-    if (row === undefined) return undefined;
-    const { hold, owner, concurrency_key, priority } = row;
-    const { paused, pauseDetail } = await this.#paused();
-    const holders =
-      hold === "key"
-        ? await queries.rows<{ id: string }>(this.#pool, "holders", [owner, concurrency_key])
-        : [];
-    const before =
-      row.status === "queued" && hold === ""
-        ? await queries.row<{ ahead: string }>(this.#pool, "ahead", [priority, id])
-        : undefined;
-    return {
-      ...{ job: toJob(row), hold, paused, pauseDetail },
-      ahead: Number(before?.ahead ?? 0),
-      holders: holders.map((holder) => holder.id),
-    };
+    return row && (await this.#queue.explain(row));
   }
 
   onChange(listener: (jobId: string) => void): () => void {
@@ -299,41 +297,6 @@ export class PostgresJobStore implements JobStore {
     if (made === undefined) return undefined;
     checkKey(key, made.fingerprint, made.job_id);
     return await this.#find(made.job_id);
-  }
-
-  async #paused(): Promise<Pick<QueueState, "paused" | "pauseDetail" | "pausedAt">> {
-    type Row = { paused_at: Date | null; pause_detail: string };
-    const row = await queries.row<Row>(this.#pool, "readQueue");
-    const pausedAt = row?.paused_at ?? undefined;
-    return { paused: pausedAt !== undefined, pauseDetail: row?.pause_detail ?? "", pausedAt };
-  }
-
-  /** Lets jobs on whose delay is over; true if there was one. */
-  async #promote(): Promise<boolean> {
-    const rows = await queries.rows<KeyOfJob>(this.#pool, "promote");
-    const keys = new Map(
-      rows.map((row) => [JSON.stringify([row.owner, row.concurrency_key]), row]),
-    );
-    for (const key of keys.values()) await this.#fill(key);
-    return rows.length > 0;
-  }
-
-  /**
-   * Gives free slots of a concurrency key to those that wait. The lock is held
-   * before the statement that counts begins: two fills never see the same slot.
-   */
-  async #fill({ owner, concurrency_key: key }: KeyOfJob): Promise<void> {
-    if (key === "") return;
-    try {
-      const filled = await withTransaction(this.#pool, async (client) => {
-        await queries.rows(client, "lockKey", [owner, key]);
-        return await queries.rows<Pick<JobRow, "id">>(client, "fill", [owner, key]);
-      });
-      this.#changes.tell(filled.map(({ id }) => id));
-    } catch (error) {
-      // What led here is committed and stands; the next sweep fills the key.
-      if (!isLost(error)) throw error;
-    }
   }
 
   /** False, and nothing done, unless the events continue the log of the lease. */
@@ -373,9 +336,16 @@ export class PostgresJobStore implements JobStore {
     ]);
     if (moved === undefined) return undefined;
     this.#changes.tell([row.id]);
-    await this.#fill(moved);
+    await this.#queue.fill(moved);
     return moved;
   }
+
+  readonly #markAnswer = async (id: string, questionSeq: number, answer: string) => {
+    const values = [id, questionSeq, answer];
+    const marked = await queries.row<JobRow>(this.#pool, "markAnswer", values);
+    if (marked) this.#changes.tell([id]);
+    return marked;
+  };
 
   async #markCancel({ id, epoch }: JobRow, { by, detail }: CancelInput) {
     const values = [id, epoch, by, detail];

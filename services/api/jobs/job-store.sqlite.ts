@@ -1,11 +1,19 @@
 /**
  * The job store on SQLite. Every call is synchronous inside, so that no two
- * interleave; other processes are kept out by BEGIN IMMEDIATE.
+ * interleave; other processes are kept out by BEGIN IMMEDIATE. Long because it
+ * is all of the port in one place; its rules and its SQL are elsewhere.
  */
 import type { DatabaseSync } from "node:sqlite";
-import type { FencedWrite, Job, JobEvent, JobResult } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type {
+  AgentAnswer,
+  FencedWrite,
+  Job,
+  JobEvent,
+  JobResult,
+} from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { inTransaction } from "@devmesh/mesh/database";
 import type { Clock, Random } from "@devmesh/mesh/runtime";
+import { answerQuestion, toAnswer } from "./job-answers.ts";
 import { requestCancel } from "./job-cancels.ts";
 import { JobChanges } from "./job-changes.ts";
 import {
@@ -17,6 +25,7 @@ import {
   type Transition,
 } from "./job-endings.ts";
 import { type FencedAction, type FenceRow, noteFenced, toFencedWrite } from "./job-fences.ts";
+import { type HolderRow, holderOf } from "./job-placement.ts";
 import { SqliteJobQueue, type Statements } from "./job-queue.sqlite.ts";
 import {
   type EventBody,
@@ -36,6 +45,7 @@ import {
   newEvents,
   running,
   strength,
+  toClaimed,
   trimmed,
 } from "./job-rules.ts";
 import { jobSql } from "./job-sql.sqlite.ts";
@@ -133,29 +143,29 @@ export class SqliteJobStore implements JobStore {
       .map(toJob);
   }
 
-  async claim({ runnerId, strongest, max, leaseTtlMs }: ClaimInput): Promise<ClaimedJob[]> {
+  async claim(input: ClaimInput): Promise<ClaimedJob[]> {
+    const { runnerId, strongest, max, labels = {}, holder = "" } = input;
     const now = this.#time();
-    const end = this.#time(leaseTtlMs);
+    const end = this.#time(input.leaseTtlMs);
     const rows = inTransaction(this.#db, () => {
       const rows: JobRow[] = [];
       this.#queue.promote(now);
       if (this.#queue.pauseDetail() !== undefined) return rows;
-      while (rows.length < max) {
-        const id = this.#queue.head(strength(strongest));
-        if (id === undefined) break;
-        const row = this.#sql.claim.get(id, runnerId, now) as unknown as JobRow;
+      for (const id of this.#queue.next(strength(strongest), labels)) {
+        const row = this.#sql.claim.get(id, runnerId, now, holder) as unknown as JobRow;
         this.#sql.putLease.run(id, row.epoch, runnerId, end);
         this.#insert(id, Number(row.last_seq), now, running(row));
-        rows.push(row);
+        if (rows.push(row) === max) break;
       }
       return rows;
     });
     this.#changes.tell(rows.map((row) => row.id));
-    return rows.map((row) => ({
-      job: toJob(row),
-      epoch: Number(row.epoch),
-      nextSeq: Number(row.last_seq) + 1,
-    }));
+    return rows.map(toClaimed);
+  }
+
+  async leaseHolder({ jobId, epoch }: LeaseRef): Promise<string | undefined> {
+    const row = this.#sql.leaseHolder.get(jobId);
+    return row && holderOf(row as unknown as HolderRow, epoch);
   }
 
   async renew(leases: readonly LeaseRef[], leaseTtlMs: number): Promise<LeaseState[]> {
@@ -167,7 +177,8 @@ export class SqliteJobStore implements JobStore {
       const row = held.get(`${lease.epoch} ${lease.jobId}`);
       if (!row) await this.#noteFence(lease, "renew");
       const cancelRequested = row?.cancel_requested === 1;
-      states.push({ jobId: lease.jobId, fenced: !row, cancelRequested });
+      const answer = toAnswer(String(row?.answer ?? ""));
+      states.push({ jobId: lease.jobId, fenced: !row, cancelRequested, ...(answer && { answer }) });
     }
     return states;
   }
@@ -199,6 +210,11 @@ export class SqliteJobStore implements JobStore {
 
   requestCancel(id: string, input: CancelInput): Promise<Job> {
     return requestCancel(this.#rows, id, input);
+  }
+
+  answer(id: string, answer: AgentAnswer): Promise<Job> {
+    const rows = { ...this.#rows, markAnswer: this.#markAnswer };
+    return answerQuestion(rows, id, answer);
   }
 
   async sweep(): Promise<SweptJob[]> {
@@ -254,17 +270,7 @@ export class SqliteJobStore implements JobStore {
 
   async explain(id: string): Promise<QueueFacts | undefined> {
     const row = this.#find(id);
-    if (row === undefined) return undefined;
-    const { hold, status } = row;
-    const pauseDetail = this.#queue.pauseDetail();
-    return {
-      job: toJob(row),
-      hold,
-      paused: pauseDetail !== undefined,
-      pauseDetail: pauseDetail ?? "",
-      ahead: status === "queued" && hold === "" ? this.#queue.ahead(row) : 0,
-      holders: hold === "key" ? this.#queue.holders(row) : [],
-    };
+    return row && this.#queue.explain(row);
   }
 
   onChange(listener: (jobId: string) => void): () => void {
@@ -290,7 +296,7 @@ export class SqliteJobStore implements JobStore {
       ...[id, owner, type, isolation, spec, maxAttempts, now, priority, hold],
       delayMs === undefined ? null : this.#time(delayMs),
       queueTimeoutMs === undefined ? null : this.#time(queueTimeoutMs),
-      ...[columns.concurrency_key, columns.concurrency_limit],
+      ...[columns.concurrency_key, columns.concurrency_limit, columns.placement],
     ) as unknown as JobRow;
     this.#insert(id, 1, now, accepted);
     if (key) {
@@ -378,6 +384,12 @@ export class SqliteJobStore implements JobStore {
     if (marked) this.#changes.tell([row.id]);
     return marked as JobRow | undefined;
   }
+
+  readonly #markAnswer = async (id: string, questionSeq: number, answer: string) => {
+    const marked = this.#sql.markAnswer.get(id, questionSeq, answer);
+    if (marked) this.#changes.tell([id]);
+    return marked as JobRow | undefined;
+  };
 
   #rowsOf(found: readonly Record<string, unknown>[], column: "id" | "job_id"): JobRow[] {
     return found.map((row) => this.#find(String(row[column]))).filter((row) => row !== undefined);

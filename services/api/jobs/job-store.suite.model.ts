@@ -26,6 +26,8 @@ interface ModelJob {
   readonly isolation: number;
   readonly maxAttempts: number;
   readonly priority: number;
+  /** Bits of the labels it wants. */
+  readonly labels: number;
   /** 0: none. */
   readonly slotKey: number;
   readonly limit: number;
@@ -83,6 +85,13 @@ export function modelSuite(bed: JobStoreBed, numRuns: number): void {
       await fc.assert(property, { numRuns });
     });
   });
+}
+
+/** A label for each bit; one key may not be had with two values. */
+function labelsOf(bits: number): Record<string, string> {
+  const labels = { 1: "zone", 2: "a/b", 4: "gpu" };
+  const set = Object.entries(labels).filter(([bit]) => (bits & Number(bit)) !== 0);
+  return Object.fromEntries(set.map(([bit, name]) => [name, bit]));
 }
 
 class Model {
@@ -150,8 +159,14 @@ class Model {
     const { isolation, maxAttempts, fingerprint, priority, delayed, slotKey, limit } = step;
     const id = newId();
     const key = { value: `k${step.key}`, fingerprint: `f${fingerprint}`, ttlMs: lastingMs };
+    const { labels } = step;
     const spec = specWith({
-      ...{ isolation, priority, retry: { ...retry, failures: step.retriesFailures } },
+      ...{
+        runnerLabels: labelsOf(labels),
+        isolation,
+        priority,
+        retry: { ...retry, failures: step.retriesFailures },
+      },
       ...(delayed && { startDelay: durationFromMs(delayMs) }),
       ...(slotKey && { concurrency: { key: `s${slotKey}`, limit } }),
     });
@@ -168,6 +183,7 @@ class Model {
       const { retriesFailures } = step;
       const job: ModelJob = {
         ...{ id, isolation: Math.max(1, isolation), maxAttempts, priority, slotKey, limit },
+        labels,
         ...{ retriesFailures, status: QUEUED, hold: delayed ? "delay" : slotKey ? "key" : "" },
         ...{ due: false, attempt: 0, cancel: false, lease: -1, retriedLease: -1, expired: false },
         ...{ topEpoch: 0, attemptSeq: 0, told: ["QUEUED"] },
@@ -178,12 +194,16 @@ class Model {
     }
   }
 
-  async #claim({ runner, strongest, max, expires }: Step & { do: "claim" }): Promise<void> {
+  async #claim(step: Step & { do: "claim" }): Promise<void> {
+    const { runner, strongest, max, expires, labels: has } = step;
     const runnerId = `r${runner}`;
     const leaseTtlMs = expires ? 0 : lastingMs;
-    const got = await this.#store.claim({ runnerId, strongest, max, leaseTtlMs });
+    const labels = labelsOf(has);
+    const got = await this.#store.claim({ runnerId, strongest, max, leaseTtlMs, labels });
     this.#promote();
-    const wanted = this.#waiting("").filter((job) => job.isolation <= strongest);
+    const wanted = this.#waiting("").filter(
+      (job) => job.isolation <= strongest && (job.labels & ~has) === 0,
+    );
     const ids = this.#paused ? [] : wanted.slice(0, max).map(({ id }) => id);
     expect(got.map(({ job }) => job.id)).to.deep.equal(ids);
     for (const { job: claimed, epoch, nextSeq } of got) {

@@ -16,6 +16,8 @@ export type Step =
       readonly slotKey: number;
       readonly limit: number;
       readonly retriesFailures: boolean;
+      /** Bits of the labels it wants: 1, 2, 4. */
+      readonly labels: number;
     }
   | {
       readonly do: "claim";
@@ -23,6 +25,8 @@ export type Step =
       readonly strongest: number;
       readonly max: number;
       readonly expires: boolean;
+      /** Bits of the labels it has. */
+      readonly labels: number;
     }
   | { readonly do: "renew"; readonly lease: number; readonly expires: boolean }
   | {
@@ -58,10 +62,11 @@ const accept = fc.record({
   ...{ do: just("accept"), isolation: upTo(0, 4), maxAttempts: upTo(1, 3) },
   ...{ key: upTo(0, 3), fingerprint: upTo(0, 1), priority: upTo(-1, 1), delayed: seldom },
   ...{ slotKey: upTo(0, 2), limit: upTo(1, 2), retriesFailures: fc.boolean() },
+  labels: fc.constantFrom(0, 0, 1, 2, 3, 5, 7),
 });
 const claim = fc.record({
   ...{ do: just("claim"), runner: upTo(1, 3), strongest: upTo(1, 4), max: upTo(1, 3) },
-  expires: fc.boolean(),
+  ...{ expires: fc.boolean(), labels: fc.constantFrom(7, 7, 3, 4, 0) },
 });
 const append = fc.record({ do: just("append"), lease: pick, shift, count: upTo(0, 3) });
 const finish = fc.record({ do: just("finish"), lease: pick, shift, outcome: upTo(3, 5) });

@@ -4,6 +4,7 @@
  * durations, never instants. The suite beside it holds every implementation.
  */
 import type {
+  AgentAnswer,
   FencedWrite,
   Isolation,
   Job,
@@ -12,6 +13,7 @@ import type {
   JobSpec,
   JobStatus,
 } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { Labels } from "./job-placement.ts";
 
 /** A job to accept. */
 export interface AcceptInput {
@@ -42,6 +44,10 @@ export interface ClaimInput {
   readonly runnerId: string;
   /** The strongest isolation the runner can give: it gets jobs that accept it or less. */
   readonly strongest: Isolation;
+  /** What the runner has: it gets jobs that ask for these labels or fewer. Default: none. */
+  readonly labels?: Labels;
+  /** The caller that takes the leases; see `leaseHolder`. Default: nobody. */
+  readonly holder?: string;
   readonly max: number;
   readonly leaseTtlMs: number;
 }
@@ -66,6 +72,8 @@ export interface LeaseState {
   readonly jobId: string;
   readonly fenced: boolean;
   readonly cancelRequested: boolean;
+  /** The last answer given to the job's agent. Absent: none. */
+  readonly answer?: AgentAnswer | undefined;
 }
 
 /** Who wants a job cancelled, and why. */
@@ -123,7 +131,7 @@ export interface QueueFacts {
   readonly hold: "" | "delay" | "key";
   readonly paused: boolean;
   readonly pauseDetail: string;
-  /** How many jobs would be taken before it; counted up to 1,000. */
+  /** How many jobs that ask for the same labels, or for none, come before it; counted up to 1,000. */
   readonly ahead: number;
   /** Jobs that have a slot of its concurrency key now, up to 10 ids. */
   readonly holders: readonly string[];
@@ -175,9 +183,17 @@ export interface JobStore {
    * the oldest, each by exactly one caller; each gets a new epoch, the next
    * attempt and a `status` RUNNING event. Jobs whose delay is over come along;
    * none while the queue is paused. A job with a concurrency key is taken only
-   * while fewer than its limit run of its owner's jobs with that key.
+   * while fewer than its limit run of its owner's jobs with that key; one that
+   * asks for labels only by runners that have all of them. What no runner may
+   * take costs a claim nothing, however much of it waits.
    */
   claim(input: ClaimInput): Promise<ClaimedJob[]>;
+
+  /**
+   * The caller that took a lease; undefined for leases that were never given,
+   * and for those after which another was taken.
+   */
+  leaseHolder(lease: LeaseRef): Promise<string | undefined>;
 
   /** Renews leases of a runner; answers for each in order. Never throws for one of them. */
   renew(leases: readonly LeaseRef[], leaseTtlMs: number): Promise<LeaseState[]>;
@@ -217,6 +233,14 @@ export interface JobStore {
    * it has succeeded or failed; a job that is CANCELLED already is answered.
    */
   requestCancel(id: string, input: CancelInput): Promise<Job>;
+
+  /**
+   * Keeps the answer to an open question: a note `agent.question` with that
+   * number and nothing of the agent behind it. The job's runner is told with the
+   * next renewal. The same answer again changes nothing. Throws NOT_FOUND, and
+   * WRONG_STATE if the job asks nothing, was answered otherwise, or has ended.
+   */
+  answer(id: string, answer: AgentAnswer): Promise<Job>;
 
   /**
    * Takes back leases that ran out: the job is queued again after a wait (see

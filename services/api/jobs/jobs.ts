@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { create, toJson } from "@bufbuild/protobuf";
 import {
+  type AgentAnswer,
   Isolation,
   type Job,
   type JobSpec,
@@ -16,6 +17,7 @@ import type { BlobStore } from "../blobs/blob-store.ts";
 import type { Queue } from "../queue/queue.ts";
 import { blocksOf, type JobBlock } from "./job-explain.ts";
 import { requireModules } from "./job-modules.ts";
+import { requireNetwork } from "./job-network.ts";
 import type { CancelInput, JobStore, ListQuery } from "./job-store.ts";
 
 /** How long an idempotency key answers its job: seven days. */
@@ -98,6 +100,7 @@ export class Jobs {
   /**
    * Accepts a job. A repeated call is answered before anything is checked.
    * Throws KEY_REUSED, NOT_FOUND (workspace), RATE_LIMITED (the queue is full),
+   * INVALID_FIELD for a network policy that contradicts itself,
    * and ISOLATION_UNAVAILABLE if runners are there and none can give what is
    * asked.
    */
@@ -121,6 +124,12 @@ export class Jobs {
   cancel(id: string, { by, detail }: CancelInput): Promise<Job> {
     // Postgres takes no NUL in a text.
     return this.#store.requestCancel(id, { by, detail: detail.replaceAll("\0", "") });
+  }
+
+  /** Answers the agent's question. Throws NOT_FOUND, WRONG_STATE. */
+  answer(id: string, answer: AgentAnswer): Promise<Job> {
+    const message = answer.message.replaceAll("\0", "");
+    return this.#store.answer(id, { ...answer, message });
   }
 
   /**
@@ -197,6 +206,7 @@ export class Jobs {
     if (made) return { job: made, replayed: true };
     const complete = withDefaults(spec);
     requireModules(complete, this.#features);
+    requireNetwork(complete);
     await this.#requireWorkspace(complete);
     await this.#agents.requireIsolation(complete.isolation);
     await this.#queue.admit();

@@ -7,11 +7,13 @@ import type {
   HeartbeatRequest,
   LeaseJobsRequest,
   LeaseRef,
+  ListLeaseNotesRequest,
   RegisterRunnerRequest,
   ReleaseJobRequest,
+  ReportEgressRequest,
   RunnerService,
 } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
-import { kSubject } from "@devmesh/mesh/context";
+import { kPrincipal, kRequestId, kSubject } from "@devmesh/mesh/context";
 import { invalidField } from "@devmesh/mesh/errors";
 import type { Runners } from "./runners.ts";
 
@@ -26,7 +28,7 @@ export class RunnerServiceImpl implements ServiceImpl<typeof RunnerService> {
   async registerRunner({ runner }: RegisterRunnerRequest, context: HandlerContext) {
     if (runner === undefined) throw invalidField("runner", "is missing");
     context.values.get(kSubject).resource = runner.id;
-    await this.#runners.register(runner);
+    await this.#runners.register(runner, callerOf(context));
     const { leaseTtlMs } = this.#runners;
     return {
       leaseTtl: durationFromMs(leaseTtlMs),
@@ -34,9 +36,11 @@ export class RunnerServiceImpl implements ServiceImpl<typeof RunnerService> {
     };
   }
 
-  async leaseJobs(req: LeaseJobsRequest, { signal }: HandlerContext) {
+  async leaseJobs(req: LeaseJobsRequest, context: HandlerContext) {
+    const { signal } = context;
     const input = {
       runnerId: req.runnerId,
+      holder: callerOf(context),
       max: req.maxJobs,
       strongest: Math.max(...req.isolations),
       waitMs: req.wait === undefined ? 0 : durationMs(req.wait),
@@ -46,27 +50,44 @@ export class RunnerServiceImpl implements ServiceImpl<typeof RunnerService> {
     return { leases: leases.map((lease) => ({ ...lease, ttl })) };
   }
 
-  async heartbeat({ runnerId, leases }: HeartbeatRequest) {
-    return await this.#runners.heartbeat(runnerId, leases);
+  async heartbeat({ runnerId, leases }: HeartbeatRequest, context: HandlerContext) {
+    return await this.#runners.heartbeat(runnerId, leases, callerOf(context));
   }
 
-  async appendEvents({ lease, events }: AppendEventsRequest) {
-    return { lastSeq: await this.#runners.append(required(lease), events) };
+  async appendEvents({ lease, events }: AppendEventsRequest, context: HandlerContext) {
+    return { lastSeq: await this.#runners.append(required(lease), events, callerOf(context)) };
+  }
+
+  async listLeaseNotes({ lease, from }: ListLeaseNotesRequest, context: HandlerContext) {
+    return await this.#runners.notes(required(lease), from, callerOf(context));
   }
 
   async finishJob({ lease, seq, result }: FinishJobRequest, context: HandlerContext) {
     const held = required(lease);
     if (result === undefined) throw invalidField("result", "is missing");
     context.values.get(kSubject).resource = held.jobId;
-    return { job: await this.#runners.finish(held, seq, result) };
+    return { job: await this.#runners.finish(held, seq, result, callerOf(context)) };
+  }
+
+  async reportEgress({ lease, number, decisions }: ReportEgressRequest, context: HandlerContext) {
+    const held = required(lease);
+    context.values.get(kSubject).resource = held.jobId;
+    const requestId = context.values.get(kRequestId);
+    await this.#runners.reportEgress(held, { number, decisions, requestId }, callerOf(context));
+    return {};
   }
 
   async releaseJob({ lease, detail }: ReleaseJobRequest, context: HandlerContext) {
     const held = required(lease);
     context.values.get(kSubject).resource = held.jobId;
-    await this.#runners.release(held, detail);
+    await this.#runners.release(held, detail, callerOf(context));
     return {};
   }
+}
+
+/** Who holds what the call takes or names. */
+function callerOf(context: HandlerContext): string {
+  return context.values.get(kPrincipal).id;
 }
 
 function required(lease: LeaseRef | undefined): LeaseRef {

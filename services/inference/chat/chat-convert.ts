@@ -35,6 +35,7 @@ export function toChatInput(request: ChatRequest): ChatInput {
     topP: params?.topP,
     stop: params?.stop ?? [],
     seed: params?.seed === undefined ? undefined : toSeed(params.seed),
+    contextTokens: params?.contextTokens ?? 0,
   };
 }
 
@@ -82,6 +83,7 @@ export function fromUsage(usage: Usage): MessageInitShape<typeof UsageSchema> {
     inputTokens: BigInt(usage.inputTokens),
     outputTokens: BigInt(usage.outputTokens),
     exact: usage.exact,
+    ...(usage.costMicros !== undefined && { costMicros: BigInt(usage.costMicros) }),
   };
 }
 

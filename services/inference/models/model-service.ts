@@ -8,6 +8,7 @@ import type {
   ListModelsResponseSchema,
   ModelService,
 } from "@devmesh/gen/devmesh/inference/v1/model_service_pb";
+import type { Prices } from "../routing/prices.ts";
 import type { Registry } from "../routing/registry.ts";
 import { fromStatus } from "./model-convert.ts";
 import type { TokenCounter } from "./token-counter.ts";
@@ -16,14 +17,17 @@ import type { TokenCounter } from "./token-counter.ts";
 export interface ModelServiceOptions {
   readonly registry: Registry;
   readonly counter: TokenCounter;
+  readonly prices: Prices;
 }
 
 /** `devmesh.inference.v1.ModelService`. */
 export class ModelServiceImpl implements ServiceImpl<typeof ModelService> {
   readonly #registry: Registry;
   readonly #counter: TokenCounter;
+  readonly #prices: Prices;
 
-  constructor({ registry, counter }: ModelServiceOptions) {
+  constructor({ registry, counter, prices }: ModelServiceOptions) {
+    this.#prices = prices;
     this.#registry = registry;
     this.#counter = counter;
   }
@@ -32,7 +36,7 @@ export class ModelServiceImpl implements ServiceImpl<typeof ModelService> {
     _request: ListModelsRequest,
     _context: HandlerContext,
   ): Promise<MessageInitShape<typeof ListModelsResponseSchema>> {
-    return fromStatus(await this.#registry.status());
+    return fromStatus(await this.#registry.status(), this.#prices);
   }
 
   async countTokens(

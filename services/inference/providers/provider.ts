@@ -13,6 +13,10 @@ export interface ProviderModel {
   readonly roles: readonly ModelRole[];
   /** Its window in tokens. 0: unknown. */
   readonly contextTokens: number;
+  /** The widest window that a call can ask for, in tokens. Default: `contextTokens`. */
+  readonly maxContextTokens?: number;
+  /** Whether it calls tools by itself. Absent: unknown. */
+  readonly toolCalls?: "native" | "none";
   /** The length of its vectors. 0: no embedding model. */
   readonly dimensions: number;
   /** Empty where the provider tells none. */
@@ -55,6 +59,8 @@ export interface ChatInput {
   readonly topP: number | undefined;
   readonly stop: readonly string[];
   readonly seed: number | undefined;
+  /** The window that the conversation shall have, in tokens. Default, also for 0: the model's own. */
+  readonly contextTokens?: number;
 }
 
 /** What an answer took. `exact` is false where devmesh estimated. */
@@ -62,6 +68,8 @@ export interface Usage {
   readonly inputTokens: number;
   readonly outputTokens: number;
   readonly exact: boolean;
+  /** What it cost, in millionths of a US dollar. Absent: no price is known. Set by routing. */
+  readonly costMicros?: number;
 }
 
 /** A piece of an answer. `end` comes last, exactly once. Tool calls come whole. */

@@ -16,6 +16,8 @@ export interface Candidate {
   /** The model's name there. */
   readonly model: string;
   readonly why: string;
+  /** The widest window it can have, in tokens. 0: unknown. */
+  readonly windowTokens: number;
 }
 
 /** What a registry is made from. */
@@ -149,7 +151,14 @@ export class Registry {
       const why = role === undefined ? "named by the request" : `configured for ${role}`;
       return {
         ...nobody,
-        candidates: [{ provider: entry.provider, model: name.model, why: whyIn(policy, why) }],
+        candidates: [
+          {
+            provider: entry.provider,
+            model: name.model,
+            why: whyIn(policy, why),
+            windowTokens: windowOf(entry.cache.known?.find((model) => model.name === name.model)),
+          },
+        ],
       };
     }
     const allowed = ordered(
@@ -164,6 +173,7 @@ export class Registry {
           provider,
           model: model.name,
           why: whyIn(policy, name.type === "role" ? `has the role ${name.role}` : "has the model"),
+          windowTokens: windowOf(model),
         })),
       ),
       forbidden,
@@ -193,6 +203,10 @@ interface Found {
 }
 
 const nobody: Found = { candidates: [], forbidden: false, failure: undefined };
+
+function windowOf(model: ProviderModel | undefined): number {
+  return Math.max(model?.contextTokens ?? 0, model?.maxContextTokens ?? 0);
+}
 
 function whyIn(policy: EffectivePolicy, why: string): string {
   return `${policy.mode}: ${why}`;

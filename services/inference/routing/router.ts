@@ -7,10 +7,12 @@ import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import type { Clock } from "@devmesh/mesh/runtime";
 import type { Ledger } from "../ledger/ledger.ts";
 import { linkedAbort } from "../providers/linked-abort.ts";
+import type { ChatPiece } from "../providers/provider.ts";
 import { cancelled, protocolError, throwIfCancelled } from "../providers/provider-errors.ts";
 import { CallRecord } from "./call-record.ts";
 import { CircuitBreaker } from "./circuit-breaker.ts";
 import { narrowed, type Policy } from "./policy.ts";
+import { costMicros, type Prices } from "./prices.ts";
 import type { Candidate, Registry } from "./registry.ts";
 import {
   attemptOf,
@@ -32,6 +34,8 @@ export interface RouterOptions {
   readonly ledger: Ledger;
   readonly limits: TimeLimits;
   readonly clock: Clock;
+  /** Default: no price is known. */
+  readonly prices?: Prices;
   /** Failures in a row after which a provider is spared. Default: 5. */
   readonly breakerFailures?: number;
   /** For how long, in milliseconds. Default: 30,000. */
@@ -74,6 +78,12 @@ export class Router {
       const candidates = await registry.candidates(request.input.model, "chat", effective);
       for (const candidate of candidates) {
         throwIfCancelled(signal);
+        const narrow = tooNarrow(candidate, request.input.contextTokens ?? 0);
+        if (narrow !== undefined) {
+          failure = narrow;
+          attempts.push(attemptOf(candidate, failure));
+          continue;
+        }
         const breaker = this.#breaker(candidate);
         if (!breaker.tryEnter()) {
           failure = spared(candidate, breaker);
@@ -85,7 +95,8 @@ export class Router {
         let settled = false;
         try {
           const input = { ...request.input, model: candidate.model };
-          for await (const piece of candidate.provider.chat(input, attempt.signal)) {
+          for await (const made of candidate.provider.chat(input, attempt.signal)) {
+            const piece = this.#priced(made, candidate);
             attempt.watchdog.heard();
             if (!committed) {
               committed = true;
@@ -169,6 +180,14 @@ export class Router {
     }
   }
 
+  /** The end of an answer with what it cost. */
+  #priced(piece: ChatPiece, { provider, model }: Candidate): ChatPiece {
+    if (piece.type !== "end") return piece;
+    const price = this.#options.prices?.of(provider, model);
+    if (price === undefined) return piece;
+    return { ...piece, usage: { ...piece.usage, costMicros: costMicros(piece.usage, price) } };
+  }
+
   #attempt(requestedAt: number, signal: AbortSignal | undefined): Attempt {
     const { clock, limits } = this.#options;
     const { controller, unlink } = linkedAbort(signal);
@@ -226,6 +245,26 @@ function settle(breaker: CircuitBreaker, { reason }: DevmeshError): void {
     default:
       breaker.succeeded();
   }
+}
+
+/** The refusal of a model whose window is known to be smaller than what is asked for. */
+function tooNarrow(
+  { provider, model, windowTokens }: Candidate,
+  asked: number,
+): DevmeshError | undefined {
+  if (windowTokens === 0 || asked <= windowTokens) return undefined;
+  return new DevmeshError(
+    "CONTEXT_LENGTH",
+    `${provider.name}/${model} has a window of ${windowTokens} tokens, and ${asked} are needed`,
+    {
+      metadata: {
+        provider: provider.name,
+        model,
+        limit_tokens: String(windowTokens),
+        needed_tokens: String(asked),
+      },
+    },
+  );
 }
 
 function spared({ provider }: Candidate, breaker: CircuitBreaker): DevmeshError {

@@ -56,6 +56,8 @@ const table: Record<Reason, ReasonRow> = {
   SANDBOX_FAILED: row(Code.Internal, 500),
   COMMAND_NOT_FOUND: row(Code.InvalidArgument, 400),
   WORKSPACE_INVALID: row(Code.InvalidArgument, 400),
+  RECEIPT_MISMATCH: row(Code.FailedPrecondition, 500),
+  EGRESS_REFUSED: row(Code.PermissionDenied, 403),
   UNAVAILABLE: row(Code.Unavailable, 503, true),
   DEADLINE_EXCEEDED: row(Code.DeadlineExceeded, 504, true),
   CANCELLED: row(Code.Canceled, 499),

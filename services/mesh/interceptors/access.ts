@@ -70,7 +70,7 @@ export function accessInterceptor(authenticator: Authenticator): Interceptor {
     const found = values.get(kCaller) ?? authenticator.authenticate(header, values.get(kPeer));
     const principal = found instanceof Promise ? await found : found;
     req.contextValues.set(kPrincipal, principal);
-    if (!rule.public) requireScope(principal, rule.scope);
+    requireAccess(principal, rule);
     const watch = req.stream ? authenticator.watch?.(principal) : undefined;
     return req.stream && watch !== undefined ? watched(req, next, watch) : next(req);
   };
@@ -98,6 +98,12 @@ async function watched(
     over();
     throw error;
   }
+}
+
+/** Throws UNAUTHENTICATED or SCOPE_MISSING unless the caller may call a method with this rule. */
+export function requireAccess(principal: Principal, rule: Access): void {
+  if (rule.public || rule.orScopes.some((scope) => principal.scopes.has(scope))) return;
+  requireScope(principal, rule.scope);
 }
 
 /** Throws UNAUTHENTICATED or SCOPE_MISSING unless the caller holds the scope. */

@@ -3,6 +3,7 @@ export {
   accessInterceptor,
   accessOf,
   type CredentialWatch,
+  requireAccess,
   requireScope,
 } from "./access.ts";
 export { deadlineInterceptor } from "./deadline.ts";

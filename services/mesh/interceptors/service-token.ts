@@ -33,11 +33,11 @@ export function serviceTokenAuthenticator(secret: string): Authenticator {
   };
 }
 
-/** Sends the secret with every call of a client. */
+/** Sends the secret with every call of a client that shows no other. */
 export function bearerInterceptor(secret: string): Interceptor {
   const value = `Bearer ${secret}`;
   return (next) => (req) => {
-    req.header.set("authorization", value);
+    if (!req.header.has("authorization")) req.header.set("authorization", value);
     return next(req);
   };
 }

@@ -6,7 +6,7 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { ContextValues } from "@connectrpc/connect";
 import { kCaller, kPeer, type Principal } from "../context/index.ts";
-import { type Authenticator, accessOf, requireScope } from "../interceptors/access.ts";
+import { type Authenticator, accessOf, requireAccess } from "../interceptors/access.ts";
 
 /**
  * True if the caller may call the method. Leaves in the values what came of
@@ -29,7 +29,7 @@ export function createAdmission(authenticator: Authenticator): Admit {
     values.set(kCaller, caller);
     try {
       const principal = await caller;
-      if (!rule.public) requireScope(principal, rule.scope);
+      requireAccess(principal, rule);
       return true;
     } catch {
       // The chain throws it again, to be logged and answered.

@@ -14,12 +14,19 @@ export async function exitOnConfigError<T>(start: () => Promise<T>): Promise<T> 
   }
 }
 
-/** Waits for SIGINT or SIGTERM, then closes; a second signal ends the program at once. */
-export async function untilSignalled(close: () => Promise<void>): Promise<void> {
-  await new Promise<void>((resolve) => {
+/**
+ * Waits for SIGINT or SIGTERM, or for what else may end the program, then
+ * closes; a second signal ends it at once.
+ */
+export async function untilSignalled(
+  close: () => Promise<void>,
+  ended: Promise<void> = new Promise(() => {}),
+): Promise<void> {
+  const signalled = new Promise<void>((resolve) => {
     process.once("SIGINT", () => resolve());
     process.once("SIGTERM", () => resolve());
   });
+  await Promise.race([signalled, ended]);
   process.once("SIGINT", () => process.exit(130));
   process.once("SIGTERM", () => process.exit(143));
   await close();

@@ -1,2 +1,3 @@
+export { count, duration, type Facts, span } from "./instruments.ts";
 export { startTelemetry, type TelemetryOptions } from "./telemetry.ts";
 export type { Telemetry } from "./tracing.ts";

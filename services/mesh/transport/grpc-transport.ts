@@ -31,6 +31,8 @@ export interface GrpcTransportOptions {
    * that their large messages never hold its calls up. Default: false.
    */
   readonly ownConnection?: boolean;
+  /** True: TLS, trusting what Node trusts (NODE_EXTRA_CA_CERTS too). Default: plaintext, for private networks. */
+  readonly tls?: boolean;
 }
 
 /** A transport that must be closed. */
@@ -45,6 +47,9 @@ const channelOptions: ChannelOptions = {
   // A dead peer is noticed within 30 s even while a stream is silent.
   "grpc.keepalive_time_ms": 20_000,
   "grpc.keepalive_timeout_ms": 10_000,
+  // A peer that was away for long is found again soon after it is back.
+  "grpc.initial_reconnect_backoff_ms": 250,
+  "grpc.max_reconnect_backoff_ms": 5_000,
   "grpc.max_receive_message_length": maxMessageBytes,
   "grpc.max_send_message_length": maxMessageBytes,
   // Retries are `retryInterceptor`'s: no message is kept for another try of grpc-js's own.
@@ -52,9 +57,10 @@ const channelOptions: ChannelOptions = {
   "grpc.enable_channelz": 0,
 };
 
-/** Opens a channel lazily; plaintext, for private networks. */
+/** Opens a channel lazily. */
 export function createGrpcTransport(options: GrpcTransportOptions): ClosableTransport {
-  const client = new Client(options.target, credentials.createInsecure(), {
+  const secure = options.tls === true ? credentials.createSsl() : credentials.createInsecure();
+  const client = new Client(options.target, secure, {
     ...channelOptions,
     "grpc.use_local_subchannel_pool": options.ownConnection === true ? 1 : 0,
   });

@@ -10,7 +10,7 @@ import { type ClosableTransport, createGrpcTransport } from "./grpc-transport.ts
 
 /** Which service, and the secret that it wants. */
 export interface ServiceTransportOptions {
-  /** `http://host:port`. */
+  /** `http://host:port`, or `https://host[:port]` for TLS with a certificate that this host trusts. */
   readonly url: string;
   readonly serviceToken: string | undefined;
   readonly clock: Clock;
@@ -32,9 +32,11 @@ export function serviceClientInterceptors(
 
 /** A gRPC channel to another service. */
 export function createServiceTransport(options: ServiceTransportOptions): ClosableTransport {
-  const { hostname, port } = new URL(options.url);
+  const { hostname, port, protocol } = new URL(options.url);
+  const tls = protocol === "https:";
   return createGrpcTransport({
-    target: `${hostname}:${port || "80"}`,
+    target: `${hostname}:${port || (tls ? "443" : "80")}`,
+    tls,
     interceptors: serviceClientInterceptors(options),
     ownConnection: options.ownConnection ?? false,
   });

@@ -1,11 +1,27 @@
 /**
  * Control groups, version 1 and 2: one group per sandbox for memory, CPU and
- * number of processes. Which processes belong in it is left to the caller.
+ * number of processes. Which processes belong in it is left to the caller, the
+ * files of a group to `cgroup-files.ts`.
  */
 import { randomInt } from "node:crypto";
 import { mkdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import {
+  type CgroupFolders,
+  type CgroupLimits,
+  type CgroupUsage,
+  canFreeze,
+  foldersOf,
+  isCode,
+  letGo,
+  readLimits,
+  readOomKills,
+  readPidsRefused,
+  readProcesses,
+  readUsage,
+  setFrozen,
+} from "./cgroup-files.ts";
 import type { SandboxLimits } from "./driver.ts";
 import { signalProcess } from "./process-tree.ts";
 
@@ -24,24 +40,36 @@ export interface CgroupHost {
 
 /** One sandbox's group. */
 export interface Cgroup {
+  /** False where the kernel has no freezer for it. */
+  readonly canFreeze: boolean;
   /** Puts a process in, and so all that it starts. */
   add(pid: number): Promise<void>;
-  /** How many processes the memory cap has ended so far. */
+  /** The processes in it now; none if it is gone. */
+  processes(): Promise<number[]>;
+  /** How many processes the memory cap has ended so far; 0 if it is gone. */
   oomKills(): Promise<number>;
-  /** Ends all processes in it and takes it away. Does nothing if it is not there. */
+  /** How many starts of a process its cap has refused so far; 0 if it is gone. */
+  pidsRefused(): Promise<number>;
+  /** Its limits, read back from the kernel. Throws if it is not there. */
+  limits(): Promise<CgroupLimits>;
+  /** What it uses now. Throws if it is not there. */
+  usage(): Promise<CgroupUsage>;
+  /** Stops all in it where it stands. Throws where it cannot. */
+  freeze(): Promise<void>;
+  /** Lets all in it go on; nothing happens if it is gone or cannot be frozen. */
+  thaw(): Promise<void>;
+  /** Ends all processes in it, frozen or not, and takes it away. Does nothing if it is not there. */
   remove(): Promise<void>;
 }
 
 /** Finds out by doing it whether groups can be made; undefined if not. */
 export async function findCgroups(): Promise<CgroupHost | undefined> {
-  const mounts = await readFile("/proc/self/mounts", "utf8");
-  for (const host of [v1Host(mounts), v2Host(mounts)]) {
-    if (host === undefined) continue;
+  for (const host of cgroupHosts(await readFile("/proc/self/mounts", "utf8"))) {
     const id = `probe-${process.pid}-${randomInt(1_000_000)}`;
     try {
       const limits = { memoryMib: 64, cpuMillis: 1000, pids: 16, diskMib: 1 };
       const group = await host.create(id, limits);
-      await group.oomKills();
+      await group.limits();
       await group.remove();
       return host;
     } catch {
@@ -55,50 +83,107 @@ export async function findCgroups(): Promise<CgroupHost | undefined> {
   return undefined;
 }
 
-function v1Host(mounts: string): CgroupHost | undefined {
+/** The hierarchies of a table of mounts that have what a sandbox needs, version 1 first. */
+export function cgroupHosts(mounts: string): CgroupHost[] {
+  const table = mounts.split("\n").map((line) => line.split(" "));
+  return [v1Host(table), v2Host(table)].filter((host) => host !== undefined);
+}
+
+/**
+ * The group that a process of this host is in, whoever made it: for the
+ * containers of an engine. Throws if there is no group with the needed controllers.
+ */
+export async function cgroupOf(pid: number): Promise<Cgroup> {
+  const [membership, mountinfo] = await Promise.all([
+    readFile(`/proc/${pid}/cgroup`, "latin1"),
+    readFile("/proc/self/mountinfo", "utf8"),
+  ]);
+  const at = groupFolders(membership, mountinfo);
+  if (at === undefined) throw new Error(`process ${pid} is in no group that bounds it`);
+  return openGroup(at);
+}
+
+/** The folders of the group that `/proc/PID/cgroup` names, by this process's mounts. */
+export function groupFolders(membership: string, mountinfo: string): CgroupFolders | undefined {
+  const paths = new Map<string, string>();
+  for (const line of membership.split("\n").filter(Boolean)) {
+    const [, controllers = "", ...path] = line.split(":");
+    for (const name of controllers.split(",")) paths.set(name, path.join(":"));
+  }
+  const mounts = mountinfo.split("\n").map((line) => {
+    const [front = "", back = ""] = line.split(" - ");
+    const [, , , root = "", folder = ""] = front.split(" ");
+    const [type = "", , options = ""] = back.split(" ");
+    return { root, folder, type, options: options.split(",") };
+  });
+  const folderOf = (controller: string) => {
+    const mount = mounts.find(({ type, options }) =>
+      controller === "" ? type === "cgroup2" : type === "cgroup" && options.includes(controller),
+    );
+    const path = paths.get(controller);
+    if (mount === undefined || path === undefined) return undefined;
+    // A container without a namespace of groups sees its own group mounted, by the host's path.
+    const isBelow = mount.root !== "/" && path.startsWith(mount.root);
+    return join(mount.folder, isBelow ? path.slice(mount.root.length) : path);
+  };
+  const [memory, cpu, pids] = ["memory", "cpu", "pids"].map(folderOf);
+  if (memory !== undefined && cpu !== undefined && pids !== undefined) {
+    const [cpuacct, freezer] = ["cpuacct", "freezer"].map(folderOf);
+    return { version: 1, memory, cpu, pids, cpuacct, freezer };
+  }
+  const folder = folderOf("");
+  return folder === undefined ? undefined : { version: 2, folder };
+}
+
+function v1Host(mounts: readonly string[][]): CgroupHost | undefined {
   const folderOf = (controller: string) =>
-    mounts
-      .split("\n")
-      .map((line) => line.split(" "))
-      .find(
-        ([, , type, options]) => type === "cgroup" && options?.split(",").includes(controller),
-      )?.[1];
+    mounts.find(
+      ([, , type, options]) => type === "cgroup" && options?.split(",").includes(controller),
+    )?.[1];
   const [memory, cpu, pids] = ["memory", "cpu", "pids"].map(folderOf);
   if (memory === undefined || cpu === undefined || pids === undefined) return undefined;
-  const open = (id: string) => {
-    const folders = [memory, cpu, pids].map((folder) => join(folder, "devmesh", id));
-    return group(folders, join(memory, "devmesh", id, "memory.oom_control"));
+  const [cpuacct, freezer] = ["cpuacct", "freezer"].map(folderOf);
+  const foldersAt = (id: string) => {
+    const at = (root: string) => join(root, "devmesh", id);
+    return {
+      version: 1 as const,
+      ...{ memory: at(memory), cpu: at(cpu), pids: at(pids) },
+      ...(cpuacct !== undefined && { cpuacct: at(cpuacct) }),
+      ...(freezer !== undefined && { freezer: at(freezer) }),
+    };
   };
   return {
     name: "cgroup v1",
-    open,
+    open: (id) => openGroup(foldersAt(id)),
     async create(id, limits) {
       const bytes = String(limits.memoryMib * 1024 * 1024);
+      const at = foldersAt(id);
+      const others = foldersOf(at).filter(
+        (folder) => ![at.memory, at.cpu, at.pids].includes(folder),
+      );
       await Promise.all([
         make(
-          join(memory, "devmesh", id),
+          at.memory,
           { "memory.limit_in_bytes": bytes },
           { "memory.memsw.limit_in_bytes": bytes },
         ),
-        make(join(cpu, "devmesh", id), {
+        make(at.cpu, {
           "cpu.cfs_period_us": String(cpuPeriodUs),
           "cpu.cfs_quota_us": String((limits.cpuMillis * cpuPeriodUs) / 1000),
         }),
-        make(join(pids, "devmesh", id), { "pids.max": String(limits.pids) }),
+        make(at.pids, { "pids.max": String(limits.pids) }),
+        ...others.map((folder) => make(folder, {})),
       ]);
-      return open(id);
+      return openGroup(at);
     },
   };
 }
 
-function v2Host(mounts: string): CgroupHost | undefined {
-  const root = mounts
-    .split("\n")
-    .map((line) => line.split(" "))
-    .find(([, , type]) => type === "cgroup2")?.[1];
+function v2Host(mounts: readonly string[][]): CgroupHost | undefined {
+  const root = mounts.find(([, , type]) => type === "cgroup2")?.[1];
   if (root === undefined) return undefined;
   const parent = join(root, "devmesh");
-  const open = (id: string) => group([join(parent, id)], join(parent, id, "memory.events"));
+  const open = (id: string) => openGroup({ version: 2, folder: join(parent, id) });
   return {
     name: "cgroup v2",
     open,
@@ -138,23 +223,26 @@ async function make(
   }
 }
 
-function group(folders: readonly string[], oomFile: string): Cgroup {
+/** The group in those folders, which may be there or not. */
+export function openGroup(at: CgroupFolders): Cgroup {
+  const folders = foldersOf(at);
   return {
+    canFreeze: canFreeze(at),
     async add(pid) {
       await Promise.all(
         folders.map((folder) => writeFile(join(folder, "cgroup.procs"), String(pid))),
       );
     },
-    async oomKills() {
-      try {
-        return Number(/^oom_kill (\d+)$/m.exec(await readFile(oomFile, "latin1"))?.[1] ?? 0);
-      } catch (error: unknown) {
-        // The sandbox was deleted (ENODEV: while this read): that, and not the cap, ended what was in it.
-        if (isCode(error, "ENOENT") || isCode(error, "ENODEV")) return 0;
-        throw error;
-      }
-    },
+    processes: () => readProcesses(at),
+    oomKills: () => readOomKills(at),
+    pidsRefused: () => readPidsRefused(at),
+    limits: () => readLimits(at),
+    usage: () => readUsage(at),
+    freeze: () => setFrozen(at, true),
+    thaw: () => letGo(at),
     async remove() {
+      // A frozen process of version 1 does not even die.
+      await letGo(at);
       const deadline = Date.now() + goneWithinMs;
       for (const folder of folders) {
         while (!(await removed(folder))) {
@@ -178,8 +266,4 @@ async function removed(folder: string): Promise<boolean> {
   const pids = (await readFile(join(folder, "cgroup.procs"), "latin1")).split("\n").filter(Boolean);
   for (const pid of pids) signalProcess(Number(pid), "SIGKILL");
   return false;
-}
-
-function isCode(error: unknown, code: string): boolean {
-  return error instanceof Error && "code" in error && error.code === code;
 }

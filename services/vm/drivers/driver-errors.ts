@@ -3,7 +3,7 @@
  * every program gets.
  */
 import { DevmeshError, invalidField } from "@devmesh/mesh/errors";
-import type { ExecSpec } from "./driver.ts";
+import type { ExecSpec, SandboxDoor } from "./driver.ts";
 
 /** The variables of every sandbox; `ExecSpec.env` is added and wins. */
 export const sandboxVariables: Readonly<Record<string, string>> = {
@@ -13,8 +13,10 @@ export const sandboxVariables: Readonly<Record<string, string>> = {
   LANG: "C.UTF-8",
 };
 
-/** Where `SandboxSpec.backendSocket` appears. */
-export const backendSocketPath = "/run/devmesh/backend.sock";
+/** Where a door appears in the sandbox. */
+export function doorPath(name: SandboxDoor["name"]): string {
+  return `/run/devmesh/${name}.sock`;
+}
 
 /** The refusal of a program that is not there or cannot be executed. */
 export function commandNotFound(command: string, detail: string): DevmeshError {
@@ -36,8 +38,10 @@ export function startFailed(driver: string, error: unknown, signal?: AbortSignal
   return sandboxFailed(driver, `the ${driver} sandbox could not be made${detail}`, error);
 }
 
+const maxInputBytes = 16 * 1024 * 1024;
+
 /** Throws INVALID_FIELD for what no driver can pass on as it is. */
-export function checkExec({ argv, env, cwd = "/work" }: ExecSpec): void {
+export function checkExec({ argv, env, cwd = "/work", input }: ExecSpec): void {
   if (argv.length === 0 || argv[0] === "") throw invalidField("argv", "there is no program in it");
   if (argv.some((part) => part.includes("\0"))) throw invalidField("argv", "it has a NUL in it");
   for (const [key, value] of Object.entries(env)) {
@@ -47,5 +51,8 @@ export function checkExec({ argv, env, cwd = "/work" }: ExecSpec): void {
   }
   if (!cwd.startsWith("/") || cwd.includes("\0")) {
     throw invalidField("cwd", "it must be an absolute path");
+  }
+  if (input !== undefined && input.length > maxInputBytes) {
+    throw invalidField("input", `it has ${input.length} bytes, and at most ${maxInputBytes} pass`);
   }
 }

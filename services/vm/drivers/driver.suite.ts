@@ -3,12 +3,16 @@
  * tests themselves lie in `suite/` by subject.
  */
 
+import { doorTests } from "./suite/doors-tests.ts";
 import { fileTests } from "./suite/file-tests.ts";
+import { freezeTests } from "./suite/freeze-tests.ts";
 import type { SuiteContext, SuiteSubject, SuiteTraits } from "./suite/harness.ts";
 import { isolationTests } from "./suite/isolation-tests.ts";
 import { lifecycleTests } from "./suite/lifecycle-tests.ts";
 import { limitTests } from "./suite/limit-tests.ts";
+import { misbehaviourTests } from "./suite/misbehaviour-tests.ts";
 import { processTests } from "./suite/process-tests.ts";
+import { receiptTests } from "./suite/receipt-tests.ts";
 
 export type { SuiteSubject, SuiteTrait, SuiteTraits } from "./suite/harness.ts";
 export { fakePrograms } from "./suite/programs.ts";
@@ -52,6 +56,7 @@ export function sandboxDriverSuite(
     });
 
     after(async () => {
+      await made?.driver.close?.();
       await made?.cleanup();
     });
 
@@ -60,5 +65,9 @@ export function sandboxDriverSuite(
     lifecycleTests(context);
     limitTests(context);
     isolationTests(context);
+    doorTests(context);
+    receiptTests(context);
+    freezeTests(context);
+    misbehaviourTests(context);
   });
 }

@@ -3,12 +3,10 @@
  * suite beside it holds every implementation to it.
  */
 import type { Readable } from "node:stream";
+import type { Isolation } from "./isolation.ts";
+import type { SandboxReceipt } from "./receipt.ts";
 
-/** How strongly a sandbox is kept apart from the host, weakest first. */
-export const isolations = ["process", "container", "gvisor", "vm"] as const;
-
-/** One of the isolation tiers. */
-export type Isolation = (typeof isolations)[number];
+export { type Isolation, isolations } from "./isolation.ts";
 
 /** What a host can do with one driver, found by doing it. */
 export interface DriverProbe {
@@ -47,11 +45,41 @@ export interface SandboxSpec {
   readonly limits: SandboxLimits;
   /** Tools that the work needs: the Node binary, the agent. Drivers that cannot mount copy them. */
   readonly mounts: readonly ReadOnlyMount[];
+  /** The ways out of the sandbox, at most one for each name. None: no way out at all. */
+  readonly doors: readonly SandboxDoor[];
+}
+
+/**
+ * A way out: a Unix socket of the host that the sandbox finds as
+ * `/run/devmesh/<name>.sock`. Nothing else of the network is in a sandbox but
+ * an unconnected loopback.
+ */
+export interface SandboxDoor {
+  /** `backend`: the public port of the backend. `egress`: the proxy that a network policy opens. */
+  readonly name: "backend" | "egress";
+  readonly socketPath: string;
   /**
-   * A Unix socket of the host that appears in the sandbox as
-   * `/run/devmesh/backend.sock`: the only way out. Absent: no way out at all.
+   * A port of the sandbox's own 127.0.0.1 that leads to the same socket, for
+   * programs that speak TCP only. Absent: the socket alone.
    */
-  readonly backendSocket?: string;
+  readonly port?: number;
+}
+
+/** What a sandbox uses now, read from the kernel. */
+export interface SandboxStats {
+  /** Processor time used so far, in milliseconds. */
+  readonly cpuMs: number;
+  /** For how long it has been held back by its share of the processor, in milliseconds. */
+  readonly throttledMs: number;
+  readonly memoryBytes: number;
+  /** The most memory it has used at once. */
+  readonly peakMemoryBytes: number;
+  /** Processes and threads. */
+  readonly pids: number;
+  /** How many starts of a process its cap has refused. */
+  readonly pidsRefused: number;
+  /** Of the work dir and the scratch. */
+  readonly diskBytes: number;
 }
 
 /** A program to run in a sandbox. */
@@ -62,6 +90,8 @@ export interface ExecSpec {
   readonly env: Readonly<Record<string, string>>;
   /** Absolute. Default: `/work`. */
   readonly cwd?: string;
+  /** What its standard input holds, which ends after it. Default: nothing. At most 16 MiB. */
+  readonly input?: Uint8Array;
 }
 
 /** A piece of output, in the order in which it was read. */
@@ -76,6 +106,11 @@ export interface ExitState {
   readonly exitCode: number;
   /** True if the memory cap ended it. */
   readonly outOfMemory: boolean;
+  /**
+   * Other caps that it met while it ran: a start of a process was refused, the
+   * disk was full when it ended. Absent: none.
+   */
+  readonly met?: readonly ("pids" | "disk")[];
 }
 
 /** A program that runs in a sandbox. */
@@ -122,11 +157,22 @@ export interface Sandbox {
    * deleted. Never throws. Absent: the driver cannot tell.
    */
   processes?(): Promise<number>;
+  /**
+   * What the kernel really enforces, read back when the sandbox was made: a
+   * sandbox whose receipt differs from its spec is never handed out.
+   */
+  readonly receipt: SandboxReceipt;
+  /** What it uses now. */
+  stats(): Promise<SandboxStats>;
+  /** Stops everything in it where it stands; calls that need a program wait. Idempotent. */
+  freeze(): Promise<void>;
+  /** Lets it go on. Idempotent. */
+  resume(): Promise<void>;
 }
 
 /** Makes sandboxes of one kind. */
 export interface SandboxDriver {
-  /** `process`, `docker`, `qemu`, `fake`. */
+  /** `process`, `docker`, `gvisor`, `qemu`, `fake`. */
   readonly name: string;
   readonly isolation: Isolation;
   /** Tries it out, for at most some seconds. Never throws: a failure is an answer. */
@@ -137,4 +183,6 @@ export interface SandboxDriver {
   list(): Sandbox[];
   /** Removes what earlier processes with the same state folder left behind; answers their ids. */
   reap(): Promise<string[]>;
+  /** Lets go of what it keeps ready for later sandboxes. Absent: it keeps nothing. */
+  close?(): Promise<void>;
 }

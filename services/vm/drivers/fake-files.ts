@@ -19,9 +19,15 @@ const roots = ["/work", "/tmp"];
 export class FakeFiles {
   readonly #nodes = new Map<string, FakeNode>();
   readonly #maxBytes: number;
+  #isFull = false;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
+  }
+
+  /** True if the last write was refused for want of room. */
+  get isFull(): boolean {
+    return this.#isFull;
   }
 
   /** The content of a file; undefined if there is none. Follows links. */
@@ -105,11 +111,17 @@ export class FakeFiles {
     );
   }
 
+  /** How many bytes its files hold. */
+  get bytes(): number {
+    return [...this.#nodes.values()].reduce((sum, { data }) => sum + data.length, 0);
+  }
+
   #set(path: string, node: FakeNode): void {
     if (!roots.some((root) => path.startsWith(`${root}/`))) throw fault("EROFS", path);
     let bytes = node.data.length;
     for (const [other, { data }] of this.#nodes) if (other !== path) bytes += data.length;
-    if (bytes > this.#maxBytes) throw fault("ENOSPC", path);
+    this.#isFull = bytes > this.#maxBytes;
+    if (this.#isFull) throw fault("ENOSPC", path);
     this.#nodes.set(path, node);
   }
 

@@ -15,10 +15,13 @@ import type {
   SandboxDriver,
   SandboxProcess,
   SandboxSpec,
+  SandboxStats,
 } from "./driver.ts";
 import { checkExec, commandNotFound, sandboxFailed, sandboxVariables } from "./driver-errors.ts";
 import { FakeFiles } from "./fake-files.ts";
 import { ProgramOutput } from "./program-output.ts";
+import type { SandboxReceipt } from "./receipt.ts";
+import { checkSpec } from "./spec-check.ts";
 import { guardedEntries } from "./tar-guard.ts";
 
 type SignalName = "SIGTERM" | "SIGKILL" | "SIGINT";
@@ -29,6 +32,8 @@ export interface FakeContext {
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
   readonly files: FakeFiles;
+  /** What its standard input holds. */
+  readonly input: Uint8Array;
   /** Aborted when the program is killed; it should return then. */
   readonly killed: AbortSignal;
   /** Writes output; waits while what was written before is unread. Throws when killed. */
@@ -81,6 +86,7 @@ export class FakeDriver implements SandboxDriver {
 
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     if (signal?.aborted) throw new DevmeshError("CANCELLED", "the start was cancelled");
+    checkSpec(spec);
     const sandbox = new FakeSandbox(spec, this.#options, () => this.#sandboxes.delete(sandbox));
     this.#sandboxes.add(sandbox);
     return sandbox;
@@ -105,7 +111,10 @@ class FakeSandbox implements Sandbox {
   readonly #files: FakeFiles;
   readonly #processes = new Set<FakeProcess>();
   readonly #onDelete: () => void;
+  readonly #receipt: SandboxReceipt;
   #deleted = false;
+  /** There while it is frozen; resolves when it goes on or is deleted. */
+  #thaw: PromiseWithResolvers<void> | undefined;
 
   constructor(spec: SandboxSpec, options: FakeDriverOptions, onDelete: () => void) {
     this.id = spec.id;
@@ -115,6 +124,7 @@ class FakeSandbox implements Sandbox {
     this.#options = options;
     this.#files = new FakeFiles(spec.limits.diskMib * 1024 * 1024);
     this.#onDelete = onDelete;
+    this.#receipt = receiptOf(spec, this.driver);
   }
 
   async put(tar: Readable, signal?: AbortSignal): Promise<void> {
@@ -138,7 +148,13 @@ class FakeSandbox implements Sandbox {
     }
     const program = this.#options.programs[posix.basename(command)];
     if (program === undefined) throw commandNotFound(command, "there is no such program");
-    const process = new FakeProcess(program, this.#files, this.#spec, { ...spec, cwd });
+    const process = new FakeProcess({
+      program,
+      files: this.#files,
+      spec: this.#spec,
+      exec: { ...spec, cwd },
+      thawed: () => this.#thaw?.promise,
+    });
     this.#processes.add(process);
     process.gone.then(() => this.#processes.delete(process));
     return process;
@@ -151,10 +167,40 @@ class FakeSandbox implements Sandbox {
 
   async delete(): Promise<void> {
     this.#deleted = true;
+    this.#thaw?.resolve();
     const running = [...this.#processes];
     for (const process of running) await process.signal("SIGKILL");
     await Promise.all(running.map((process) => process.gone));
     this.#onDelete();
+  }
+
+  get receipt(): SandboxReceipt {
+    return this.#receipt;
+  }
+
+  async stats(): Promise<SandboxStats> {
+    this.#check();
+    const memoryMib = [...this.#processes].reduce((sum, process) => sum + process.memoryMib, 0);
+    return {
+      cpuMs: 0,
+      throttledMs: 0,
+      memoryBytes: memoryMib * 1024 * 1024,
+      peakMemoryBytes: memoryMib * 1024 * 1024,
+      pids: await this.processes(),
+      pidsRefused: 0,
+      diskBytes: this.#files.bytes,
+    };
+  }
+
+  async freeze(): Promise<void> {
+    this.#check();
+    this.#thaw ??= Promise.withResolvers<void>();
+  }
+
+  async resume(): Promise<void> {
+    this.#check();
+    this.#thaw?.resolve();
+    this.#thaw = undefined;
   }
 
   async processes(): Promise<number> {
@@ -167,6 +213,15 @@ class FakeSandbox implements Sandbox {
   }
 }
 
+interface FakeProcessOptions {
+  readonly program: FakeProgram;
+  readonly files: FakeFiles;
+  readonly spec: SandboxSpec;
+  readonly exec: ExecSpec;
+  /** Absent while nothing is frozen. */
+  readonly thawed: () => Promise<void> | undefined;
+}
+
 class FakeProcess implements SandboxProcess {
   readonly exit: Promise<ExitState>;
   /** Resolves when no program of it runs any more. */
@@ -176,10 +231,13 @@ class FakeProcess implements SandboxProcess {
   readonly #killed = new AbortController();
   readonly #limits: SandboxSpec["limits"];
   readonly #running = new Set<{ handler?: (name: SignalName) => void; end(code: number): void }>();
+  readonly #thawed: () => Promise<void> | undefined;
   #memoryMib = 0;
   #outOfMemory = false;
+  readonly #met = new Set<"pids" | "disk">();
 
-  constructor(program: FakeProgram, files: FakeFiles, spec: SandboxSpec, exec: ExecSpec) {
+  constructor({ program, files, spec, exec, thawed }: FakeProcessOptions) {
+    this.#thawed = thawed;
     this.#output = new ProgramOutput(this.#streams.stdout, this.#streams.stderr);
     this.#limits = spec.limits;
     const gone = Promise.withResolvers<void>();
@@ -193,10 +251,12 @@ class FakeProcess implements SandboxProcess {
         env: { ...sandboxVariables, ...exec.env },
         cwd: exec.cwd ?? "/work",
         files,
+        input: exec.input ?? new Uint8Array(),
         killed: this.#killed.signal,
         write: (stream, data) => this.#write(stream, data),
         fork: (child) => {
           if (this.#running.size >= this.#limits.pids) {
+            this.#met.add("pids");
             throw Object.assign(new Error("no more processes"), { code: "EAGAIN" });
           }
           void start(child);
@@ -224,7 +284,16 @@ class FakeProcess implements SandboxProcess {
         gone.resolve();
       });
     };
-    this.exit = start(program).then((exitCode) => ({ exitCode, outOfMemory: this.#outOfMemory }));
+    this.exit = start(program).then((exitCode) => {
+      if (exitCode !== 0 && files.isFull) this.#met.add("disk");
+      const met = [...this.#met];
+      return { exitCode, outOfMemory: this.#outOfMemory, ...(met.length > 0 && { met }) };
+    });
+  }
+
+  /** What its programs have allocated. */
+  get memoryMib(): number {
+    return this.#running.size === 0 ? 0 : this.#memoryMib;
   }
 
   /** How many programs of it run. */
@@ -249,7 +318,8 @@ class FakeProcess implements SandboxProcess {
     for (const { end } of [...this.#running]) end(128 + constants.signals.SIGKILL);
   }
 
-  #write(stream: OutputChunk["stream"], data: string | Uint8Array): Promise<void> {
+  async #write(stream: OutputChunk["stream"], data: string | Uint8Array): Promise<void> {
+    await this.#thawed();
     this.#killed.signal.throwIfAborted();
     const target = this.#streams[stream];
     const copy = typeof data === "string" ? data : Buffer.from(data);
@@ -263,4 +333,28 @@ class FakeProcess implements SandboxProcess {
       });
     });
   }
+}
+
+/** A fake has no kernel: its receipt says what its own code holds to. */
+function receiptOf({ limits }: SandboxSpec, driver: string): SandboxReceipt {
+  const measured = <T>(value: T) => ({ value, source: "in memory" });
+  const mib = 1024 * 1024;
+  return {
+    driver,
+    isolation: "process",
+    engine: "in memory",
+    memoryBytes: measured(limits.memoryMib * mib),
+    cpuMillis: measured(limits.cpuMillis),
+    pids: measured(limits.pids),
+    diskBytes: measured(limits.diskMib * mib),
+    uid: measured(1000),
+    gid: measured(1000),
+    noNewPrivileges: measured(true),
+    seccomp: measured(true),
+    capabilities: measured({ effective: "0", permitted: "0", bounding: "0" }),
+    namespaces: measured([]),
+    interfaces: measured([]),
+    mounts: measured([]),
+    readOnlyRoot: measured(true),
+  };
 }

@@ -31,9 +31,6 @@ export interface WorkDiskOptions {
   readonly diskMib: number;
   /** Who owns `work` and `tmp`; absent: this process's user. */
   readonly user?: number;
-  readonly binds?: readonly StagedBind[];
-  /** Named pipes to make on the way: starting a process is what costs. */
-  readonly pipes?: readonly string[];
 }
 
 /** The two folders of a disk. */
@@ -42,37 +39,39 @@ export interface WorkDisk {
   readonly tmp: string;
 }
 
-/** Arguments: template, image, disk, the pipes one a line, and pairs to bind. */
-const script = `set -ef
-template=$1 image=$2 disk=$3 pipes=$4
-shift 4
-IFS='
-'
-if [ "$pipes" != "" ]; then mkfifo -m 600 $pipes; fi
-if [ "$image" != "" ]; then
-  cp --sparse=always --reflink=auto "$template" "$image"
-  mount -t ext4 -o loop,nosuid,nodev,noatime "$image" "$disk"
-fi
-while [ $# -gt 0 ]; do mount --bind "$1" "$2"; shift 2; done`;
+/** Arguments: template, image, disk. */
+const imageScript = `cp --sparse=always --reflink=auto "$1" "$2"
+mount -t ext4 -o loop,nosuid,nodev,noatime "$2" "$3"`;
+
+/** Arguments: pairs to bind. */
+const bindScript = 'while [ $# -gt 0 ]; do mount --bind "$1" "$2"; shift 2; done';
 
 /** Makes the disk. What it leaves when it throws, `removeFolder` takes away. */
 export async function makeWorkDisk(options: WorkDiskOptions): Promise<WorkDisk> {
-  const { folder, kind, mountPoint: disk, binds = [], pipes = [] } = options;
+  const { folder, kind, mountPoint: disk } = options;
   await mkdir(disk, { mode: 0o755 });
-  if (kind === "image" || binds.length + pipes.length > 0) {
-    const image = kind === "image" ? join(folder, "disk.img") : "";
-    const template = kind === "image" ? await templateOf(options.templates, options.diskMib) : "";
-    const pairs = binds.flatMap(({ source, target }) => [source, target]);
-    const args = [template, image, disk, pipes.join("\n"), ...pairs];
+  if (kind === "image") {
+    const image = join(folder, "disk.img");
+    const template = await templateOf(options.templates, options.diskMib);
     // Not under the caller's signal: a mount that is under way cannot be taken back.
-    await runTool("sh", ["-c", script, "sh", ...args]);
+    await runTool("sh", ["-ec", imageScript, "sh", template, image, disk]);
   }
   const made = { work: join(disk, "work"), tmp: join(disk, "tmp") };
-  for (const path of Object.values(made)) {
-    await mkdir(path, { mode: 0o755 });
-    if (options.user !== undefined) await chown(path, options.user, options.user);
-  }
+  for (const path of Object.values(made)) await mkdir(path, { mode: 0o755 });
+  if (options.user !== undefined) await ownWorkDisk(made, options.user);
   return made;
+}
+
+/** Makes a disk a user's own. */
+export async function ownWorkDisk(disk: WorkDisk, user: number): Promise<void> {
+  for (const path of [disk.work, disk.tmp]) await chown(path, user, user);
+}
+
+/** Shows folders and files of the host at other places of it. */
+export async function bindAll(binds: readonly StagedBind[]): Promise<void> {
+  if (binds.length === 0) return;
+  const pairs = binds.flatMap(({ source, target }) => [source, target]);
+  await runTool("sh", ["-ec", bindScript, "sh", ...pairs]);
 }
 
 /** Takes a sandbox's folder away with all that is mounted below it. */

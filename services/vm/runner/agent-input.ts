@@ -12,23 +12,27 @@ const defaults = { model: "coding", maxSteps: 40, maxTokens: 400_000, contextTok
 /** The part of the run timeout that an agent may use; the rest is for its report and the tests. */
 const reportShare = 0.95;
 
-/** The content of the agent's input file. */
+/** The content of the agent's input, but for what each start of it adds. */
 export interface AgentInput {
   readonly task: string;
   readonly model: string;
   readonly testArgv: readonly string[];
   readonly maxSteps: number;
   readonly maxTokens: number;
-  /** After this long the agent stops by itself, in time to report. */
-  readonly maxSeconds: number;
   readonly contextPack: JsonObject | null;
+  /** The tools that it may use besides `finish`; undefined: all. */
+  readonly tools: readonly string[] | undefined;
+  /** Millionths of a US dollar; 0: no bound. */
+  readonly maxCostMicros: number;
+  readonly protectedPaths: readonly string[];
+  /** True: it tells changed files, so that another attempt can go on. */
+  readonly checkpoints: boolean;
 }
 
 /** Makes the input; asks for the context pack and leaves its receipt in the job's events. Throws the reason of a stop. */
 export async function makeAgentInput(
   work: AgentWork,
-  runTimeoutMs: number,
-  backend: Backend,
+  backend: Pick<Backend, "context">,
   shipper: EventShipper,
   signal: AbortSignal,
 ): Promise<AgentInput> {
@@ -38,15 +42,23 @@ export async function makeAgentInput(
     testArgv: work.testArgv,
     maxSteps: work.maxSteps || defaults.maxSteps,
     maxTokens: work.maxTokens || defaults.maxTokens,
-    maxSeconds: Math.max(1, Math.floor((runTimeoutMs / 1000) * reportShare)),
     contextPack: await packFor(work, backend, shipper, signal),
+    tools: work.tools.length === 0 ? undefined : work.tools,
+    maxCostMicros: Number(work.maxCostMicros),
+    protectedPaths: work.protectedPaths,
+    checkpoints: true,
   };
+}
+
+/** How long an agent may work in the time that is left: in time to report. */
+export function agentSeconds(leftMs: number): number {
+  return Math.max(1, Math.floor((leftMs / 1000) * reportShare));
 }
 
 /** An agent can work without context, so a plane that is away costs only the pack. */
 async function packFor(
   work: AgentWork,
-  backend: Backend,
+  backend: Pick<Backend, "context">,
   shipper: EventShipper,
   signal: AbortSignal,
 ): Promise<JsonObject | null> {
@@ -72,7 +84,7 @@ async function packFor(
 
 async function buildPack(
   request: { readonly task: string; readonly budgetTokens: number },
-  { context }: Backend,
+  { context }: Pick<Backend, "context">,
   signal: AbortSignal,
 ): Promise<ContextPack | DevmeshError | undefined> {
   try {

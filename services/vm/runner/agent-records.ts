@@ -2,6 +2,7 @@
  * Takes an agent's structured records out of its standard error: RFC 7464
  * JSON text sequences (`RS`, JSON, `LF`). Everything else is log, byte for byte.
  */
+import type { CheckpointPiece } from "./agent-checkpoints.ts";
 import { cutText } from "./cut-text.ts";
 import type { Note } from "./job-notes.ts";
 
@@ -12,7 +13,19 @@ const lineFeed = 0x0a;
 const maxRecordBytes = 1024 * 1024;
 
 /** The contract's bounds of a report. */
-const bounds = { summaryBytes: 65_536, modelBytes: 256, messageBytes: 8_192, count: 0xffff_ffff };
+const bounds = {
+  summaryBytes: 65_536,
+  modelBytes: 256,
+  messageBytes: 8_192,
+  commandBytes: 1_024,
+  commands: 500,
+  count: 0xffff_ffff,
+};
+
+/** Topics with which the runner itself speaks: an agent that uses one is not believed. */
+const reserved: ReadonlySet<string> = new Set([
+  ...["agent.question", "agent.answer", "agent.checkpoint", "agent.tests", "agent.end"],
+]);
 
 /** What an agent reports at its end. */
 export interface AgentReportRecord {
@@ -25,11 +38,28 @@ export interface AgentReportRecord {
   /** Which limit or failure stopped it: `steps`, `tokens`, `time`, `error`, or empty. */
   readonly stopped: string;
   readonly message: string;
+  /** The name of the error that stopped it. Empty: none. */
+  readonly reason: string;
+  readonly costMicros: number;
+  readonly unpricedSteps: number;
+  /** Of the budget that stopped it: how much was used, and how much there was. */
+  readonly used: number;
+  readonly limit: number;
+  readonly commands: readonly AgentCommandRecord[];
+}
+
+/** A command that an agent ran. */
+export interface AgentCommandRecord {
+  readonly command: string;
+  readonly exitCode: number;
+  readonly ms: number;
 }
 
 /** A record of an agent. */
 export type AgentRecord =
   | { readonly type: "note"; readonly note: Note }
+  | { readonly type: "checkpoint"; readonly piece: CheckpointPiece }
+  | { readonly type: "checkpointsEnd"; readonly reason: string }
   | { readonly type: "report"; readonly report: AgentReportRecord };
 
 /** Splits a stream of bytes into log and records. */
@@ -93,6 +123,10 @@ function parseRecord(json: string): AgentRecord | undefined {
   if (!isObject(value)) return undefined;
   if (value.type === "note") return { type: "note", note: toNote(value) };
   if (value.type === "report") return { type: "report", report: toReport(value) };
+  if (value.type === "checkpoint" && typeof value.off === "string") {
+    return { type: "checkpointsEnd", reason: text(value.off, bounds.messageBytes) };
+  }
+  if (value.type === "checkpoint") return { type: "checkpoint", piece: toPiece(value) };
   return undefined;
 }
 
@@ -104,7 +138,7 @@ function toNote(fields: Record<string, unknown>): Note {
   const { level, payload } = fields;
   return {
     level: level === "warn" || level === "error" ? level : "info",
-    topic: typeof fields.topic === "string" && fields.topic !== "" ? fields.topic : "agent",
+    topic: toTopic(fields.topic),
     message: typeof fields.message === "string" ? fields.message : "",
     ...(isObject(payload) && { payload }),
   };
@@ -120,7 +154,58 @@ function toReport(fields: Record<string, unknown>): AgentReportRecord {
     finished: fields.finished === true,
     stopped: text(fields.stopped, bounds.modelBytes),
     message: text(fields.message, bounds.messageBytes),
+    reason: text(fields.reason, bounds.modelBytes),
+    costMicros: count(fields.costMicros),
+    unpricedSteps: Math.min(count(fields.unpricedSteps), bounds.count),
+    used: count(fields.used),
+    limit: count(fields.limit),
+    commands: list(fields.commands)
+      .slice(0, bounds.commands)
+      .map(({ command, exitCode, ms }) => ({
+        command: text(command, bounds.commandBytes),
+        exitCode: Math.min(count(exitCode), 255),
+        ms: count(ms),
+      })),
   };
+}
+
+/** Only what an agent may say is kept: nobody takes its notes for the runner's. */
+function toTopic(topic: unknown): string {
+  const isOwn = typeof topic === "string" && /^agent\.[a-z]+$/.test(topic) && !reserved.has(topic);
+  return isOwn ? topic : "agent";
+}
+
+function toPiece(fields: Record<string, unknown>): CheckpointPiece {
+  return {
+    step: count(fields.step),
+    call: text(fields.call, bounds.modelBytes),
+    files: list(fields.files).flatMap(({ path, mode, target, data, more }) =>
+      isPlainPath(path) && typeof data === "string"
+        ? [
+            {
+              path,
+              mode: count(mode) & 0o777,
+              target: text(target, 4096),
+              data: Buffer.from(data, "base64"),
+              more: more === true,
+            },
+          ]
+        : [],
+    ),
+    deleted: Array.isArray(fields.deleted) ? fields.deleted.filter(isPlainPath) : [],
+    last: fields.last === true,
+  };
+}
+
+/** A path below the work dir: what it is opened with checks it again. */
+function isPlainPath(path: unknown): path is string {
+  if (typeof path !== "string" || path === "" || path.length > 4096) return false;
+  const parts = path.split("/");
+  return !path.includes("\0") && !parts.some((part) => ["", ".", ".."].includes(part));
+}
+
+function list(value: unknown): Record<string, unknown>[] {
+  return Array.isArray(value) ? value.filter(isObject) : [];
 }
 
 function text(value: unknown, maxBytes: number): string {

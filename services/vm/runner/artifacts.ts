@@ -2,18 +2,16 @@
  * Stores what a job leaves: the patch, the changed files as a tar, the names of
  * the deleted ones, and single small files.
  */
-import { createHash, type Hash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import type { BlobService } from "@devmesh/gen/devmesh/api/v1/blob_service_pb";
 import { type Artifact, ArtifactSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type { Clock } from "@devmesh/mesh/runtime";
-import { padding, type TarEntry, tarEnd, tarHeader } from "../drivers/tar-format.ts";
+import { padding, type TarEntry } from "../drivers/tar-format.ts";
+import { type Content, contentOf, storeBlob } from "./blob-content.ts";
 import { makeGitPatch } from "./git-patch.ts";
-import { untilAnswered } from "./until-answered.ts";
+import { TarFile } from "./tar-file.ts";
 import {
   type Archive,
   archiveEntries,
@@ -21,14 +19,8 @@ import {
   type FileChange,
 } from "./workspace-changes.ts";
 
-/** The largest piece of a blob upload. */
-const pieceBytes = 256 * 1024;
-
 /** Files listed one by one, besides the tar with all of them. */
 const maxSingles = { files: 50, bytes: 4 * 1024 * 1024, nameBytes: 4096 };
-
-/** The changed files together; more are left out of the tar and only named. */
-const maxTarBytes = 256 * 1024 * 1024;
 
 /**
  * Names of artifacts that are not files of the job. `deleted` holds the paths
@@ -68,7 +60,10 @@ export async function storeChanges(input: StoreChangesInput): Promise<StoredChan
   if (changes.length === 0) return { ...nothingStored, leftOut: unsafe };
   const artifacts: Artifact[] = [];
   const keep = async (name: string, mediaType: string, content: Content) => {
-    artifacts.push(await upload(input, name, mediaType, content));
+    const { sha256, sizeBytes } = await storeBlob(input, content);
+    artifacts.push(
+      create(ArtifactSchema, { name, sha256, sizeBytes: BigInt(sizeBytes), mediaType }),
+    );
   };
   const patch = await makeGitPatch(changes, before, after, signal);
   if (patch !== "") await keep(names.patch, "text/x-diff", contentOf(Buffer.from(patch)));
@@ -109,98 +104,4 @@ function isSingle({ type, path, size }: TarEntry): boolean {
     Buffer.byteLength(path) <= maxSingles.nameBytes &&
     !Object.values(names).includes(path)
   );
-}
-
-/** Something to upload; its pieces can be read again for another try. */
-interface Content {
-  readonly sha256: string;
-  readonly sizeBytes: number;
-  pieces(): AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
-}
-
-function contentOf(bytes: Buffer): Content {
-  return {
-    sha256: createHash("sha256").update(bytes).digest("hex"),
-    sizeBytes: bytes.length,
-    *pieces() {
-      for (let at = 0; at < bytes.length; at += pieceBytes)
-        yield bytes.subarray(at, at + pieceBytes);
-    },
-  };
-}
-
-/** A blob is named by its content: an upload that was cut off is safe to repeat. */
-async function upload(
-  { blobs, clock, signal }: StoreChangesInput,
-  name: string,
-  mediaType: string,
-  content: Content,
-): Promise<Artifact> {
-  const { sha256, sizeBytes } = content;
-  await untilAnswered(
-    async () => {
-      const { exists } = await blobs.statBlob({ sha256 }, { signal, timeoutMs: 10_000 });
-      if (!exists) await blobs.putBlob(requestsOf(content), { signal });
-    },
-    { clock, signal },
-  );
-  return create(ArtifactSchema, { name, sha256, sizeBytes: BigInt(sizeBytes), mediaType });
-}
-
-async function* requestsOf({ sha256, pieces }: Content) {
-  yield { sha256, data: new Uint8Array() };
-  for await (const data of pieces()) yield { data };
-}
-
-/** A tar on disk that is hashed as it is written: it may not fit into memory. */
-class TarFile {
-  readonly #path: string;
-  readonly #file: FileHandle;
-  readonly #hash: Hash = createHash("sha256");
-  readonly #paths = new Set<string>();
-  #bytes = 0;
-
-  private constructor(path: string, file: FileHandle) {
-    this.#path = path;
-    this.#file = file;
-  }
-
-  static async create(path: string): Promise<TarFile> {
-    return new TarFile(path, await open(path, "w", 0o600));
-  }
-
-  get isEmpty(): boolean {
-    return this.#bytes === 0;
-  }
-
-  /** False for what is too much, and for a further name of a file that is not in it. */
-  takes({ type, target, size }: TarEntry): boolean {
-    if (type === "link" && !this.#paths.has(target)) return false;
-    return this.#bytes + size <= maxTarBytes;
-  }
-
-  async begin(entry: TarEntry): Promise<void> {
-    this.#paths.add(entry.path);
-    await this.write(tarHeader(entry));
-  }
-
-  async write(bytes: Uint8Array): Promise<void> {
-    this.#hash.update(bytes);
-    this.#bytes += bytes.length;
-    for (let at = 0; at < bytes.length; ) at += (await this.#file.write(bytes, at)).bytesWritten;
-  }
-
-  async end(): Promise<Content> {
-    await this.write(tarEnd());
-    const path = this.#path;
-    return {
-      sha256: this.#hash.digest("hex"),
-      sizeBytes: this.#bytes,
-      pieces: () => createReadStream(path, { highWaterMark: pieceBytes }),
-    };
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#file.close();
-  }
 }

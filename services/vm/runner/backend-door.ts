@@ -1,12 +1,13 @@
 /**
  * The one way out of a sandbox: a Unix socket whose bytes go to the backend's
- * public port and nowhere else.
+ * public port and nowhere else. TLS is left to `backend-door-tls.ts`.
  */
 import { chmodSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
-import { connect, createServer, type Socket } from "node:net";
-import { tmpdir } from "node:os";
+import { rm } from "node:fs/promises";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
+import { createTlsForwarder } from "./backend-door-tls.ts";
+import { makeDoorFolder } from "./door-folder.ts";
 
 /**
  * The host's end of the door has a loopback address of its own, so that the
@@ -22,39 +23,16 @@ export interface BackendDoor {
   close(): Promise<void>;
 }
 
-/** Opens a door to `http://host:port`. */
+/** Opens a door to `http://host:port` or `https://host[:port]`. */
 export async function openBackendDoor(backendUrl: string): Promise<BackendDoor> {
-  const url = new URL(backendUrl);
-  const host = url.hostname.replace(/^\[|\]$/g, "");
-  const isLoopback = process.platform === "linux" && /^(127\.|localhost$)/.test(host);
-  const target = {
-    host: isLoopback && host === "localhost" ? "127.0.0.1" : host,
-    port: Number(url.port || 80),
-    ...(isLoopback && { localAddress: doorAddress }),
-  };
-  // Unix socket paths are bounded to about 100 bytes, so the folder's is short.
-  const folder = await mkdtemp(join(tmpdir(), "dm-door-"));
-  chmodSync(folder, 0o711);
+  const folder = await makeDoorFolder();
   const socketPath = join(folder, "backend.sock");
   const sockets = new Set<Socket>();
-  // A side that has said all may still be answered: `pipe` passes its end on.
-  const server = createServer({ allowHalfOpen: true }, (inside) => {
-    const outside = connect({ ...target, allowHalfOpen: true });
-    const pair = [
-      [inside, outside],
-      [outside, inside],
-    ] as const;
-    for (const [socket, other] of pair) {
-      sockets.add(socket);
-      // One side's error is the other side's end at once, its close after what is on the way.
-      socket.on("error", () => other.destroy());
-      socket.once("close", () => {
-        sockets.delete(socket);
-        other.destroySoon();
-      });
-    }
-    inside.pipe(outside);
-    outside.pipe(inside);
+  const isTls = new URL(backendUrl).protocol === "https:";
+  const server = isTls ? createTlsForwarder(backendUrl) : createPipe(backendUrl, sockets);
+  server.on("connection", (inside: Socket) => {
+    sockets.add(inside);
+    inside.once("close", () => sockets.delete(inside));
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
@@ -72,4 +50,35 @@ export async function openBackendDoor(backendUrl: string): Promise<BackendDoor> 
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** A server that passes bytes on as they are; it keeps its sockets in the set. */
+function createPipe(backendUrl: string, sockets: Set<Socket>): Server {
+  const url = new URL(backendUrl);
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  const isLoopback = process.platform === "linux" && /^(127\.|localhost$)/.test(host);
+  const target = {
+    host: isLoopback && host === "localhost" ? "127.0.0.1" : host,
+    port: Number(url.port || 80),
+    ...(isLoopback && { localAddress: doorAddress }),
+  };
+  // A side that has said all may still be answered: `pipe` passes its end on.
+  return createServer({ allowHalfOpen: true }, (inside) => {
+    const outside = connect({ ...target, allowHalfOpen: true });
+    const pair = [
+      [inside, outside],
+      [outside, inside],
+    ] as const;
+    for (const [socket, other] of pair) {
+      sockets.add(socket);
+      // One side's error is the other side's end at once, its close after what is on the way.
+      socket.on("error", () => other.destroy());
+      socket.once("close", () => {
+        sockets.delete(socket);
+        other.destroySoon();
+      });
+    }
+    inside.pipe(outside);
+    outside.pipe(inside);
+  });
 }

@@ -11,6 +11,8 @@ export interface Backend {
   readonly heartbeats: Client<typeof RunnerService>;
   readonly blobs: Client<typeof BlobService>;
   readonly context: Client<typeof ContextService>;
+  /** The context plane as a job sees it: calls show its token, not the runner's. */
+  forJob(jobToken: string): Pick<Backend, "context">;
 }
 
 /** Clients over a transport; heartbeats may have one of their own. */
@@ -20,5 +22,23 @@ export function backendOf(transport: Transport, heartbeats: Transport = transpor
     heartbeats: createClient(RunnerService, heartbeats),
     blobs: createClient(BlobService, transport),
     context: createClient(ContextService, transport),
+    forJob: (jobToken) => ({
+      context: createClient(ContextService, withToken(transport, jobToken)),
+    }),
+  };
+}
+
+/** The same transport, with another token in its calls. */
+function withToken(transport: Transport, token: string): Transport {
+  const shown = (init: ConstructorParameters<typeof Headers>[0]) => {
+    const header = new Headers(init);
+    header.set("authorization", `Bearer ${token}`);
+    return header;
+  };
+  return {
+    unary: (method, signal, timeoutMs, header, input, values) =>
+      transport.unary(method, signal, timeoutMs, shown(header), input, values),
+    stream: (method, signal, timeoutMs, header, input, values) =>
+      transport.stream(method, signal, timeoutMs, shown(header), input, values),
   };
 }

@@ -79,14 +79,16 @@ export class EventShipper {
     await this.#room();
   }
 
-  /** Takes a note, cut to the contract's bounds. Waits and throws as `log`. */
-  async note(note: Note): Promise<void> {
+  /** Takes a note, cut to the contract's bounds, and answers its number. Waits and throws as `log`. */
+  async note(note: Note): Promise<number> {
     this.#throwFailure();
-    const queued = { seq: this.#nextSeq, ...toJobNote(note) };
+    const seq = this.#nextSeq;
+    const queued = { seq, ...toJobNote(note) };
     this.#nextSeq += 1;
     this.#queue.push(queued);
     this.#queuedBytes += queued.bytes;
     await this.#room();
+    return seq;
   }
 
   /** Waits until everything is stored. Throws what shipping threw for good. */

@@ -3,16 +3,26 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
-import { Isolation, type JobResult, JobResultSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import {
+  type AgentAnswer,
+  Isolation,
+  type JobResult,
+  JobResultSchema,
+  type SandboxUsage,
+  SandboxUsageSchema,
+} from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type { Lease } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import type { SandboxDriver } from "../drivers/driver.ts";
+import type { EgressBytes } from "../egress/upstreams.ts";
 import type { Host } from "../sandboxes/host.ts";
+import { AgentAnswers } from "./agent-answers.ts";
 import { type AttemptTools, type Removal, runAttempt } from "./attempt.ts";
 import { CancelTrail } from "./cancel-trail.ts";
 import { EventShipper } from "./event-shipper.ts";
 import { isolationOf, runTimeoutMs, silenceTimeoutMs, toProtoIsolation } from "./job-limits.ts";
 import { LogDigest } from "./log-digest.ts";
+import { RunDeadline } from "./run-deadline.ts";
 import { SilenceWatch } from "./silence-watch.ts";
 import { untilAnswered } from "./until-answered.ts";
 import { judge, judgeFailure, judgeStop, type Stop, type Verdict } from "./verdict.ts";
@@ -44,9 +54,12 @@ export class JobRun {
   readonly #shipper: EventShipper;
   readonly #digest = new LogDigest();
   readonly #trail: CancelTrail;
+  readonly #answers = new AgentAnswers();
   #stoppedBy: Stop | undefined;
   #driver: SandboxDriver | undefined;
   #processesLeft = 0;
+  /** What went over the egress proxy. Undefined: there was none. */
+  #egress: EgressBytes | undefined;
   #isTelling = false;
 
   /** `beatSettled` resolves when the heartbeat that is on its way, if one is, has its answer or none. */
@@ -109,6 +122,11 @@ export class JobRun {
     this.#stopFor({ kind: "cancel" });
   }
 
+  /** The last answer that somebody gave to the job's agent. */
+  answer(answer: AgentAnswer): void {
+    this.#answers.give(answer);
+  }
+
   /** The runner shuts down: unless its work has ended, the job goes back to the queue. */
   shutDown(): void {
     this.#stopFor({ kind: "shutdown" });
@@ -164,13 +182,10 @@ export class JobRun {
     try {
       const spec = this.#lease.job?.spec;
       if (spec === undefined) throw new DevmeshError("INVALID_FIELD", "lease.job.spec: is missing");
-      const timeout = { kind: "timeout", limitMs: runTimeoutMs(spec) } as const;
-      clock.sleep(timeout.limitMs, ended.signal).then(
-        () => this.#stopFor(timeout),
-        () => {
-          // The attempt ended before.
-        },
-      );
+      const deadline = new RunDeadline(clock, runTimeoutMs(spec));
+      void deadline.watch(ended.signal, () => {
+        this.#stopFor({ kind: "timeout", limitMs: deadline.limitMs });
+      });
       const silent = { kind: "silent", limitMs: silenceTimeoutMs(spec) } as const;
       const { limitMs } = silent;
       silence = new SilenceWatch({ limitMs, clock, onSilent: () => this.#stopFor(silent) });
@@ -185,12 +200,17 @@ export class JobRun {
         shipper: this.#shipper,
         digest: this.#digest,
         silence,
+        deadline,
+        answers: this.#answers,
         folder,
         stop: this.#stop.signal,
         fenced: this.#killed.signal,
         graceMs: this.#options.graceMs,
         onStopStep: (step) => this.#trail.step(step),
         onRemoved: (removal) => this.#noteRemoval(removal),
+        onEgress: (bytes) => {
+          this.#egress = bytes;
+        },
         keeps: ({ stopped }) => !(stopped && this.#stoppedBy?.kind === "shutdown"),
       });
       return judge(outcome, this.#stoppedBy);
@@ -220,6 +240,7 @@ export class JobRun {
       ...verdict,
       ...this.#digest.current(),
       ...(cancel && { cancel }),
+      ...(this.#egress && { usage: withEgress(verdict.usage, this.#egress) }),
       driver: driver?.name ?? "",
       isolation: driver === undefined ? Isolation.UNSPECIFIED : toProtoIsolation(driver.isolation),
     });
@@ -261,4 +282,12 @@ export class JobRun {
     const { jobId, epoch } = this;
     this.#options.logger.warn({ jobId, epoch, reason, detail: message, err: cause }, text);
   }
+}
+
+function withEgress(usage: Verdict["usage"], bytes: EgressBytes): SandboxUsage {
+  return create(SandboxUsageSchema, {
+    ...usage,
+    egressBytes: BigInt(bytes.egressBytes),
+    ingressBytes: BigInt(bytes.ingressBytes),
+  });
 }

@@ -2,7 +2,7 @@
 import { hostname } from "node:os";
 import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import type { Lease } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
-import { toDevmeshError } from "@devmesh/mesh/errors";
+import { type Reason, toDevmeshError } from "@devmesh/mesh/errors";
 import { toProtoIsolation } from "./job-limits.ts";
 import { JobRun, type JobRunOptions } from "./job-run.ts";
 
@@ -20,6 +20,15 @@ export interface RunnerOptions extends JobRunOptions {
   readonly version: string;
   /** How many jobs it runs at once. */
   readonly capacity: number;
+  /** What jobs may ask of this host. Default: none. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Told each time the backend has got to know this runner. */
+  readonly onRegistered?: (runnerId: string) => void;
+  /**
+   * Told when the backend refuses the token; the work is dead then, as nothing
+   * may be told of it. Absent: it may be taken again later.
+   */
+  readonly onRefused?: (error: unknown) => void;
 }
 
 /** Runs jobs of the backend on this host. */
@@ -83,14 +92,14 @@ export class Runner {
   }
 
   async #register(): Promise<void> {
-    const { backend, host, version, capacity } = this.#options;
+    const { backend, host, version, capacity, labels = {} } = this.#options;
     const rows = host.table();
     const capabilities = rows.map((row) => ({
       ...row,
       isolation: toProtoIsolation(row.isolation),
     }));
     const { leaseTtl, heartbeatInterval } = await backend.runners.registerRunner(
-      { runner: { id: this.id, host: hostname(), version, capacity, capabilities } },
+      { runner: { id: this.id, host: hostname(), version, capacity, capabilities, labels } },
       // Not the stop's signal: a drain's heartbeats may need it too.
       { timeoutMs: callTimeoutMs, signal: this.#ended.signal },
     );
@@ -99,6 +108,7 @@ export class Runner {
     this.#heard();
     this.#shown = JSON.stringify(rows);
     this.#known.resolve();
+    this.#options.onRegistered?.(this.id);
   }
 
   async #leaseForever(): Promise<void> {
@@ -202,6 +212,7 @@ export class Runner {
     answer.leases.forEach((state, i) => {
       if (state.fenced) runs[i]?.fence();
       else if (state.cancelRequested) runs[i]?.cancel();
+      else if (state.answer) runs[i]?.answer(state.answer);
     });
   }
 
@@ -237,6 +248,13 @@ export class Runner {
     for (const run of runs) run.giveUp();
   }
 
+  #giveUpRefused(error: unknown): void {
+    const { onRefused } = this.#options;
+    if (onRefused === undefined) return;
+    for (const run of this.#runs.keys()) run.fence(error);
+    onRefused(error);
+  }
+
   /** Repeats a step until the signal aborts; after a failure it waits, longer each time. */
   async #forever(signal: AbortSignal, step: () => Promise<void>): Promise<void> {
     let failures = 0;
@@ -247,6 +265,7 @@ export class Runner {
       } catch (error) {
         if (signal.aborted) return;
         const { reason, message } = toDevmeshError(error);
+        if (isRefused(reason)) this.#giveUpRefused(error);
         failures += 1;
         const level = failures === 1 ? "warn" : "debug";
         this.#options.logger[level]({ reason, detail: message }, "a call to the backend failed");
@@ -256,6 +275,11 @@ export class Runner {
       }
     }
   }
+}
+
+/** The token is unknown, revoked or expired, or may not run jobs. */
+function isRefused(reason: Reason): boolean {
+  return reason === "UNAUTHENTICATED" || reason === "SCOPE_MISSING";
 }
 
 function isUnknownRunner(error: unknown): boolean {

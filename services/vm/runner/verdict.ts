@@ -2,8 +2,10 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type JobResultSchema, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { toDevmeshError } from "@devmesh/mesh/errors";
+import type { ExitState } from "../drivers/driver.ts";
 import type { AttemptOutcome } from "./attempt.ts";
 import { cutText } from "./cut-text.ts";
+import { toUsage } from "./sandbox-notes.ts";
 
 /** The patch in the result is cut here, in bytes: the contract's bound. The artifact has all of it. */
 const maxInlinePatchBytes = 256 * 1024;
@@ -27,7 +29,7 @@ type Left = Omit<MessageInitShape<typeof JobResultSchema>, "$typeName">;
  * job goes back to the queue.
  */
 export function judge(
-  { work, stored, storeFailure }: AttemptOutcome,
+  { work, stored, storeFailure, usage }: AttemptOutcome,
   stop: Stop | undefined,
 ): Verdict | undefined {
   const { exit, stopped, agent, agentFailure } = work;
@@ -36,12 +38,15 @@ export function judge(
     exitCode: exit.exitCode,
     artifacts: [...stored.artifacts],
     ...(agent && { agent: { ...agent, patch } }),
+    ...(usage && { usage: toUsage(usage) }),
   };
   if (stopped && stop !== undefined) return judgeStop(stop, left);
   if (exit.outOfMemory) {
     return failed("OUT_OF_MEMORY", "the memory limit ended the program", left);
   }
   if (agentFailure !== undefined) return failed(agentFailure.reason, agentFailure.message, left);
+  const cap = capThatEnded(exit);
+  if (cap !== undefined) return failed(cap.reason, cap.message, left);
   if (exit.exitCode !== 0) {
     return failed("EXIT_STATUS", `the program ended with status ${exit.exitCode}`, left);
   }
@@ -50,6 +55,19 @@ export function judge(
     return failed(reason, `the work is done, but its files are not kept: ${message}`, left);
   }
   return { ...left, outcome: JobStatus.SUCCEEDED };
+}
+
+/** A cap is to blame only for a program that failed: one that lived with it has done its work. */
+function capThatEnded({ exitCode, met = [] }: ExitState) {
+  if (exitCode === 0) return undefined;
+  const told = `the program ended with status ${exitCode}`;
+  if (met.includes("disk")) {
+    return { reason: "DISK_FULL", message: `${told}, and its disk limit was reached` };
+  }
+  if (met.includes("pids")) {
+    return { reason: "PIDS_LIMIT", message: `${told}, and its limit of processes was reached` };
+  }
+  return undefined;
 }
 
 /** Judges an attempt that broke before the work's end. */

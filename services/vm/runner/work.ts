@@ -1,5 +1,6 @@
 /** What runs in the sandbox for each kind of work, and what the result says of it. */
 import { create } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import {
   type AgentReport,
   AgentReportSchema,
@@ -7,11 +8,13 @@ import {
   type JobSpec,
   LogStream,
 } from "@devmesh/gen/devmesh/api/v1/job_pb";
-import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
+import { DevmeshError, isReason, toDevmeshError } from "@devmesh/mesh/errors";
 import type { Clock } from "@devmesh/mesh/runtime";
 import type { ExecSpec, ExitState, Sandbox } from "../drivers/driver.ts";
-import { AgentRecordSplitter, type AgentReportRecord } from "./agent-records.ts";
+import { type AgentRecord, AgentRecordSplitter, type AgentReportRecord } from "./agent-records.ts";
+import { type AgentSetup, budgetNames, type RoundEnd, runRounds } from "./agent-rounds.ts";
 import type { EventShipper } from "./event-shipper.ts";
+import { type ForeignAgent, runForeignAgent } from "./foreign-agent.ts";
 import type { LogDigest } from "./log-digest.ts";
 import { type PumpEnd, pump, type StopSignals } from "./pump.ts";
 import type { SilenceWatch } from "./silence-watch.ts";
@@ -20,15 +23,11 @@ import type { SilenceWatch } from "./silence-watch.ts";
 export const sandboxPaths = {
   node: "/opt/devmesh/bin/node",
   agent: "/opt/devmesh/agent/coder.mjs",
-  input: "/opt/devmesh/job/input.json",
   backend: "/run/devmesh/backend.sock",
 } as const;
 
 /** Where the agent and its tests look for programs: devmesh's Node among them. */
 const searchPath = "/opt/devmesh/bin:/usr/local/bin:/usr/bin:/bin";
-
-/** The limits that may stop an agent, as its report names them. */
-const limits: readonly string[] = ["steps", "tokens", "time"];
 
 /** What the work ended with. */
 export interface WorkOutcome {
@@ -50,6 +49,12 @@ export interface WorkContext extends StopSignals {
   readonly clock: Clock;
   readonly jobId: string;
   readonly jobToken: string;
+  /** Variables that every program of the job gets; its own win. */
+  readonly env: Readonly<Record<string, string>>;
+  /** The agent of another maker that does the work. Absent: devmesh's own. */
+  readonly foreign?: ForeignAgent;
+  /** Absent for commands, and for agents of other makers. */
+  readonly agent?: AgentSetup | undefined;
 }
 
 /** Does the work of a spec in a sandbox. Throws COMMAND_NOT_FOUND, and the reason of a stop before the start. */
@@ -61,27 +66,94 @@ export async function doWork(spec: JobSpec, context: WorkContext): Promise<WorkO
       return { exit, stopped };
     }
     case "agent":
-      return doAgent(work.value, context);
+      return context.foreign === undefined
+        ? doAgent(work.value, context)
+        : doForeign(work.value, context.foreign, context);
     case undefined:
       throw new DevmeshError("INVALID_FIELD", "work: is missing");
   }
 }
 
 async function doAgent(work: AgentWork, context: WorkContext): Promise<WorkOutcome> {
-  const before = await runTests(work, context, "before");
+  const setup = context.agent;
+  if (setup === undefined) throw new DevmeshError("INTERNAL", "an agent without its setup");
+  const { shipper, silence, stop } = context;
+  const before = setup.past.testsBefore ?? (await runTests(work, context, "before")).verdict;
+  const runOnce = (input: Uint8Array) => runAgentOnce(context, setup, input);
+  const end = await runRounds({ work, setup, shipper, silence, stop, runOnce });
+  const { stopped: agentStopped, ...exit } = end.exit;
+  const { report, unanswered } = end;
+  const isLate = setup.deadline.isReached && unanswered !== "";
+  const after = agentStopped || isLate ? undefined : await runTests(work, context, "after");
+  const failure =
+    unanswered === ""
+      ? failureOf(report, exit, after?.verdict ?? "")
+      : { reason: "LIMIT", message: unanswered };
+  const stopped = agentStopped || after?.stopped === true;
+  if (!stopped) await noteEnd(context, failure);
+  return {
+    exit,
+    stopped,
+    agent: toReport(report, before, after?.verdict ?? ""),
+    ...(failure && { agentFailure: failure }),
+  };
+}
+
+/** One start of the agent, to its end: its records are told from its log. */
+async function runAgentOnce(
+  context: WorkContext,
+  { past, checkpoints }: AgentSetup,
+  input: Uint8Array,
+): Promise<RoundEnd> {
   const reports: AgentReportRecord[] = [];
   const splitter = new AgentRecordSplitter();
-  const ended = await run(context, agentExec(context), async (chunk) => {
-    for (const part of splitter.push(chunk)) {
-      if (Buffer.isBuffer(part)) await log(context, LogStream.STDERR, part);
-      else if (part.type === "note") await context.shipper.note(part.note);
-      else reports.push(part.report);
+  const takePart = async (part: Buffer | AgentRecord) => {
+    if (Buffer.isBuffer(part)) return log(context, LogStream.STDERR, part);
+    switch (part.type) {
+      case "note":
+        await context.shipper.note(part.note);
+        past.transcript.take(part.note.topic, part.note.payload ?? {});
+        return;
+      case "checkpoint":
+        return checkpoints.take(part.piece);
+      case "checkpointsEnd":
+        return checkpoints.end(part.reason);
+      case "report":
+        reports.push(part.report);
+        return;
+      default:
+        part satisfies never;
     }
+  };
+  const exit = await run(context, { ...agentExec(context), input }, async (chunk) => {
+    for (const part of splitter.push(chunk)) await takePart(part);
   });
   await log(context, LogStream.STDERR, splitter.end());
-  const { stopped: agentStopped, ...exit } = ended;
+  await checkpoints.settled();
+  return { exit, report: reports.at(-1) };
+}
+
+/** Tells whether another attempt may go on from here, or must begin anew. */
+async function noteEnd({ shipper }: WorkContext, failure: WorkOutcome["agentFailure"]) {
+  const done = failure === undefined;
+  await shipper.note({
+    level: done ? "info" : "warn",
+    topic: "agent.end",
+    message: done ? "the agent's work is done" : `the agent's work failed: ${failure.reason}`,
+    payload: { done },
+  });
+}
+
+/** An agent of another maker: its own account is its report, and the tests judge it alike. */
+async function doForeign(
+  work: AgentWork,
+  foreign: ForeignAgent,
+  context: WorkContext,
+): Promise<WorkOutcome> {
+  const before = await runTests(work, context, "before");
+  const onLog = (stream: LogStream, chunk: Buffer) => log(context, stream, chunk);
+  const { stopped: agentStopped, report, ...exit } = await runForeignAgent(foreign, context, onLog);
   const after = agentStopped ? undefined : await runTests(work, context, "after");
-  const report = reports.at(-1);
   const failure = failureOf(report, exit, after?.verdict ?? "");
   return {
     exit,
@@ -102,7 +174,8 @@ function agentExec({ jobId, jobToken }: WorkContext): ExecSpec {
       OLLAMA_BASE_URL: backend,
       DEVMESH_TOKEN: jobToken,
       DEVMESH_JOB_ID: jobId,
-      DEVMESH_AGENT_INPUT: sandboxPaths.input,
+      // Standard input: it differs with each start, and a sandbox may be made ahead.
+      DEVMESH_AGENT_INPUT: "-",
       PATH: searchPath,
     },
   };
@@ -148,13 +221,14 @@ function run(
   onStderr?: (chunk: Buffer) => Promise<void>,
 ): Promise<PumpEnd> {
   const { sandbox, clock, stop, fenced, graceMs, onStopStep } = context;
-  const { argv, env } = exec;
+  const { argv, input } = exec;
+  const env = { ...context.env, ...exec.env };
   const take = (stream: "stdout" | "stderr", chunk: Buffer) => {
     if (stream === "stderr" && onStderr !== undefined) return onStderr(chunk);
     return log(context, stream === "stderr" ? LogStream.STDERR : LogStream.STDOUT, chunk);
   };
   return pump({
-    ...{ sandbox, exec: { argv, env }, clock },
+    ...{ sandbox, exec: { argv, env, ...(input && { input }) }, clock },
     ...{ stop, fenced, graceMs, onStopStep },
     onOutput: (stream, chunk) => context.silence.hear(take(stream, chunk)),
   });
@@ -170,6 +244,9 @@ function toReport(
   testsBefore: string,
   testsAfter: string,
 ): AgentReport {
+  const commands = (report?.commands ?? []).map(({ command, exitCode, ms }) => {
+    return { command, exitCode, duration: durationFromMs(ms) };
+  });
   return create(AgentReportSchema, {
     summary: report?.summary ?? "",
     steps: report?.steps ?? 0,
@@ -178,6 +255,9 @@ function toReport(
     model: report?.model ?? "",
     testsBefore,
     testsAfter,
+    costMicros: BigInt(report?.costMicros ?? 0),
+    unpricedSteps: report?.unpricedSteps ?? 0,
+    commands,
   });
 }
 
@@ -191,7 +271,8 @@ function failureOf(
     return { reason: "EXIT_STATUS", message };
   }
   if (!report.finished) {
-    const reason = limits.includes(report.stopped) ? "LIMIT" : "EXIT_STATUS";
+    const isBudget = budgetNames.includes(report.stopped);
+    const reason = isBudget ? "LIMIT" : isReason(report.reason) ? report.reason : "EXIT_STATUS";
     return { reason, message: report.message || `the agent stopped: ${report.stopped}` };
   }
   if (testsAfter !== "failed") return undefined;

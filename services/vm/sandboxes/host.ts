@@ -1,5 +1,5 @@
 /** What this host can do: every driver's probe, and the driver for a job. */
-import { DevmeshError } from "@devmesh/mesh/errors";
+import { DevmeshError, notFound } from "@devmesh/mesh/errors";
 import type { Logger } from "@devmesh/mesh/log";
 import {
   type DriverProbe,
@@ -14,6 +14,12 @@ export interface HostOptions {
   /** Weakest isolation first. */
   readonly drivers: readonly SandboxDriver[];
   readonly logger: Logger;
+}
+
+/** A sandbox of this host. */
+export interface HostedSandbox extends Sandbox {
+  /** Absent: it runs. `removing`: its removal was asked for, and may have failed. */
+  readonly state?: "running" | "frozen" | "removing";
 }
 
 /** A row of the probe table; `pending` while the driver is still being tried. */
@@ -82,37 +88,61 @@ export class Host {
   }
 
   /** The sandboxes that exist now, oldest first. */
-  sandboxes(): Sandbox[] {
+  sandboxes(): HostedSandbox[] {
     return this.#drivers
       .flatMap((driver) => driver.list())
       .sort((a, b) => a.createdAtMs - b.createdAtMs);
   }
 
-  /** Removes what earlier processes left behind. */
-  async reap(): Promise<void> {
-    await Promise.all(this.#drivers.map((driver) => this.#reapOne(driver)));
+  /** One of them. Throws NOT_FOUND. */
+  sandbox(id: string): HostedSandbox {
+    const found = this.sandboxes().find((candidate) => candidate.id === id);
+    if (found === undefined) throw notFound("sandbox", id);
+    return found;
   }
 
-  /** Removes every sandbox. */
+  /** Removes what earlier processes left behind; answers the sandboxes' ids. */
+  async reap(): Promise<string[]> {
+    return (await Promise.all(this.#drivers.map((driver) => this.#reapOne(driver)))).flat();
+  }
+
+  /** Tries again to remove sandboxes whose removal has failed; answers the ids of those that are gone. */
+  async removeAgain(): Promise<string[]> {
+    const stuck = this.sandboxes().filter(({ state }) => state === "removing");
+    const gone = stuck.map(async (sandbox) => ((await this.#remove(sandbox)) ? [sandbox.id] : []));
+    return (await Promise.all(gone)).flat();
+  }
+
+  /** Removes every sandbox, and what drivers keep ready for more. */
   async close(): Promise<void> {
-    const gone = this.sandboxes().map(async (sandbox) => {
-      try {
-        await sandbox.delete();
-      } catch (err) {
-        // The next start reaps it.
-        this.#logger.error({ sandbox: sandbox.id, err }, "a sandbox could not be removed");
-      }
-    });
-    await Promise.all(gone);
+    await Promise.all(this.sandboxes().map((sandbox) => this.#remove(sandbox)));
+    for (const driver of this.#drivers) {
+      await driver.close?.().catch((err: unknown) => {
+        this.#logger.error({ driver: driver.name, err }, "a driver could not be closed");
+      });
+    }
   }
 
-  async #reapOne(driver: SandboxDriver): Promise<void> {
+  async #remove(sandbox: Sandbox): Promise<boolean> {
+    try {
+      await sandbox.delete();
+      return true;
+    } catch (err) {
+      // The next sweep tries again, and the next start reaps it.
+      this.#logger.error({ sandbox: sandbox.id, err }, "a sandbox could not be removed");
+      return false;
+    }
+  }
+
+  async #reapOne(driver: SandboxDriver): Promise<string[]> {
     try {
       const ids = await driver.reap();
       if (ids.length > 0) this.#logger.warn({ driver: driver.name, ids }, "leftovers removed");
+      return ids;
     } catch (err) {
       // A driver that cannot look cannot run anything either; its probe says why.
       this.#logger.debug({ driver: driver.name, err }, "leftovers could not be looked for");
+      return [];
     }
   }
 

@@ -1,6 +1,5 @@
 /** The handlers of `devmesh.vm.v1.SandboxService`. */
 import { hostname } from "node:os";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type {
   DeleteSandboxRequest,
@@ -8,8 +7,8 @@ import type {
   SandboxService,
 } from "@devmesh/gen/devmesh/vm/v1/sandbox_service_pb";
 import { kSubject } from "@devmesh/mesh/context";
-import { notFound } from "@devmesh/mesh/errors";
 import type { Host } from "./host.ts";
+import { toSandbox } from "./sandbox-convert.ts";
 
 /** The sandboxes of one host. */
 export class SandboxServiceImpl implements ServiceImpl<typeof SandboxService> {
@@ -24,20 +23,12 @@ export class SandboxServiceImpl implements ServiceImpl<typeof SandboxService> {
   }
 
   async listSandboxes() {
-    const sandboxes = this.#host.sandboxes().map(({ id, driver, jobId, createdAtMs }) => ({
-      id,
-      driver,
-      jobId,
-      createTime: timestampFromMs(createdAtMs),
-    }));
-    return { sandboxes };
+    return { sandboxes: this.#host.sandboxes().map(toSandbox) };
   }
 
   async deleteSandbox({ id }: DeleteSandboxRequest, context: HandlerContext) {
     context.values.get(kSubject).resource = id;
-    const sandbox = this.#host.sandboxes().find((candidate) => candidate.id === id);
-    if (sandbox === undefined) throw notFound("sandbox", id);
-    await sandbox.delete();
+    await this.#host.sandbox(id).delete();
     return {};
   }
 }

@@ -3,6 +3,13 @@ import type { ChatCompletion, ChatCompletionChunk } from "openai/resources/chat/
 import type { ModelCall, ModelTurn } from "./chat-model.ts";
 import { ModelError } from "./model-error.ts";
 
+/** Usage as the backend says it; `cost_micros` where it knows a price. */
+interface AnswerUsage {
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly cost_micros?: unknown;
+}
+
 interface OpenCall {
   id: string;
   name: string;
@@ -15,7 +22,7 @@ export class AnswerAssembly {
   #text = "";
   #finish = "";
   #model = "";
-  #usage: { readonly prompt_tokens: number; readonly completion_tokens: number } | undefined;
+  #usage: AnswerUsage | undefined;
 
   /** Takes a chunk. */
   add(chunk: ChatCompletionChunk): void {
@@ -70,7 +77,7 @@ function toTurn(
   text: string,
   calls: readonly ModelCall[],
   finish: string,
-  usage: { readonly prompt_tokens: number; readonly completion_tokens: number } | undefined,
+  usage: AnswerUsage | undefined,
   model: string,
   questionBytes: number,
 ): ModelTurn {
@@ -83,6 +90,7 @@ function toTurn(
     inputTokens: usage?.prompt_tokens ?? Math.ceil(questionBytes / 3),
     outputTokens: usage?.completion_tokens ?? Math.ceil(answerBytes / 3),
     exactUsage: usage !== undefined,
+    ...(typeof usage?.cost_micros === "number" && { costMicros: usage.cost_micros }),
     model,
   };
 }

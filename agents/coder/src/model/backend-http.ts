@@ -33,18 +33,26 @@ export class BackendHttp {
 
   /** Sends JSON; answers as soon as the headers are there. Rejects only where there is no answer. */
   post(path: string, body: unknown, signal: AbortSignal): Promise<Response> {
-    const content = Buffer.from(JSON.stringify(body));
+    return this.#send("POST", path, Buffer.from(JSON.stringify(body)), signal);
+  }
+
+  /** Asks for a document. As `post`. */
+  get(path: string, signal: AbortSignal): Promise<Response> {
+    return this.#send("GET", path, Buffer.alloc(0), signal);
+  }
+
+  #send(method: string, path: string, content: Buffer, signal: AbortSignal): Promise<Response> {
     const url = new URL(`${this.#base.pathname.replace(/\/+$/, "")}${path}`, this.#base);
     const send = url.protocol === "https:" ? httpsRequest : httpRequest;
     return new Promise((resolve, reject) => {
       const request = send(url, {
-        method: "POST",
+        method,
         agent: this.#agent,
         signal,
         ...(this.#socketPath !== undefined && { socketPath: this.#socketPath }),
         headers: {
           authorization: `Bearer ${this.#token}`,
-          "content-type": "application/json",
+          ...(content.length > 0 && { "content-type": "application/json" }),
           "content-length": content.length,
           accept: "text/event-stream, application/json",
           "user-agent": "devmesh-coder",

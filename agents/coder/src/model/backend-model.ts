@@ -10,6 +10,9 @@ import type { BackendHttp } from "./backend-http.ts";
 import type { ChatModel, ModelQuestion, ModelTurn } from "./chat-model.ts";
 import { brokenCall, refusalOf } from "./model-error.ts";
 
+/** The dialect, and the window that devmesh takes besides. */
+type CompletionBody = ChatCompletionCreateParamsStreaming & { readonly context_tokens?: number };
+
 /** Which model, and over which connection. */
 export interface BackendModelOptions {
   readonly http: BackendHttp;
@@ -52,14 +55,15 @@ export class BackendModel implements ChatModel {
     }
   }
 
-  #body({ messages, tools, maxTokens }: ModelQuestion): ChatCompletionCreateParamsStreaming {
+  #body({ messages, tools, maxTokens, contextTokens = 0 }: ModelQuestion): CompletionBody {
     return {
       model: this.#model,
       messages: [...messages],
-      tools: [...tools],
+      ...(tools.length > 0 && { tools: [...tools] }),
       stream: true,
       stream_options: { include_usage: true },
       ...(maxTokens > 0 && { max_tokens: maxTokens }),
+      ...(contextTokens > 0 && { context_tokens: contextTokens }),
     };
   }
 }

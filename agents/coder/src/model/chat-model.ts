@@ -27,6 +27,8 @@ export interface ModelTurn {
   readonly outputTokens: number;
   /** False where the backend said no usage and the agent estimated. */
   readonly exactUsage: boolean;
+  /** What it cost, in millionths of a US dollar. Undefined: no price is known. */
+  readonly costMicros?: number | undefined;
   /** Who answered, as `provider/name` or as the backend named it. Empty: not said. */
   readonly model: string;
 }
@@ -37,10 +39,14 @@ export interface ModelQuestion {
   readonly tools: readonly ToolDefinition[];
   /** Most tokens of the answer. 0: the model's default. */
   readonly maxTokens: number;
+  /** The window that the conversation shall have, in tokens. Default, also for 0: the model's own. */
+  readonly contextTokens?: number;
 }
 
 /** A model behind the backend. */
 export interface ChatModel {
+  /** How it is told of tools and calls them. Default: `native`. */
+  readonly protocol?: "native" | "text";
   /** Answers once. Throws `ModelError`, or the signal's reason once it aborted. */
   ask(question: ModelQuestion, signal: AbortSignal): Promise<ModelTurn>;
 }

@@ -1,12 +1,14 @@
 /** The tool `edit_file`: one exact, unique piece of a file's text for another. */
 import type { Jail } from "./jail.ts";
+import type { Protection } from "./protection.ts";
 import { readText, writeText } from "./text-file.ts";
 import { ArgumentError, type Tool, ToolError } from "./tool.ts";
 
 /** Makes the tool. */
-export function createEditFile(jail: Jail): Tool {
+export function createEditFile(jail: Jail, protection: Protection): Tool {
   return {
     name: "edit_file",
+    mayChange: true,
     description:
       "Replaces oldText by newText in a file. oldText must be in the file exactly once, " +
       "with the same spaces and line ends and without line numbers: take in lines around it " +
@@ -27,6 +29,7 @@ export function createEditFile(jail: Jail): Tool {
       const newText = args.text("newText");
       if (oldText === "") throw new ArgumentError("oldText: must not be empty; use write_file");
       const path = await jail.resolve(wanted);
+      protection.check(path);
       const before = await readText(path);
       const at = uniquePlace(before, oldText, path.shown);
       if (oldText === newText) throw new ToolError("oldText and newText are the same");

@@ -1,6 +1,7 @@
 /**
- * Owns the rule that file tools stay inside the work dir. It guards against
- * what a model asks for; programs that it runs are held by the sandbox alone.
+ * Owns the rule that file tools stay inside the work dir, by names. That what is
+ * opened then is still inside is left to `inside.ts`; programs are held by the
+ * sandbox alone.
  */
 import { lstat, realpath } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
@@ -8,8 +9,10 @@ import { errorCode } from "../text.ts";
 import { fileError } from "./file-error.ts";
 import { ToolError } from "./tool.ts";
 
-/** A path that was checked. */
+/** A path that was checked. It is opened by `inside.ts`, which trusts nothing that may have changed. */
 export interface JailedPath {
+  /** The work dir's real path. */
+  readonly root: string;
   /** Absolute, without links down to the nearest parent that exists. The one to open. */
   readonly real: string;
   /** Relative to the work dir, with `/`; `.` for itself. The one to show. */
@@ -41,7 +44,7 @@ export class Jail {
     const { real, exists } = await realOf(wanted, path);
     if (!isInside(this.root, real)) throw outside(path);
     const shown = relative(this.root, wanted).split(sep).join("/");
-    return { real, shown: shown === "" ? "." : shown, exists };
+    return { root: this.root, real, shown: shown === "" ? "." : shown, exists };
   }
 }
 

@@ -28,7 +28,7 @@ export function createListFiles(jail: Jail): Tool {
         throw new ToolError(`${path.shown}: is not a folder`);
       const prefix = path.shown === "." ? "" : `${path.shown}/`;
       const lines: string[] = [];
-      for await (const entry of walkTree(path.real, signal, prefix)) {
+      for await (const entry of walkTree(path, signal, { prefix })) {
         if (lines.length === maxEntries) {
           lines.push(`[there are more than ${maxEntries} entries; list a folder of these]`);
           break;

@@ -1,4 +1,5 @@
 /** The tool `run`: a program in the work dir. */
+import { constants } from "node:os";
 import { printable } from "../text.ts";
 import type { Jail } from "./jail.ts";
 import { type ProgramEnd, runProgram } from "./program.ts";
@@ -29,6 +30,7 @@ export function programEnv(
 export function createRun({ jail, env }: RunOptions): Tool {
   return {
     name: "run",
+    mayChange: true,
     description:
       "Runs a program in the work dir and waits for its end: tests, builds, one-off scripts. " +
       "No shell in between and no input. Of long output the head and the tail are shown. " +
@@ -58,6 +60,7 @@ export function createRun({ jail, env }: RunOptions): Tool {
         args.optionalCount("timeoutSeconds") ?? defaultTimeoutSeconds,
         maxTimeoutSeconds,
       );
+      const begin = performance.now();
       const end = await runProgram({
         argv,
         cwd: jail.root,
@@ -67,7 +70,14 @@ export function createRun({ jail, env }: RunOptions): Tool {
         signal,
       });
       const output = printable(end.output).trimEnd();
-      return `${endText(end, seconds)}\n${output === "" ? "(no output)" : output}`;
+      return {
+        text: `${endText(end, seconds)}\n${output === "" ? "(no output)" : output}`,
+        command: {
+          line: argv.map(quoted).join(" "),
+          exitCode: exitCodeOf(end),
+          ms: Math.round(performance.now() - begin),
+        },
+      };
     },
   };
 }
@@ -75,4 +85,14 @@ export function createRun({ jail, env }: RunOptions): Tool {
 function endText({ status, endedBy, timedOut }: ProgramEnd, seconds: number): string {
   if (timedOut) return `killed after ${seconds} s, the time limit`;
   return status === undefined ? `ended by ${endedBy}` : `exit status ${status}`;
+}
+
+function exitCodeOf({ status, endedBy }: ProgramEnd): number {
+  if (status !== undefined) return status;
+  return 128 + (endedBy in constants.signals ? constants.signals[endedBy as NodeJS.Signals] : 0);
+}
+
+/** The argument as a shell would want it. */
+function quoted(argument: string): string {
+  return /^[\w@%+=:,./-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`;
 }

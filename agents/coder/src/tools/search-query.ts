@@ -1,13 +1,13 @@
 /** What the two ways to search are asked and answer. */
 
+import type { JailedPath } from "./jail.ts";
+
 /** What is looked for, and where. */
 export interface SearchQuery {
   readonly pattern: string;
   readonly glob: string | undefined;
-  /** The work dir. */
-  readonly root: string;
-  /** The file or folder to search, inside the work dir. */
-  readonly real: string;
+  /** The file or folder to search. */
+  readonly path: JailedPath;
   readonly isFolder: boolean;
   readonly maxMatches: number;
   readonly signal: AbortSignal;

@@ -20,9 +20,10 @@ export async function searchRipgrep(
     ...flags(query),
     "--",
     query.pattern,
-    relative(query.root, query.real) || ".",
+    relative(query.path.root, query.path.real) || ".",
   ];
-  const { root: cwd, signal } = query;
+  const { signal, path } = query;
+  const cwd = path.root;
   let end: Awaited<ReturnType<typeof runProgram>>;
   try {
     end = await runProgram({ argv, cwd, env, timeoutMs, maxBytes, signal });

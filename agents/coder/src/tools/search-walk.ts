@@ -1,8 +1,9 @@
 /** Searches the work dir with JavaScript's own regular expressions, where ripgrep is not there. */
-import { relative, sep } from "node:path";
+import { join, relative, sep } from "node:path";
 import vm from "node:vm";
 import { errorCode, errorText } from "../text.ts";
 import { compileGlob } from "./glob.ts";
+import type { JailedPath } from "./jail.ts";
 import type { Match, SearchQuery } from "./search-query.ts";
 import { readText } from "./text-file.ts";
 import { ArgumentError, ToolError } from "./tool.ts";
@@ -17,8 +18,8 @@ export async function searchWalk(query: SearchQuery): Promise<Match[]> {
   const wanted = query.glob === undefined ? () => true : compileGlob(query.glob);
   const matches: Match[] = [];
   for await (const { path, file } of filesOf(query)) {
-    if (!wanted(path) && file !== query.real) continue;
-    const text = await textOf(file);
+    if (!wanted(path) && query.isFolder) continue;
+    const text = await textOf({ ...query.path, real: file, shown: path });
     if (text === undefined) continue;
     const lines = text.split(/\r?\n/);
     if (lines.at(-1) === "") lines.pop();
@@ -30,21 +31,23 @@ export async function searchWalk(query: SearchQuery): Promise<Match[]> {
   return matches;
 }
 
-async function* filesOf({ root, real, isFolder, signal }: SearchQuery) {
+async function* filesOf({ path: { root, real, ...rest }, isFolder, signal }: SearchQuery) {
   const path = relative(root, real).split(sep).join("/");
   if (!isFolder) {
     yield { path, file: real };
     return;
   }
-  for await (const entry of walkTree(real, signal, path === "" ? "" : `${path}/`)) {
-    if (entry.kind === "file") yield entry;
+  const prefix = path === "" ? "" : `${path}/`;
+  for await (const entry of walkTree({ root, real, ...rest }, signal, { prefix })) {
+    // Opened anew from the work dir on: the walk's own place is not a path inside it.
+    if (entry.kind === "file") yield { path: entry.path, file: join(root, entry.path) };
   }
 }
 
 /** The text of a file; undefined for what is no text, too large or gone. */
-async function textOf(file: string): Promise<string | undefined> {
+async function textOf(file: JailedPath): Promise<string | undefined> {
   try {
-    return await readText({ real: file, shown: file, exists: true });
+    return await readText(file);
   } catch (error) {
     if (error instanceof ToolError) return undefined;
     throw error;

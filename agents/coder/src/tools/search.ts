@@ -4,8 +4,8 @@ import type { Jail } from "./jail.ts";
 import type { Match, SearchQuery } from "./search-query.ts";
 import { searchRipgrep } from "./search-ripgrep.ts";
 import { searchWalk } from "./search-walk.ts";
-import { statOf } from "./text-file.ts";
-import { ArgumentError, type Tool } from "./tool.ts";
+import { readText, statOf } from "./text-file.ts";
+import { ArgumentError, type Tool, ToolError } from "./tool.ts";
 
 /** How to search. */
 export interface SearchOptions {
@@ -43,15 +43,14 @@ export function createSearch({ jail, env, ripgrep = true }: SearchOptions): Tool
       const query: SearchQuery = {
         pattern,
         glob: args.optionalText("glob") || undefined,
-        root: jail.root,
-        real: path.real,
+        path,
         isFolder: (await statOf(path)).isDirectory(),
         // One more than is shown, to know whether there are more.
         maxMatches: maxMatches + 1,
         signal,
       };
       const quick = ripgrep ? await searchRipgrep(query, env) : undefined;
-      return shown(quick ?? (await searchWalk(query)));
+      return shown(quick ? await asRead(quick, jail) : await searchWalk(query));
     },
   };
 }
@@ -65,4 +64,30 @@ function shown(matches: readonly Match[]): string {
     lines.push(`[more than ${maxMatches} lines match; narrow it by path, glob or pattern]`);
   }
   return lines.join("\n");
+}
+
+/**
+ * The lines as the jail reads them: what another program saw at a path while it
+ * was something else is not shown.
+ */
+async function asRead(matches: readonly Match[], jail: Jail): Promise<Match[]> {
+  const files = new Map<string, readonly string[]>();
+  const found: Match[] = [];
+  for (const match of matches) {
+    const lines = files.get(match.path) ?? (await linesOf(match.path, jail));
+    files.set(match.path, lines);
+    const text = lines[match.line - 1];
+    if (text !== undefined) found.push({ ...match, text });
+  }
+  return found;
+}
+
+async function linesOf(path: string, jail: Jail): Promise<readonly string[]> {
+  try {
+    return (await readText(await jail.resolve(path))).split(/\r?\n/);
+  } catch (error) {
+    // Gone, no text, or a link that leads out by now: nothing of it is shown.
+    if (error instanceof ToolError) return [];
+    throw error;
+  }
 }

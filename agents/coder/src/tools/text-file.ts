@@ -1,7 +1,8 @@
 /** Owns reading and writing of text files behind the jail: regular files, UTF-8, bounded. */
 import { constants, type Stats } from "node:fs";
-import { type FileHandle, open, stat } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { fileError } from "./file-error.ts";
+import { openFile, statInside } from "./inside.ts";
 import type { JailedPath } from "./jail.ts";
 import { ToolError } from "./tool.ts";
 
@@ -9,11 +10,11 @@ import { ToolError } from "./tool.ts";
 export const maxFileBytes = 2 * 1024 * 1024;
 
 /** What is at a path. Throws `ToolError` if nothing is. */
-export async function statOf({ real, shown }: JailedPath): Promise<Stats> {
+export async function statOf(path: JailedPath): Promise<Stats> {
   try {
-    return await stat(real);
+    return await statInside(path);
   } catch (error) {
-    throw fileError(shown, error);
+    throw error instanceof ToolError ? error : fileError(path.shown, error);
   }
 }
 
@@ -43,28 +44,25 @@ export async function writeText(path: JailedPath, text: string): Promise<void> {
     throw new ToolError(`${path.shown}: the text has more than ${maxFileBytes} bytes`);
   }
   await withFile(path, constants.O_WRONLY | constants.O_CREAT, async (file) => {
-    if (!(await file.stat()).isFile()) throw new ToolError(`${path.shown}: is not a regular file`);
+    const info = await file.stat();
+    if (info.isDirectory()) throw new ToolError(`${path.shown}: is a folder`);
+    if (!info.isFile()) throw new ToolError(`${path.shown}: is not a regular file`);
     await file.truncate(0);
     await file.writeFile(bytes);
   });
 }
 
-/** Opens what the jail resolved: no link in its place, and a pipe without a writer does not block. */
+/** Opens what the jail resolved, and closes it again. */
 async function withFile<T>(
-  { real, shown }: JailedPath,
+  path: JailedPath,
   flags: number,
   use: (file: FileHandle) => Promise<T>,
 ): Promise<T> {
-  let file: FileHandle;
-  try {
-    file = await open(real, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK, 0o644);
-  } catch (error) {
-    throw fileError(shown, error);
-  }
+  const file = await openFile(path, flags);
   try {
     return await use(file);
   } catch (error) {
-    throw error instanceof ToolError ? error : fileError(shown, error);
+    throw error instanceof ToolError ? error : fileError(path.shown, error);
   } finally {
     await file.close();
   }

@@ -1,5 +1,7 @@
 /** The port behind which tools lie, and the reading of their arguments. */
 
+import { type Repaired, readArguments } from "./repair-json.ts";
+
 /** What every tool may use. */
 export interface ToolContext {
   /** Aborts when the agent must stop. */
@@ -13,8 +15,26 @@ export interface Tool {
   readonly description: string;
   /** JSON Schema of its arguments. */
   readonly parameters: Readonly<Record<string, unknown>>;
+  /** True: a call may change files of the work dir. Default: false. */
+  readonly mayChange?: boolean;
   /** The result for the model. Throws `ToolError` or `ArgumentError`, whose words the model gets. */
-  run(args: Arguments, context: ToolContext): Promise<string>;
+  run(args: Arguments, context: ToolContext): Promise<string | ToolResult>;
+}
+
+/** A program that a call ran. */
+export interface RunCommand {
+  /** The program and its arguments as one line. */
+  readonly line: string;
+  /** 128 + n where signal n ended it. */
+  readonly exitCode: number;
+  readonly ms: number;
+}
+
+/** What a call gave. */
+export interface ToolResult {
+  /** For the model. */
+  readonly text: string;
+  readonly command?: RunCommand;
 }
 
 /** A failure that the model shall hear of: a missing file, text that is not unique. */
@@ -35,14 +55,16 @@ export class Arguments {
     this.#row = row;
   }
 
-  /** Reads JSON text; an empty text is no arguments. */
-  static parse(json: string): Arguments {
-    let value: unknown;
+  /** Reads JSON text, also a slightly broken one; an empty text is no arguments. */
+  static parse(text: string): Arguments {
+    let read: Repaired;
     try {
-      value = json.trim() === "" ? {} : JSON.parse(json);
-    } catch {
-      throw new ArgumentError("the arguments are not valid JSON");
+      read = readArguments(text);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new ArgumentError(`the arguments are not valid JSON: ${why}`);
     }
+    const { value } = read;
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
       throw new ArgumentError("the arguments must be one JSON object");
     }

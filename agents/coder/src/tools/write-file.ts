@@ -1,15 +1,15 @@
 /** The tool `write_file`: a whole file, new or over an old one. */
-import { mkdir } from "node:fs/promises";
-import { dirname } from "node:path";
-import { fileError } from "./file-error.ts";
+import { makeParents } from "./inside.ts";
 import type { Jail } from "./jail.ts";
+import type { Protection } from "./protection.ts";
 import { writeText } from "./text-file.ts";
 import { type Tool, ToolError } from "./tool.ts";
 
 /** Makes the tool. */
-export function createWriteFile(jail: Jail): Tool {
+export function createWriteFile(jail: Jail, protection: Protection): Tool {
   return {
     name: "write_file",
+    mayChange: true,
     description:
       "Writes a whole file and makes the folders above it. What was there is replaced: " +
       "use edit_file to change a part of a file.",
@@ -27,11 +27,8 @@ export function createWriteFile(jail: Jail): Tool {
       const content = args.text("content");
       if (wanted.endsWith("/")) throw new ToolError(`${wanted}: names a folder, not a file`);
       const path = await jail.resolve(wanted);
-      try {
-        await mkdir(dirname(path.real), { recursive: true });
-      } catch (error) {
-        throw fileError(path.shown, error);
-      }
+      protection.check(path);
+      await makeParents(path);
       await writeText(path, content);
       const bytes = Buffer.byteLength(content);
       return `${path.shown}: ${path.exists ? "replaced" : "written"}, ${bytes} bytes`;

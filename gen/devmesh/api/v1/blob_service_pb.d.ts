@@ -170,7 +170,7 @@ export declare const BlobService: GenService<{
     output: typeof PutBlobResponseSchema;
   },
   /**
-   * Streams a blob. Fails with NOT_FOUND.
+   * Streams a blob to whoever knows its hash. Fails with NOT_FOUND.
    *
    * @generated from rpc devmesh.api.v1.BlobService.GetBlob
    */

@@ -6,7 +6,7 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import type { Message } from "@bufbuild/protobuf";
 import type { Agent } from "./agent_pb.js";
 import type { Duration } from "@bufbuild/protobuf/wkt";
-import type { Isolation, Job, JobEvent, JobResult } from "./job_pb.js";
+import type { AgentAnswer, Isolation, Job, JobEvent, JobResult } from "./job_pb.js";
 
 /**
  * Describes the file devmesh/api/v1/runner_service.proto.
@@ -277,6 +277,13 @@ export declare type LeaseState = Message<"devmesh.api.v1.LeaseState"> & {
    * @generated from field: bool cancel_requested = 3;
    */
   cancelRequested: boolean;
+
+  /**
+   * The last answer given to the job's agent. Absent: none yet.
+   *
+   * @generated from field: devmesh.api.v1.AgentAnswer answer = 4;
+   */
+  answer?: AgentAnswer | undefined;
 };
 
 /**
@@ -332,6 +339,60 @@ export declare type AppendEventsResponse = Message<"devmesh.api.v1.AppendEventsR
  * Use `create(AppendEventsResponseSchema)` to create a new message.
  */
 export declare const AppendEventsResponseSchema: GenMessage<AppendEventsResponse>;
+
+/**
+ * Which notes to answer.
+ *
+ * @generated from message devmesh.api.v1.ListLeaseNotesRequest
+ */
+export declare type ListLeaseNotesRequest = Message<"devmesh.api.v1.ListLeaseNotesRequest"> & {
+  /**
+   * The lease.
+   *
+   * @generated from field: devmesh.api.v1.LeaseRef lease = 1;
+   */
+  lease?: LeaseRef | undefined;
+
+  /**
+   * The first event number to look at. 0 and 1: from the start.
+   *
+   * @generated from field: uint32 from = 2;
+   */
+  from: number;
+};
+
+/**
+ * Describes the message devmesh.api.v1.ListLeaseNotesRequest.
+ * Use `create(ListLeaseNotesRequestSchema)` to create a new message.
+ */
+export declare const ListLeaseNotesRequestSchema: GenMessage<ListLeaseNotesRequest>;
+
+/**
+ * A run of notes.
+ *
+ * @generated from message devmesh.api.v1.ListLeaseNotesResponse
+ */
+export declare type ListLeaseNotesResponse = Message<"devmesh.api.v1.ListLeaseNotesResponse"> & {
+  /**
+   * Notes only, in order. A page ends at about 1 MiB.
+   *
+   * @generated from field: repeated devmesh.api.v1.JobEvent events = 1;
+   */
+  events: JobEvent[];
+
+  /**
+   * `from` for the next call; 0 where there is no more.
+   *
+   * @generated from field: uint32 next_from = 2;
+   */
+  nextFrom: number;
+};
+
+/**
+ * Describes the message devmesh.api.v1.ListLeaseNotesResponse.
+ * Use `create(ListLeaseNotesResponseSchema)` to create a new message.
+ */
+export declare const ListLeaseNotesResponseSchema: GenMessage<ListLeaseNotesResponse>;
 
 /**
  * The end of a job.
@@ -429,15 +490,136 @@ export declare type ReleaseJobResponse = Message<"devmesh.api.v1.ReleaseJobRespo
 export declare const ReleaseJobResponseSchema: GenMessage<ReleaseJobResponse>;
 
 /**
+ * What a sandbox tried to reach.
+ *
+ * @generated from message devmesh.api.v1.ReportEgressRequest
+ */
+export declare type ReportEgressRequest = Message<"devmesh.api.v1.ReportEgressRequest"> & {
+  /**
+   * The lease.
+   *
+   * @generated from field: devmesh.api.v1.LeaseRef lease = 1;
+   */
+  lease?: LeaseRef | undefined;
+
+  /**
+   * The number of this report within the lease, from 1.
+   *
+   * @generated from field: uint32 number = 2;
+   */
+  number: number;
+
+  /**
+   * The decisions, oldest first.
+   *
+   * @generated from field: repeated devmesh.api.v1.EgressDecision decisions = 3;
+   */
+  decisions: EgressDecision[];
+};
+
+/**
+ * Describes the message devmesh.api.v1.ReportEgressRequest.
+ * Use `create(ReportEgressRequestSchema)` to create a new message.
+ */
+export declare const ReportEgressRequestSchema: GenMessage<ReportEgressRequest>;
+
+/**
+ * Nothing more to say.
+ *
+ * @generated from message devmesh.api.v1.ReportEgressResponse
+ */
+export declare type ReportEgressResponse = Message<"devmesh.api.v1.ReportEgressResponse"> & {
+};
+
+/**
+ * Describes the message devmesh.api.v1.ReportEgressResponse.
+ * Use `create(ReportEgressResponseSchema)` to create a new message.
+ */
+export declare const ReportEgressResponseSchema: GenMessage<ReportEgressResponse>;
+
+/**
+ * What the proxy decided about requests that are alike.
+ *
+ * @generated from message devmesh.api.v1.EgressDecision
+ */
+export declare type EgressDecision = Message<"devmesh.api.v1.EgressDecision"> & {
+  /**
+   * True: it was let through.
+   *
+   * @generated from field: bool allowed = 1;
+   */
+  allowed: boolean;
+
+  /**
+   * The host as the sandbox named it.
+   *
+   * @generated from field: string host = 2;
+   */
+  host: string;
+
+  /**
+   * The TCP port.
+   *
+   * @generated from field: uint32 port = 3;
+   */
+  port: number;
+
+  /**
+   * The HTTP method; `CONNECT` where the proxy sees no more of it.
+   *
+   * @generated from field: string method = 4;
+   */
+  method: string;
+
+  /**
+   * The path without its query. Empty where the proxy does not see it.
+   *
+   * @generated from field: string path = 5;
+   */
+  path: string;
+
+  /**
+   * The address that was used. Empty where none was.
+   *
+   * @generated from field: string address = 6;
+   */
+  address: string;
+
+  /**
+   * Why it was refused, for example `NOT_ALLOWED`, `PRIVATE_ADDRESS`,
+   * `SNI_MISMATCH`. Empty where it was let through.
+   *
+   * @generated from field: string reason = 7;
+   */
+  reason: string;
+
+  /**
+   * How often.
+   *
+   * @generated from field: uint32 count = 8;
+   */
+  count: number;
+};
+
+/**
+ * Describes the message devmesh.api.v1.EgressDecision.
+ * Use `create(EgressDecisionSchema)` to create a new message.
+ */
+export declare const EgressDecisionSchema: GenMessage<EgressDecision>;
+
+/**
  * What a host's runner says to the backend. It dials out, pulls leases, and
- * writes back under the lease's epoch; a write under an old epoch is FENCED.
+ * writes back under the lease's epoch; a write under an old epoch is FENCED,
+ * and so is one under a lease that another token took. Nobody speaks for a
+ * runner that another token presented.
  *
  * @generated from service devmesh.api.v1.RunnerService
  */
 export declare const RunnerService: GenService<{
   /**
    * Makes a runner known, or renews what is known of it. Idempotent. Fails
-   * with INVALID_FIELD.
+   * with INVALID_FIELD, ALREADY_EXISTS (another token presented a runner of
+   * that id).
    *
    * @generated from rpc devmesh.api.v1.RunnerService.RegisterRunner
    */
@@ -460,7 +642,8 @@ export declare const RunnerService: GenService<{
   },
   /**
    * Tells that the runner lives and renews its leases in one call. Idempotent.
-   * Never fails for a single lease: each answers for itself.
+   * Never fails for a single lease: each answers for itself. Fails with
+   * NOT_FOUND (the runner is not registered).
    *
    * @generated from rpc devmesh.api.v1.RunnerService.Heartbeat
    */
@@ -481,6 +664,17 @@ export declare const RunnerService: GenService<{
     output: typeof AppendEventsResponseSchema;
   },
   /**
+   * Answers the notes of a leased job, of all its attempts, in order: what an
+   * agent goes on from. Renews the lease. Fails with FENCED.
+   *
+   * @generated from rpc devmesh.api.v1.RunnerService.ListLeaseNotes
+   */
+  listLeaseNotes: {
+    methodKind: "unary";
+    input: typeof ListLeaseNotesRequestSchema;
+    output: typeof ListLeaseNotesResponseSchema;
+  },
+  /**
    * Ends a leased job. Safe to repeat. Fails with FENCED, SEQUENCE_GAP.
    *
    * @generated from rpc devmesh.api.v1.RunnerService.FinishJob
@@ -489,6 +683,17 @@ export declare const RunnerService: GenService<{
     methodKind: "unary";
     input: typeof FinishJobRequestSchema;
     output: typeof FinishJobResponseSchema;
+  },
+  /**
+   * Tells what a job's sandbox tried to reach, for the audit. Safe to repeat:
+   * a report whose `number` is there already is passed over. Fails with FENCED.
+   *
+   * @generated from rpc devmesh.api.v1.RunnerService.ReportEgress
+   */
+  reportEgress: {
+    methodKind: "unary";
+    input: typeof ReportEgressRequestSchema;
+    output: typeof ReportEgressResponseSchema;
   },
   /**
    * Gives a leased job back without counting the attempt, as a runner does

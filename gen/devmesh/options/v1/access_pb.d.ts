@@ -59,6 +59,13 @@ export declare type Access = Message<"devmesh.options.v1.Access"> & {
    * @generated from field: string feature = 5;
    */
   feature: string;
+
+  /**
+   * Other scopes, each of which lets a caller in as well as `scope` does.
+   *
+   * @generated from field: repeated string or_scopes = 6;
+   */
+  orScopes: string[];
 };
 
 /**

@@ -3,7 +3,7 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import type { Message } from "@bufbuild/protobuf";
+import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -44,6 +44,14 @@ export declare type Sandbox = Message<"devmesh.vm.v1.Sandbox"> & {
    * @generated from field: google.protobuf.Timestamp create_time = 4;
    */
   createTime?: Timestamp | undefined;
+
+  /**
+   * `running`, `frozen`, or `removing`: its removal was asked for, and is on
+   * its way or has failed.
+   *
+   * @generated from field: string state = 5;
+   */
+  state: string;
 };
 
 /**
@@ -51,6 +59,153 @@ export declare type Sandbox = Message<"devmesh.vm.v1.Sandbox"> & {
  * Use `create(SandboxSchema)` to create a new message.
  */
 export declare const SandboxSchema: GenMessage<Sandbox>;
+
+/**
+ * What a sandbox uses now, read from its kernel.
+ *
+ * @generated from message devmesh.vm.v1.SandboxStats
+ */
+export declare type SandboxStats = Message<"devmesh.vm.v1.SandboxStats"> & {
+  /**
+   * Processor time so far, in milliseconds.
+   *
+   * @generated from field: uint64 cpu_ms = 1;
+   */
+  cpuMs: bigint;
+
+  /**
+   * For how long it has been held back by its share of the processor, in
+   * milliseconds.
+   *
+   * @generated from field: uint64 throttled_ms = 2;
+   */
+  throttledMs: bigint;
+
+  /**
+   * Memory now, in bytes.
+   *
+   * @generated from field: uint64 memory_bytes = 3;
+   */
+  memoryBytes: bigint;
+
+  /**
+   * The most memory at once, in bytes.
+   *
+   * @generated from field: uint64 peak_memory_bytes = 4;
+   */
+  peakMemoryBytes: bigint;
+
+  /**
+   * Processes and threads now.
+   *
+   * @generated from field: uint64 pids = 5;
+   */
+  pids: bigint;
+
+  /**
+   * Starts of a process that its cap has refused.
+   *
+   * @generated from field: uint64 pids_refused = 6;
+   */
+  pidsRefused: bigint;
+
+  /**
+   * Bytes of work dir and scratch.
+   *
+   * @generated from field: uint64 disk_bytes = 7;
+   */
+  diskBytes: bigint;
+};
+
+/**
+ * Describes the message devmesh.vm.v1.SandboxStats.
+ * Use `create(SandboxStatsSchema)` to create a new message.
+ */
+export declare const SandboxStatsSchema: GenMessage<SandboxStats>;
+
+/**
+ * What one sandbox is, is held to, and uses.
+ *
+ * @generated from message devmesh.vm.v1.SandboxDetail
+ */
+export declare type SandboxDetail = Message<"devmesh.vm.v1.SandboxDetail"> & {
+  /**
+   * The sandbox.
+   *
+   * @generated from field: devmesh.vm.v1.Sandbox sandbox = 1;
+   */
+  sandbox?: Sandbox | undefined;
+
+  /**
+   * What its kernel enforces, as it was read back when it was made: the same
+   * that the job's event `sandbox.receipt` shows.
+   *
+   * @generated from field: google.protobuf.Struct receipt = 2;
+   */
+  receipt?: JsonObject | undefined;
+
+  /**
+   * What it uses. Absent: its kernel could not be asked now.
+   *
+   * @generated from field: devmesh.vm.v1.SandboxStats stats = 3;
+   */
+  stats?: SandboxStats | undefined;
+};
+
+/**
+ * Describes the message devmesh.vm.v1.SandboxDetail.
+ * Use `create(SandboxDetailSchema)` to create a new message.
+ */
+export declare const SandboxDetailSchema: GenMessage<SandboxDetail>;
+
+/**
+ * Something on the host that a sandbox left and nobody owns.
+ *
+ * @generated from message devmesh.vm.v1.Leftover
+ */
+export declare type Leftover = Message<"devmesh.vm.v1.Leftover"> & {
+  /**
+   * `process`, `container`, `mount`, `loop device`, `control group`,
+   * `network`, `folder`, `door`.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * A path, a process, a device.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * The sandbox that it was made for. Empty where that is not known.
+   *
+   * @generated from field: string sandbox_id = 3;
+   */
+  sandboxId: string;
+
+  /**
+   * True: it is gone now.
+   *
+   * @generated from field: bool removed = 4;
+   */
+  removed: boolean;
+
+  /**
+   * Why it could not be removed. Empty: it was, or nobody tried.
+   *
+   * @generated from field: string detail = 5;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message devmesh.vm.v1.Leftover.
+ * Use `create(LeftoverSchema)` to create a new message.
+ */
+export declare const LeftoverSchema: GenMessage<Leftover>;
 
 /**
  * What one driver can do on this host, found by doing it.

@@ -3,13 +3,13 @@
 /* eslint-disable */
 
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file devmesh/vm/v1/sandbox.proto.
  */
 export const file_devmesh_vm_v1_sandbox = /*@__PURE__*/
-  fileDesc("ChtkZXZtZXNoL3ZtL3YxL3NhbmRib3gucHJvdG8SDWRldm1lc2gudm0udjEiZgoHU2FuZGJveBIKCgJpZBgBIAEoCRIOCgZkcml2ZXIYAiABKAkSDgoGam9iX2lkGAMgASgJEi8KC2NyZWF0ZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJzCgtEcml2ZXJQcm9iZRIOCgZkcml2ZXIYASABKAkSEQoJaXNvbGF0aW9uGAIgASgJEhEKCWF2YWlsYWJsZRgDIAEoCBIOCgZlbmdpbmUYBCABKAkSDgoGcmVhc29uGAUgASgJEg4KBnJlbWVkeRgGIAEoCWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("ChtkZXZtZXNoL3ZtL3YxL3NhbmRib3gucHJvdG8SDWRldm1lc2gudm0udjEidQoHU2FuZGJveBIKCgJpZBgBIAEoCRIOCgZkcml2ZXIYAiABKAkSDgoGam9iX2lkGAMgASgJEi8KC2NyZWF0ZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVzdGF0ZRgFIAEoCSKdAQoMU2FuZGJveFN0YXRzEg4KBmNwdV9tcxgBIAEoBBIUCgx0aHJvdHRsZWRfbXMYAiABKAQSFAoMbWVtb3J5X2J5dGVzGAMgASgEEhkKEXBlYWtfbWVtb3J5X2J5dGVzGAQgASgEEgwKBHBpZHMYBSABKAQSFAoMcGlkc19yZWZ1c2VkGAYgASgEEhIKCmRpc2tfYnl0ZXMYByABKAQijgEKDVNhbmRib3hEZXRhaWwSJwoHc2FuZGJveBgBIAEoCzIWLmRldm1lc2gudm0udjEuU2FuZGJveBIoCgdyZWNlaXB0GAIgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIqCgVzdGF0cxgDIAEoCzIbLmRldm1lc2gudm0udjEuU2FuZGJveFN0YXRzIlsKCExlZnRvdmVyEgwKBGtpbmQYASABKAkSDAoEbmFtZRgCIAEoCRISCgpzYW5kYm94X2lkGAMgASgJEg8KB3JlbW92ZWQYBCABKAgSDgoGZGV0YWlsGAUgASgJInMKC0RyaXZlclByb2JlEg4KBmRyaXZlchgBIAEoCRIRCglpc29sYXRpb24YAiABKAkSEQoJYXZhaWxhYmxlGAMgASgIEg4KBmVuZ2luZRgEIAEoCRIOCgZyZWFzb24YBSABKAkSDgoGcmVtZWR5GAYgASgJYgZwcm90bzM", [file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message devmesh.vm.v1.Sandbox.
@@ -19,9 +19,30 @@ export const SandboxSchema = /*@__PURE__*/
   messageDesc(file_devmesh_vm_v1_sandbox, 0);
 
 /**
+ * Describes the message devmesh.vm.v1.SandboxStats.
+ * Use `create(SandboxStatsSchema)` to create a new message.
+ */
+export const SandboxStatsSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_vm_v1_sandbox, 1);
+
+/**
+ * Describes the message devmesh.vm.v1.SandboxDetail.
+ * Use `create(SandboxDetailSchema)` to create a new message.
+ */
+export const SandboxDetailSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_vm_v1_sandbox, 2);
+
+/**
+ * Describes the message devmesh.vm.v1.Leftover.
+ * Use `create(LeftoverSchema)` to create a new message.
+ */
+export const LeftoverSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_vm_v1_sandbox, 3);
+
+/**
  * Describes the message devmesh.vm.v1.DriverProbe.
  * Use `create(DriverProbeSchema)` to create a new message.
  */
 export const DriverProbeSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_vm_v1_sandbox, 1);
+  messageDesc(file_devmesh_vm_v1_sandbox, 4);
 

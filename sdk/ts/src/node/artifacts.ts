@@ -9,6 +9,8 @@ import { createGunzip } from "node:zlib";
 import { extract, type Header } from "tar-stream";
 import type { Devmesh } from "../client.ts";
 import type { Artifact } from "../gen/devmesh/api/v1/job_pb.js";
+import { archiveFacts, peek } from "./archive-facts.ts";
+import { findConflicts, WorkspaceConflictError } from "./conflicts.ts";
 import { hasRealParents, isInside, openFolder, WorkspaceError } from "./tree.ts";
 
 /** An artifact on disk. */
@@ -29,6 +31,17 @@ export interface ApplyReport {
 export interface ChangesReport extends ApplyReport {
   /** Paths that were deleted, relative to the folder; without those that were gone already. */
   readonly deleted: readonly string[];
+}
+
+/** How to apply changes. */
+export interface ApplyOptions {
+  /**
+   * SHA-256 of the archive that the job began with (empty: of an empty folder).
+   * With it, nothing is written if a file is neither as it was then nor already
+   * as the job left it. Default: nothing is compared.
+   */
+  readonly base?: string;
+  readonly signal?: AbortSignal;
 }
 
 /** The artifacts in which a job's runner tells what changed in the work dir. */
@@ -90,24 +103,31 @@ export async function unpackArtifact(
  * Does to a folder what a job did to its work dir: deletes, then writes. A path
  * that is a folder by now is not deleted; a folder that a deletion empties goes,
  * too. Undefined if the job changed nothing. Throws `WorkspaceError` for a path
- * that leads out of the folder, before anything is deleted.
+ * that leads out of the folder, before anything is deleted, and
+ * `WorkspaceConflictError` as `base` says.
  */
 export async function applyChanges(
   devmesh: Pick<Devmesh, "blobs">,
   artifacts: readonly Pick<Artifact, "name" | "sha256">[],
   folder: string,
-  options: { readonly signal?: AbortSignal } = {},
+  options: ApplyOptions = {},
 ): Promise<ChangesReport | undefined> {
   const deletions = artifacts.find(({ name }) => name === changeNames.deleted);
   const archive = artifacts.find(({ name }) => name === changeNames.written);
   if (deletions === undefined && archive === undefined) return undefined;
-  const deleted =
-    deletions === undefined
-      ? []
-      : await deletePaths(
-          await openFolder(folder),
-          await readPaths(devmesh.blobs.get(deletions.sha256, options)),
-        );
+  const root = await openFolder(folder);
+  const gone =
+    deletions === undefined ? [] : await readPaths(devmesh.blobs.get(deletions.sha256, options));
+  if (options.base !== undefined) {
+    const facts = async (sha256: string | undefined) =>
+      sha256 ? await archiveFacts(devmesh.blobs.get(sha256, options)) : new Map<string, string>();
+    const [before, after] = [await facts(options.base), await facts(archive?.sha256)];
+    // What leads out is refused before it is looked at.
+    for (const name of [...gone, ...after.keys()]) await innerPath(root, name);
+    const conflicts = await findConflicts({ root, before, after, deleted: gone });
+    if (conflicts.length > 0) throw new WorkspaceConflictError(conflicts);
+  }
+  const deleted = await deletePaths(root, gone);
   const { written } =
     archive === undefined
       ? { written: [] }
@@ -233,15 +253,4 @@ async function isFolder(file: string): Promise<boolean> {
     // Nothing is there.
     return false;
   }
-}
-
-/** Looks at the first two bytes: gzip or plain tar. */
-async function peek(source: AsyncGenerator<Uint8Array, void, undefined>) {
-  const first = await source.next();
-  if (first.done) return { content: source, isGzip: false };
-  const content = (async function* () {
-    yield first.value;
-    yield* source;
-  })();
-  return { content, isGzip: first.value[0] === 0x1f && first.value[1] === 0x8b };
 }

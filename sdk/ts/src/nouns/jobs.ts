@@ -11,7 +11,14 @@ import type {
 } from "../gen/devmesh/api/v1/job_service_pb.js";
 import type { HttpGet } from "../http-get.ts";
 import { createIdempotencyKey } from "../idempotency-key.ts";
-import { type JobInput, type JobStatusName, toJobSpec, toJobStatus } from "../job-input.ts";
+import {
+  type AgentAnswerInput,
+  type JobInput,
+  type JobStatusName,
+  toAgentAnswer,
+  toJobSpec,
+  toJobStatus,
+} from "../job-input.ts";
 import type { LogOptions } from "../job-log.ts";
 import { type WatchOptions, watchEvents } from "../job-stream.ts";
 import type { CallOptions } from "../options.ts";
@@ -127,6 +134,17 @@ export class Jobs {
   async cancel(id: string, options: CallOptions & { readonly detail?: string } = {}): Promise<Job> {
     const request = { id, detail: options.detail ?? "" };
     const answer = await this.#caller.unary((o) => this.#client.cancelJob(request, o), options);
+    return present(answer.job, "job");
+  }
+
+  /**
+   * Answers the job's agent, which asks because a budget has ended; the job as it
+   * then stands. Safe to repeat. Throws NOT_FOUND, and WRONG_STATE if it asks
+   * nothing, or not that.
+   */
+  async answer(id: string, input: AgentAnswerInput, options?: CallOptions): Promise<Job> {
+    const request = { id, answer: toAgentAnswer(input) };
+    const answer = await this.#caller.unary((o) => this.#client.answerJob(request, o), options);
     return present(answer.job, "job");
   }
 

@@ -83,6 +83,12 @@ function toProviderModel(
     digest,
     roles: rolesOf(name, embeds),
     contextTokens: embeds ? trained || window : window,
+    // A window that the model's file sets is the operator's choice; else it may be as wide as trained.
+    maxContextTokens: embeds || set > 0 ? window : Math.max(trained, window),
+    ...(!embeds &&
+      capabilities.length > 0 && {
+        toolCalls: capabilities.includes("tools") ? "native" : "none",
+      }),
     dimensions: embeds ? dimensions : 0,
   };
 }

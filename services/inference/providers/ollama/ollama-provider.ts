@@ -72,6 +72,7 @@ export class OllamaProvider implements Provider {
     try {
       const model = await this.#models.get(input.model, controller.signal);
       if (model === undefined) throw modelNotFound(this.name, input.model);
+      const window = windowFor(model, input.contextTokens ?? 0);
       const request: StrictChatRequest = {
         model: input.model,
         messages: toOllamaMessages(input.messages),
@@ -80,8 +81,7 @@ export class OllamaProvider implements Provider {
         truncate: false,
         shift: false,
         options: {
-          // Always the same for one model: another value makes the server load it anew.
-          num_ctx: model.contextTokens,
+          num_ctx: window,
           ...(input.maxTokens > 0 && { num_predict: input.maxTokens }),
           ...(input.temperature !== undefined && { temperature: input.temperature }),
           ...(input.topP !== undefined && { top_p: input.topP }),
@@ -105,7 +105,7 @@ export class OllamaProvider implements Provider {
         if (!part.done) continue;
         const inputTokens = part.prompt_eval_count ?? 0;
         // A server too old to know `truncate` cuts the prompt to the window and says so only here.
-        if (inputTokens > model.contextTokens) throw contextLength(this.name, model.contextTokens);
+        if (inputTokens > window) throw contextLength(this.name, window);
         yield {
           type: "end",
           finishReason:
@@ -190,6 +190,16 @@ export class OllamaProvider implements Provider {
     const message = error instanceof Error ? error.message : "failed";
     return unavailable(this.name, message, error);
   }
+}
+
+/**
+ * The window of a call. Each other value makes the server load the model anew, so
+ * that it is the model's own wherever that does, else the next power of two.
+ */
+function windowFor({ contextTokens, maxContextTokens = 0 }: ProviderModel, asked: number): number {
+  if (asked <= contextTokens) return contextTokens;
+  const rounded = 2 ** Math.ceil(Math.log2(asked));
+  return Math.min(rounded, Math.max(contextTokens, maxContextTokens));
 }
 
 function causeCode(error: Error): string {

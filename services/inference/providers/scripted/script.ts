@@ -31,7 +31,8 @@
  * answer with that error; `hang: true` waits until the caller goes away.
  * `usage`: default an estimate. Nothing in a script is a template.
  */
-import { readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { DevmeshError, isReason, type Reason } from "@devmesh/mesh/errors";
 import type { ModelRole, ProviderModel } from "../provider.ts";
 
@@ -73,8 +74,33 @@ export interface Script {
   readonly conversations: readonly ScriptConversation[];
 }
 
-/** Reads a script's file. Throws CONFIG_INVALID with the place of the mistake. */
+/**
+ * Reads a script's file, or every `conversation.json` in the folders of a folder,
+ * in the order of their names. Throws CONFIG_INVALID with the place of the mistake.
+ */
 export function loadScript(path: string): Script {
+  const files = statSync(path, { throwIfNoEntry: false })?.isDirectory() ? filesIn(path) : [path];
+  const scripts = files.map(loadFile);
+  const names = new Map(
+    scripts.flatMap(({ models }) => models.map((model) => [model.name, model])),
+  );
+  const conversations = scripts.flatMap((script) => script.conversations);
+  return { models: [...names.values()], conversations };
+}
+
+function filesIn(folder: string): string[] {
+  const files = readdirSync(folder)
+    .sort()
+    .map((name) => join(folder, name, "conversation.json"))
+    .filter((file) => existsSync(file));
+  if (files.length > 0) return files;
+  throw new DevmeshError(
+    "CONFIG_INVALID",
+    `SCRIPTED_PATH: no folder in ${folder} has a conversation.json`,
+  );
+}
+
+function loadFile(path: string): Script {
   let parsed: unknown;
   try {
     parsed = JSON.parse(readFileSync(path, "utf8"));

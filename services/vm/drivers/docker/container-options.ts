@@ -1,9 +1,8 @@
 /** Owns what a sandbox's container may and may not: the one place to review. */
 import type { ContainerCreateOptions, MountSettings } from "dockerode";
-import type { SandboxSpec } from "../driver.ts";
-import { backendSocketPath, sandboxVariables } from "../driver-errors.ts";
+import type { ReadOnlyMount, SandboxLimits } from "../driver.ts";
+import { sandboxVariables } from "../driver-errors.ts";
 import type { WorkDisk } from "../work-disk.ts";
-import { supervisorCommand } from "./supervisor.ts";
 
 /** Labels of everything that a driver makes in an engine. */
 export const labels = {
@@ -16,9 +15,25 @@ export const labels = {
   state: "devmesh.state",
 } as const;
 
-/** What decides a container beside its spec. */
+/** What a container is, whichever sandbox it becomes. */
+export interface ContainerShape {
+  /** By its id, so that a tag that moves changes nothing. */
+  readonly imageId: string;
+  readonly limits: SandboxLimits;
+  /** With paths as the engine finds them. */
+  readonly mounts: readonly ReadOnlyMount[];
+}
+
+/** What decides a container beside its shape. */
 export interface ContainerContext {
-  readonly image: string;
+  /** The sandbox's id, or one of its own until it becomes a sandbox. */
+  readonly id: string;
+  /** Empty until it becomes a job's. */
+  readonly jobId: string;
+  /** The program of the first process. */
+  readonly resident: string;
+  /** The host's Unix socket that the resident connects to; absent: it speaks by its stdin and stdout. */
+  readonly socketPath: string | undefined;
   /** Numeric `uid:gid`. Never root. */
   readonly user: string;
   /** The engine's runtime, for example `runsc`; absent: its default. */
@@ -31,13 +46,21 @@ export interface ContainerContext {
 
 const mib = 1024 * 1024;
 
-/** Makes the engine's request for a sandbox's container. */
+/** Where a container finds the socket of its resident. */
+const channelPath = "/run/resident.sock";
+
+/** The engine counts CPU by periods of this length, in µs. */
+const cpuPeriodUs = 100_000;
+
+/** Makes the engine's request for a container. */
 export function containerOptions(
-  spec: SandboxSpec,
+  shape: ContainerShape,
   context: ContainerContext,
 ): ContainerCreateOptions {
-  const { limits } = spec;
-  const { disk } = context;
+  const { limits } = shape;
+  const { disk, socketPath } = context;
+  const isAttached = socketPath === undefined;
+  const channel = isAttached ? ["0", "1"] : [channelPath];
   const [uid, gid] = context.user.split(":");
   if (uid === undefined || gid === undefined || !/^[1-9]\d*:[1-9]\d*$/.test(context.user)) {
     throw new Error(`${context.user}: the sandbox's user must be uid:gid, and neither may be 0`);
@@ -45,31 +68,31 @@ export function containerOptions(
   const tmpfs = `rw,nosuid,nodev,exec,size=${limits.diskMib}m,uid=${uid},gid=${gid}`;
   const { HOME, TMPDIR, LANG } = sandboxVariables;
   return {
-    name: `devmesh-${spec.id}`,
-    Image: context.image,
-    Entrypoint: [...supervisorCommand],
+    name: containerName(context.id),
+    Image: shape.imageId,
+    Entrypoint: ["/usr/bin/perl", "-w", "-e", context.resident, "--", "cage", ...channel],
     Cmd: [],
     User: context.user,
     WorkingDir: "/work",
     Hostname: "devmesh",
     Env: [`HOME=${HOME}`, `TMPDIR=${TMPDIR}`, `LANG=${LANG}`],
     Labels: {
-      [labels.sandbox]: spec.id,
-      [labels.job]: spec.jobId,
+      [labels.sandbox]: context.id,
+      [labels.job]: context.jobId,
       [labels.owner]: context.owner,
       [labels.state]: context.state,
     },
-    AttachStdin: true,
-    AttachStdout: true,
-    AttachStderr: false,
-    OpenStdin: true,
-    // The supervisor's input ends with our connection, however that ends.
-    StdinOnce: true,
+    AttachStdin: isAttached,
+    AttachStdout: isAttached,
+    AttachStderr: isAttached,
+    OpenStdin: isAttached,
+    // The resident's input ends with our connection, however that ends, and it with that.
+    StdinOnce: isAttached,
     Tty: false,
     NetworkDisabled: true,
     HostConfig: {
-      // Reaps what programs leave behind.
-      Init: true,
+      // The resident is process 1: nothing in the container can end it, and it reaps.
+      Init: false,
       NetworkMode: "none",
       ReadonlyRootfs: true,
       CapDrop: ["ALL"],
@@ -79,18 +102,29 @@ export function containerOptions(
       PidsLimit: limits.pids,
       Memory: limits.memoryMib * mib,
       MemorySwap: limits.memoryMib * mib,
-      NanoCpus: limits.cpuMillis * 1_000_000,
+      CpuPeriod: cpuPeriodUs,
+      CpuQuota: (limits.cpuMillis * cpuPeriodUs) / 1000,
+      ShmSize: Math.max(1, Math.min(64, Math.floor(limits.memoryMib / 4))) * mib,
       Ulimits: [{ Name: "core", Soft: 0, Hard: 0 }],
       LogConfig: { Type: "none", Config: {} },
       RestartPolicy: { Name: "no" },
-      Tmpfs: disk ? {} : { "/work": `${tmpfs},mode=0755`, "/tmp": `${tmpfs},mode=0755` },
-      Mounts: mountsOf(spec, disk),
+      Tmpfs: {
+        ...(!disk && { "/work": `${tmpfs},mode=0755`, "/tmp": `${tmpfs},mode=0755` }),
+        // Where the resident puts its doors.
+        "/run/devmesh": `rw,nosuid,nodev,noexec,size=64k,uid=${uid},gid=${gid},mode=0555`,
+      },
+      Mounts: mountsOf(shape, context),
       ...(context.runtime !== undefined && { Runtime: context.runtime }),
     },
   };
 }
 
-function mountsOf(spec: SandboxSpec, disk: WorkDisk | undefined): MountSettings[] {
+/** The name of the container with that id. */
+export function containerName(id: string): string {
+  return `devmesh-${id}`;
+}
+
+function mountsOf(shape: ContainerShape, { disk, socketPath }: ContainerContext): MountSettings[] {
   const bind = (Source: string, Target: string, ReadOnly: boolean): MountSettings => ({
     Type: "bind",
     Source,
@@ -100,8 +134,8 @@ function mountsOf(spec: SandboxSpec, disk: WorkDisk | undefined): MountSettings[
   });
   return [
     ...(disk ? [bind(disk.work, "/work", false), bind(disk.tmp, "/tmp", false)] : []),
-    ...spec.mounts.map(({ hostPath, sandboxPath }) => bind(hostPath, sandboxPath, true)),
     // Reading is enough: connecting asks for the right to write of the socket, not of its mount.
-    ...(spec.backendSocket ? [bind(spec.backendSocket, backendSocketPath, true)] : []),
+    ...(socketPath === undefined ? [] : [bind(socketPath, channelPath, true)]),
+    ...shape.mounts.map(({ hostPath, sandboxPath }) => bind(hostPath, sandboxPath, true)),
   ];
 }

@@ -1,23 +1,35 @@
 /**
- * Sandboxes of a container engine: locked-down containers without network.
- * Making and removing them lies here; what runs in one is left to
- * `docker-sandbox.ts`, what a container may to `container-options.ts`.
+ * Sandboxes of a container engine: locked-down containers without network, some made ahead.
+ * Making a container lies in `container-maker.ts`, what it may in `container-options.ts`,
+ * what runs in it with the resident.
  */
-import { createHash, randomInt } from "node:crypto";
-import { chown, mkdir, realpath, stat } from "node:fs/promises";
-import { join, posix } from "node:path";
+import { randomInt } from "node:crypto";
+import { realpath, stat } from "node:fs/promises";
+import { posix } from "node:path";
 import { DevmeshError } from "@devmesh/mesh/errors";
-import Docker from "dockerode";
-import type { DriverProbe, Isolation, Sandbox, SandboxDriver, SandboxSpec } from "../driver.ts";
+import type {
+  DriverProbe,
+  Isolation,
+  ReadOnlyMount,
+  Sandbox,
+  SandboxDoor,
+  SandboxDriver,
+  SandboxLimits,
+  SandboxSpec,
+} from "../driver.ts";
 import { startFailed } from "../driver-errors.ts";
-import { formatOwner, isAlive, parseOwner, thisOwner } from "../owner.ts";
-import { forgetSandboxFolder, leftovers, makeSandboxFolder } from "../sandbox-folders.ts";
+import { isAlive, parseOwner } from "../owner.ts";
+import { requireReceipt } from "../receipt-check.ts";
+import { ResidentSandbox } from "../resident/resident-sandbox.ts";
+import { leftovers } from "../sandbox-folders.ts";
+import { checkSpec } from "../spec-check.ts";
 import { within } from "../within.ts";
-import { findDiskKind, makeWorkDisk, removeFolder, type WorkDisk } from "../work-disk.ts";
-import { containerOptions, labels } from "./container-options.ts";
-import { statusOf } from "./docker-process.ts";
-import { DockerSandbox } from "./docker-sandbox.ts";
-import { Supervisor } from "./supervisor.ts";
+import { containerCage } from "./container-cage.ts";
+import { ContainerMaker, type MadeContainer } from "./container-maker.ts";
+import { type ContainerShape, labels } from "./container-options.ts";
+import { Engine, messageOf } from "./engine.ts";
+import { StartGate } from "./start-gate.ts";
+import { WarmPool } from "./warm-pool.ts";
 
 /** What a container driver is made of. */
 export interface DockerDriverOptions {
@@ -25,7 +37,10 @@ export interface DockerDriverOptions {
   readonly stateDir: string;
   /** The engine's Unix socket. Default: `/var/run/docker.sock`. */
   readonly socketPath?: string;
-  /** Must have `/bin/sh` and GNU tar. It is never pulled. */
+  /**
+   * Must have Perl and GNU tar. It is never pulled. `name@sha256:…` and an id are held to:
+   * another image is refused.
+   */
   readonly image: string;
   /** The engine's runtime, for example `runsc`. Default: the engine's own. */
   readonly runtime?: string;
@@ -33,113 +48,103 @@ export interface DockerDriverOptions {
   readonly user?: string;
   /** The bound of one start. Default: 30 s. */
   readonly createTimeoutMs?: number;
+  /**
+   * How many containers are kept ready for each shape (image, limits, mounts) that was asked
+   * for once. Default: 0.
+   */
+  readonly warm?: number;
+  /** How many are kept ready of all shapes together. Default: 8. */
+  readonly warmTotal?: number;
 }
 
-const removeTimeoutMs = 8_000;
+/** gVisor's kernel is a program with threads of its own, within the sandbox's limits. */
+const gvisorLeast = { memoryMib: 128, pids: 256 };
 const probeTimeoutMs = 15_000;
+/** Starts that an engine does at once; more only make each of them slower. */
+const gateOptions = { width: 3, line: 128, waitMs: 60_000 };
+/** How ids of containers begin that are no sandbox yet. */
+const warmPrefix = "sbx_warm";
 
 /** Makes sandboxes of a container engine. */
 export class DockerDriver implements SandboxDriver {
-  readonly name = "docker";
+  readonly name: "docker" | "gvisor";
   readonly isolation: Isolation;
   readonly #options: DockerDriverOptions;
-  readonly #docker: Docker;
-  readonly #user: string;
-  readonly #sandboxes = new Map<string, DockerSandbox>();
-  /** Starts that failed and could not be tidied up. */
+  readonly #least: Partial<SandboxLimits>;
+  readonly #engine: Engine;
+  readonly #maker: ContainerMaker;
+  readonly #gate = new StartGate(gateOptions);
+  readonly #pool: WarmPool<ContainerShape, MadeContainer>;
+  readonly #sandboxes = new Map<string, Sandbox>();
+  /** What could not be tidied up: the engine did not answer. */
   readonly #abandoned = new Set<string>();
-  #base: Promise<string> | undefined;
-  #image: Promise<boolean> | undefined;
 
   constructor(options: DockerDriverOptions) {
     this.#options = options;
-    this.isolation = options.runtime === "runsc" ? "gvisor" : "container";
-    this.#docker = new Docker({
-      socketPath: options.socketPath ?? "/var/run/docker.sock",
-      host: undefined,
-    });
+    const { runtime, stateDir, socketPath = "/var/run/docker.sock" } = options;
+    const isGvisor = runtime === "runsc";
+    this.#least = isGvisor ? gvisorLeast : {};
+    this.name = isGvisor ? "gvisor" : "docker";
+    this.isolation = isGvisor ? "gvisor" : "container";
+    this.#engine = new Engine({ socketPath, driver: this.name, runtime });
     const uid = process.getuid?.() ?? 0;
-    this.#user = options.user ?? (uid === 0 ? "1000:1000" : `${uid}:${process.getgid?.() ?? uid}`);
+    const own = uid === 0 ? "1000:1000" : `${uid}:${process.getgid?.() ?? uid}`;
+    const { name: driver, isolation } = this;
+    const user = options.user ?? own;
+    this.#maker = new ContainerMaker({
+      engine: this.#engine,
+      driver,
+      isolation,
+      stateDir,
+      user,
+      runtime,
+    });
+    this.#pool = new WarmPool({
+      perShape: options.warm ?? 0,
+      total: options.warmTotal ?? 8,
+      make: (shape) => this.#make(`${warmPrefix}${process.pid}x${randomInt(2 ** 40)}`, "", shape),
+      drop: (made) => this.#drop(made),
+    });
+  }
+
+  get #createTimeoutMs(): number {
+    return this.#options.createTimeoutMs ?? 30_000;
   }
 
   async probe(signal?: AbortSignal): Promise<DriverProbe> {
     const answer = { driver: this.name, isolation: this.isolation } as const;
-    const missing = (reason: string, remedy: string, engine = "") => ({
-      ...answer,
-      available: false,
-      engine,
-      reason,
-      remedy,
-    });
-    let engine: string;
+    let engine = "";
     try {
-      const { Version } = await within(probeTimeoutMs, this.#docker.version(), signal);
-      const { CgroupVersion = "1" } = await within(probeTimeoutMs, this.#docker.info(), signal);
-      engine = `Docker ${Version}, ${this.#options.runtime ?? "runc"}, cgroup v${CgroupVersion}`;
-    } catch (error: unknown) {
-      const path = this.#options.socketPath ?? "/var/run/docker.sock";
-      return missing(
-        `no container engine answers at ${path}: ${messageOf(error)}`,
-        "start a Docker engine, and let this user open its socket",
-      );
-    }
-    const { image } = this.#options;
-    try {
-      await within(probeTimeoutMs, this.#docker.getImage(image).inspect(), signal);
-    } catch (error: unknown) {
-      if (statusOf(error) !== 404)
-        return missing(messageOf(error), "look at the engine's log", engine);
-      return missing(
-        `the engine has no image ${image}`,
-        `run \`npm run setup -- container\``,
-        engine,
-      );
-    }
-    try {
-      await this.#try(
-        AbortSignal.any([AbortSignal.timeout(probeTimeoutMs), ...(signal ? [signal] : [])]),
-      );
-      engine += (await this.#takesImages()) ? ", disk image" : ", disk in memory";
+      engine = await this.#engine.describe(signal);
+      const imageId = await this.#engine.imageId(this.#options.image, signal);
+      const bound = AbortSignal.timeout(probeTimeoutMs);
+      await this.#try(signal ? AbortSignal.any([bound, signal]) : bound);
+      engine += (await this.#maker.takesImages(imageId)) ? ", disk image" : ", disk in memory";
       return { ...answer, available: true, engine, reason: "", remedy: "" };
     } catch (error: unknown) {
-      return missing(
-        `a container does not start: ${messageOf(error)}`,
-        "look at the engine's log",
-        engine,
-      );
+      const known = error instanceof DevmeshError ? error.metadata.remedy : undefined;
+      const reason =
+        known === undefined ? `a container does not start: ${messageOf(error)}` : messageOf(error);
+      const remedy = known ?? "look at the engine's log";
+      return { ...answer, available: false, engine, reason, remedy };
     }
   }
 
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     if (signal?.aborted) throw new DevmeshError("CANCELLED", "the start was cancelled");
-    let made = false;
+    checkSpec(spec, this.#least);
     try {
-      const base = await this.#findBase();
-      const folder = await makeSandboxFolder(base, spec.id);
-      made = true;
-      const checked = await this.#check(spec);
-      const disk = (await this.#takesImages()) ? await this.#makeDisk(folder, spec) : undefined;
-      const { container, supervisor } = await within(
-        this.#options.createTimeoutMs ?? 30_000,
-        this.#startContainer(checked, disk),
-        signal,
-        () => this.#abandoned.add(spec.id),
+      const [shape, doors] = await Promise.all([
+        this.#shapeOf(spec, signal),
+        Promise.all(spec.doors.map(checkDoor)),
+      ]);
+      this.#pool.forget(({ imageId }) => imageId !== shape.imageId);
+      const ready = await this.#takeReady(shape, signal);
+      return (
+        (ready && (await this.#becomeReady(ready, spec, doors))) ??
+        (await this.#createNew(spec, shape, doors, signal))
       );
-      const remove = async () => {
-        supervisor.close();
-        await this.#remove(spec.id);
-        this.#sandboxes.delete(spec.id);
-      };
-      const sandbox = new DockerSandbox({ spec, container, supervisor, remove });
-      this.#sandboxes.set(spec.id, sandbox);
-      return sandbox;
     } catch (error: unknown) {
-      if (made) {
-        await this.#remove(spec.id).catch(() => {
-          // The engine hangs: `reap` removes it once that answers again.
-          this.#abandoned.add(spec.id);
-        });
-      }
       throw startFailed(this.name, error, signal);
     }
   }
@@ -149,20 +154,26 @@ export class DockerDriver implements SandboxDriver {
   }
 
   async reap(): Promise<string[]> {
-    const base = await this.#findBase();
-    const ids = new Set([...(await leftovers(base)), ...this.#abandoned]);
-    const filters = { label: [`${labels.state}=${stateOf(base)}`] };
-    const list = this.#docker.listContainers({ all: true, filters });
-    for (const { Labels } of await within(removeTimeoutMs, list)) {
-      const owner = parseOwner(Labels[labels.owner] ?? "");
-      const id = Labels[labels.sandbox];
+    const ids = new Set([...(await leftovers(await this.#maker.base())), ...this.#abandoned]);
+    for (const container of await this.#engine.list(await this.#maker.stateLabel())) {
+      const owner = parseOwner(container.labels[labels.owner] ?? "");
+      const id = container.labels[labels.sandbox];
       if (id && (owner === undefined || !(await isAlive(owner)))) ids.add(id);
     }
     for (const id of ids) {
-      await this.#remove(id);
+      await this.#maker.remove(id);
       this.#abandoned.delete(id);
     }
-    return [...ids].sort();
+    return [...ids].filter((id) => !id.startsWith(warmPrefix)).sort();
+  }
+
+  /** Resolves when all that shall be ready is, and all that shall go is gone. */
+  settled(): Promise<void> {
+    return this.#pool.settled();
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.close();
   }
 
   /** Starts a sandbox, runs a program in it, and removes it. */
@@ -170,10 +181,12 @@ export class DockerDriver implements SandboxDriver {
     const spec: SandboxSpec = {
       id: `sbx_probe${process.pid}x${randomInt(1_000_000)}`,
       jobId: "probe",
-      limits: { memoryMib: 64, cpuMillis: 1000, pids: 32, diskMib: 16 },
+      limits: { memoryMib: 64, cpuMillis: 1000, pids: 32, diskMib: 16, ...this.#least },
       mounts: [],
+      doors: [],
     };
-    const sandbox = await this.create(spec, signal);
+    const shape = await this.#shapeOf(spec, signal);
+    const sandbox = await this.#createNew(spec, shape, [], signal);
     try {
       const program = await sandbox.exec({ argv: ["tar", "--version"], env: {} }, signal);
       const { exitCode } = await program.exit;
@@ -183,121 +196,140 @@ export class DockerDriver implements SandboxDriver {
     }
   }
 
-  async #startContainer(spec: SandboxSpec, disk: WorkDisk | undefined) {
-    const base = await this.#findBase();
-    const container = await this.#docker.createContainer(
-      containerOptions(spec, {
-        image: this.#options.image,
-        user: this.#user,
-        runtime: this.#options.runtime,
-        disk,
-        owner: formatOwner(await thisOwner()),
-        state: stateOf(base),
-      }),
-    );
-    const streams = { stream: true, hijack: true, stdin: true, stdout: true, stderr: false };
-    const supervisor = new Supervisor(await container.attach(streams));
-    await container.start();
-    await supervisor.ready();
-    return { container, supervisor };
+  async #createNew(
+    spec: SandboxSpec,
+    shape: ContainerShape,
+    doors: readonly SandboxDoor[],
+    signal?: AbortSignal,
+  ): Promise<Sandbox> {
+    const made = await this.#make(spec.id, spec.jobId, shape, signal);
+    try {
+      return await this.#become(made, spec, doors);
+    } catch (error: unknown) {
+      await this.#tidy(spec.id);
+      throw error;
+    }
   }
 
-  #makeDisk(folder: string, spec: SandboxSpec): Promise<WorkDisk> {
-    return makeWorkDisk({
-      folder,
-      mountPoint: join(folder, "disk"),
-      templates: join(folder, "..", "templates"),
-      kind: "image",
-      diskMib: spec.limits.diskMib,
-      user: Number(this.#user.split(":")[0]),
+  /** A container that waits for what it becomes; nothing of it is left when this throws. */
+  async #make(
+    id: string,
+    jobId: string,
+    shape: ContainerShape,
+    signal?: AbortSignal,
+  ): Promise<MadeContainer> {
+    if (this.#sandboxes.has(id)) throw new Error(`${id} is there already`);
+    return this.#gate.pass(async () => {
+      try {
+        const making = this.#maker.make(id, jobId, shape);
+        return await within(this.#createTimeoutMs, making, signal, () => this.#tidy(id));
+      } catch (error: unknown) {
+        await this.#tidy(id);
+        throw error;
+      }
+    }, signal);
+  }
+
+  /** Gives a container its sandbox's doors, and hands it out if it is held to what was asked for. */
+  async #become(
+    made: MadeContainer,
+    spec: SandboxSpec,
+    doors: readonly SandboxDoor[],
+  ): Promise<Sandbox> {
+    const { id, jobId, limits } = spec;
+    if (made.id !== id) await this.#maker.note(id, made);
+    await made.channel.openDoors(doors);
+    const receipt = await made.kernel.receipt();
+    requireReceipt(spec, receipt);
+    const cage = containerCage({
+      driver: this.name,
+      engine: this.#engine,
+      made,
+      receipt,
+      remove: () => this.#remove(id),
+    });
+    const sandbox = new ResidentSandbox({
+      id,
+      jobId,
+      createdAtMs: Date.now(),
+      cage,
+      diskMib: limits.diskMib,
+      onDeleted: () => this.#sandboxes.delete(id),
+    });
+    this.#sandboxes.set(id, sandbox);
+    return sandbox;
+  }
+
+  async #takeReady(
+    shape: ContainerShape,
+    signal?: AbortSignal,
+  ): Promise<MadeContainer | undefined> {
+    const taking = this.#pool.take(JSON.stringify(shape), shape);
+    // Both bounds of one that is being made: its turn, and its start.
+    const limitMs = gateOptions.waitMs + this.#createTimeoutMs;
+    return within(limitMs, taking, signal, (late) => late && this.#drop(late));
+  }
+
+  /** `undefined`: it ended just now, and a new one is to be made. */
+  async #becomeReady(
+    made: MadeContainer,
+    spec: SandboxSpec,
+    doors: readonly SandboxDoor[],
+  ): Promise<Sandbox | undefined> {
+    try {
+      return await this.#become(made, spec, doors);
+    } catch (error: unknown) {
+      await Promise.all([this.#tidy(spec.id), this.#drop(made).catch(() => {})]);
+      if (made.isAlive()) throw error;
+      return undefined;
+    }
+  }
+
+  /** What containers a spec can have, with the paths that the engine will find. */
+  async #shapeOf({ limits, mounts }: SandboxSpec, signal?: AbortSignal): Promise<ContainerShape> {
+    const [imageId, ...found] = await Promise.all([
+      this.#engine.imageId(this.#options.image, signal),
+      ...mounts.map(checkMount),
+    ]);
+    return { imageId, limits, mounts: found };
+  }
+
+  async #drop(made: MadeContainer): Promise<void> {
+    made.channel.close();
+    await this.#remove(made.id);
+  }
+
+  /** Removes a sandbox; what cannot be removed now is left to `reap`. */
+  async #remove(id: string): Promise<void> {
+    try {
+      await this.#maker.remove(id);
+    } catch (error: unknown) {
+      this.#abandoned.add(id);
+      throw error;
+    }
+    this.#abandoned.delete(id);
+  }
+
+  /** Removes what a failed start left. */
+  async #tidy(id: string): Promise<void> {
+    await this.#remove(id).catch(() => {
+      // The engine hangs: `reap` removes it once that answers again.
     });
   }
-
-  /** Checks mounts and socket; answers the spec with the paths that the engine will find. */
-  async #check(spec: SandboxSpec): Promise<SandboxSpec> {
-    const mounts = [];
-    for (const { hostPath, sandboxPath } of spec.mounts) {
-      if (
-        !sandboxPath.startsWith("/opt/devmesh/") ||
-        posix.normalize(sandboxPath) !== sandboxPath
-      ) {
-        throw new Error(`${sandboxPath}: mounts must lie below /opt/devmesh/`);
-      }
-      mounts.push({ sandboxPath, hostPath: await realpath(hostPath) });
-    }
-    if (spec.backendSocket === undefined) return { ...spec, mounts };
-    const backendSocket = await realpath(spec.backendSocket);
-    if (!(await stat(backendSocket)).isSocket())
-      throw new Error(`${backendSocket} is not a socket`);
-    // A connection needs the right to write, and only the sandbox's user shall have it.
-    const [uid, gid] = this.#user.split(":").map(Number);
-    if (process.getuid?.() === 0) await chown(backendSocket, uid ?? -1, gid ?? -1);
-    return { ...spec, mounts, backendSocket };
-  }
-
-  /** Removes what there is of a sandbox: container, disk, folder. Nothing of it need be there. */
-  async #remove(id: string): Promise<void> {
-    const base = await this.#findBase();
-    const container = this.#docker.getContainer(`devmesh-${id}`);
-    try {
-      await within(removeTimeoutMs, container.remove({ force: true, v: true }));
-    } catch (error: unknown) {
-      // 404: gone already. 409: being removed by an earlier call.
-      if (statusOf(error) !== 404 && statusOf(error) !== 409) throw error;
-    }
-    await removeFolder(join(base, id));
-    await forgetSandboxFolder(base, id);
-  }
-
-  #findBase(): Promise<string> {
-    this.#base ??= (async () => {
-      await mkdir(this.#options.stateDir, { recursive: true });
-      const base = join(await realpath(this.#options.stateDir), "docker");
-      await mkdir(base, { recursive: true });
-      return base;
-    })();
-    return this.#base;
-  }
-
-  /**
-   * True if work dirs can lie on images that we mount: we are root, and the
-   * engine sees our mounts. Found once by making such a container.
-   */
-  #takesImages(): Promise<boolean> {
-    this.#image ??= this.#tryImage();
-    return this.#image;
-  }
-
-  async #tryImage(): Promise<boolean> {
-    const base = await this.#findBase();
-    if (process.getuid?.() !== 0 || (await findDiskKind(base)) !== "image") return false;
-    const id = `sbx_image${process.pid}x${randomInt(1_000_000)}`;
-    const limits = { memoryMib: 64, cpuMillis: 1000, pids: 32, diskMib: 16 };
-    const spec: SandboxSpec = { id, jobId: "probe", limits, mounts: [] };
-    try {
-      const disk = await this.#makeDisk(await makeSandboxFolder(base, id), spec);
-      const owner = formatOwner(await thisOwner());
-      const { image, runtime } = this.#options;
-      const context = { image, runtime, disk, owner, user: this.#user, state: stateOf(base) };
-      await within(removeTimeoutMs, this.#docker.createContainer(containerOptions(spec, context)));
-      return true;
-    } catch (error: unknown) {
-      // 400: the engine does not find the folder, so it runs on another host or in a mount
-      // namespace of its own.
-      if (statusOf(error) === 400) return false;
-      this.#image = undefined;
-      throw error;
-    } finally {
-      await this.#remove(id);
-    }
-  }
 }
 
-/** Names a state folder in labels, so that several drivers can share one engine. */
-function stateOf(base: string): string {
-  return createHash("sha256").update(base).digest("hex").slice(0, 16);
+/** `file` tells a mount whose source was replaced meanwhile apart from what it was. */
+async function checkMount({ hostPath, sandboxPath }: ReadOnlyMount) {
+  if (!sandboxPath.startsWith("/opt/devmesh/") || posix.normalize(sandboxPath) !== sandboxPath) {
+    throw new Error(`${sandboxPath}: mounts must lie below /opt/devmesh/`);
+  }
+  const path = await realpath(hostPath);
+  const { dev, ino } = await stat(path);
+  return { sandboxPath, hostPath: path, file: `${dev}:${ino}` };
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+async function checkDoor(door: SandboxDoor): Promise<SandboxDoor> {
+  const socketPath = await realpath(door.socketPath);
+  if (!(await stat(socketPath)).isSocket()) throw new Error(`${socketPath} is not a socket`);
+  return { ...door, socketPath };
 }

@@ -39,11 +39,6 @@ export interface ProcessHost {
   readonly system: readonly string[];
 }
 
-/** The folder of a sandbox that its user can reach. */
-export function reachFolder(host: ProcessHost, id: string): string {
-  return join(host.reach, id);
-}
-
 /** Finds out what there is. Throws if bubblewrap is not. */
 export async function findHost(bwrap: string, stateDir: string): Promise<ProcessHost> {
   const version = (await runTool(bwrap, ["--version"])).trim();
@@ -93,16 +88,17 @@ const etcFiles: Readonly<Record<string, string>> = {
   "ld.so.cache": "",
 };
 
-/**
- * Makes a sandbox's `/etc` and answers bubblewrap's arguments for it: accounts
- * and names made up, and of the host's only what programs need to be found.
- */
-export function makeEtc(folder: string): string[] {
+/** Makes a sandbox's `/etc`: accounts and names made up. */
+export function makeEtc(folder: string): void {
   mkdirSync(join(folder, "ssl", "certs"), { recursive: true, mode: 0o755 });
   mkdirSync(join(folder, "alternatives"), { mode: 0o755 });
   for (const [name, text] of Object.entries(etcFiles)) {
     writeFileSync(join(folder, name), text, { mode: 0o644 });
   }
+}
+
+/** bubblewrap's arguments for it; of the host's only what programs need to be found. */
+export function etcArguments(folder: string): string[] {
   const shown = ["/etc/alternatives", "/etc/ssl/certs", "/etc/ld.so.cache"];
   return ["--ro-bind", folder, "/etc", ...shown.flatMap((path) => ["--ro-bind-try", path, path])];
 }

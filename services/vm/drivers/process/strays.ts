@@ -7,6 +7,9 @@ import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
 import { commandLine, signalProcess } from "../process-tree.ts";
 
+/** By which names a sandbox's first process goes, from its start to its end. */
+const firstPrograms = ["taskset", "prlimit", "perl"];
+
 /** How long a killed process may take to go. */
 const goneWithinMs = 5_000;
 
@@ -29,11 +32,14 @@ export async function endStrays(bwrap: string, sandboxId: string): Promise<void>
 
 async function findStrays(bwrap: string, sandboxId: string): Promise<number[]> {
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
-  const own: number[] = [];
-  for (const pid of pids) {
-    const [program, ...args] = (await commandLine(pid)).split("\0");
-    if (program === bwrap && args.some((arg) => arg.includes(`/${sandboxId}/`))) own.push(pid);
-  }
+  const lines = await Promise.all(pids.map(commandLine));
+  const own = pids.filter((_, at) => {
+    const [program = "", ...args] = (lines[at] ?? "").split("\0");
+    if (program === bwrap) return args.some((arg) => arg.includes(`/${sandboxId}/`));
+    if (firstPrograms.includes(program)) return args.includes(sandboxId);
+    // What the resident calls itself.
+    return program === `agent ${sandboxId}`;
+  });
   const parents = await Promise.all(own.map(parentOf));
   return own.filter((_, i) => {
     const parent = parents[i];

@@ -1,22 +1,19 @@
 /**
- * Owns the way from the wish for a guest to an agent that answers, and back to nothing when
- * it fails on the way. Used for sandboxes and for finding out what this host can do.
+ * Owns one guest from the start of its QEMU to an agent that answers, and back to nothing
+ * when that fails on the way. What is asked of the agent is left to its users.
  */
-import { open, rm } from "node:fs/promises";
-import { join } from "node:path";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type { Cgroup, CgroupHost } from "../cgroup.ts";
-import type { SandboxLimits } from "../driver.ts";
 import { sandboxFailed } from "../driver-errors.ts";
-import type { BackendBridge } from "./backend-bridge.ts";
-import { makeScratch } from "./disk-images.ts";
-import { GuestChannel, type GuestMount } from "./guest-channel.ts";
+import { ResidentChannel } from "../resident/channel.ts";
 import type { Launcher } from "./launcher.ts";
-import { type Accelerator, startVm, type VirtualMachine, type VmDisk } from "./vm-process.ts";
+import { type Accelerator, startVm, type VirtualMachine, type VmSpec } from "./vm-process.ts";
 
 /** What every guest of a driver has in common. */
 export interface GuestSetting {
   readonly binary: string;
+  /** QEMU's, for example `7.2.22`. */
+  readonly version: string;
   readonly guestDir: string;
   readonly launcher: Launcher;
   readonly accelerator: Accelerator;
@@ -27,131 +24,138 @@ export interface GuestSetting {
   readonly cgroups?: CgroupHost | undefined;
 }
 
-/** A read-only image for a guest. */
-export interface BootMount extends GuestMount {
-  /** The image on the host. */
-  readonly imagePath: string;
-}
-
 /** What one guest shall be. */
-export interface BootOptions {
+export interface GuestOptions {
   readonly setting: GuestSetting;
-  readonly id: string;
-  /** The sandbox's folder on the host; the scratch disk is made in it. */
-  readonly folder: string;
-  readonly limits: SandboxLimits;
-  readonly mounts: readonly BootMount[];
-  readonly backend?: BackendBridge | undefined;
+  readonly machine: Pick<VmSpec, "id" | "cpus" | "memoryMib" | "memory" | "start" | "disks">;
+  /** The job's share of a processor in thousandths. */
+  readonly cpuMillis: number;
+  /** How long it may take until `use` is done. */
+  readonly limitMs: number;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A guest whose agent answers. */
+/** A guest whose QEMU runs. */
 export interface Guest {
-  readonly channel: GuestChannel;
-  /** Ends it at once, whatever it is doing; nothing of it is left on the host then. */
+  readonly vm: VirtualMachine;
+  readonly channel: ResidentChannel;
+  /** QEMU's own. Absent: the host has none for us. */
+  readonly group: Cgroup | undefined;
+  /** How the guest broke the protocol, by which it was ended. Absent: it did not. */
+  broken(): DevmeshError | undefined;
+  /** Ends it at once; nothing of it but its folder is left on the host then. */
   remove(): Promise<void>;
 }
 
-/** What the guest's kernel and agent take, beside what the sandbox may use. */
-const OVERHEAD_MIB = 128;
 /** What QEMU takes on the host beside the guest's memory: translated code, devices. */
 const QEMU_MIB = 384;
 /** QEMU has one thread per processor and some for its disks. */
 const QEMU_THREADS = 256;
 /** What QEMU's devices may use of a processor beside the guest's own share. */
 const QEMU_CPU_MILLIS = 250;
-const MIB = 1 << 20;
 
 /**
- * Boots a guest. Throws SANDBOX_FAILED, or CANCELLED when `signal` fires; nothing runs and
- * no disk is left then.
+ * Starts a guest and answers what `use` made of it; it is `use` that waits for the agent, and
+ * gives up when its signal fires. Throws SANDBOX_FAILED, or CANCELLED when `options.signal`
+ * fires; nothing runs then.
  */
-export async function bootGuest(options: BootOptions): Promise<Guest> {
-  const { setting, limits, signal } = options;
-  const limit = AbortSignal.timeout(setting.bootLimitMs);
+export async function withGuest<T>(
+  options: GuestOptions,
+  use: (guest: Guest, stop: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const { limitMs, signal } = options;
+  const limit = AbortSignal.timeout(limitMs);
   const stop = signal ? AbortSignal.any([signal, limit]) : limit;
-  const disks: VmDisk[] = [];
-  const memoryMib = limits.memoryMib + OVERHEAD_MIB;
-  let group: Cgroup | undefined;
+  let guest: Guest | undefined;
   try {
-    group = await setting.cgroups?.create(options.id, {
-      ...limits,
-      memoryMib: memoryMib + QEMU_MIB,
-      cpuMillis: limits.cpuMillis + QEMU_CPU_MILLIS,
-      pids: QEMU_THREADS,
-    });
-    disks.push(await scratchOf(options));
-    for (const { serial, imagePath } of options.mounts) {
-      disks.push({ serial, source: await open(imagePath) });
-    }
     stop.throwIfAborted();
-    const vm = await startVm({
-      ...setting,
-      id: options.id,
-      cpus: Math.max(1, Math.ceil(limits.cpuMillis / 1000)),
-      memoryMib,
-      disks,
-    });
-    const channel = await answering(vm, options, stop, group);
-    const remove = async () => {
+    guest = await start(options);
+    return await used(guest, stop, use);
+  } catch (error: unknown) {
+    await guest?.remove();
+    if (signal?.aborted)
+      throw new DevmeshError("CANCELLED", "the start was cancelled", { cause: error });
+    if (limit.aborted) {
+      const why = `the guest did not answer within ${limitMs} ms`;
+      throw sandboxFailed("qemu", why, error);
+    }
+    if (error instanceof DevmeshError) throw error;
+    throw sandboxFailed("qemu", "the guest cannot be started", error);
+  }
+}
+
+async function start({ setting, machine, cpuMillis }: GuestOptions): Promise<Guest> {
+  const making = setting.cgroups?.create(machine.id, {
+    memoryMib: machine.memoryMib + QEMU_MIB,
+    cpuMillis: cpuMillis + QEMU_CPU_MILLIS,
+    pids: QEMU_THREADS,
+    diskMib: 0,
+  });
+  // Met below; a machine that cannot be started comes first.
+  making?.catch(() => {});
+  let vm: VirtualMachine | undefined;
+  try {
+    vm = await startVm({ ...setting, ...machine });
+    const group = await making;
+    await group?.add(vm.pid);
+    return guestOf(vm, group);
+  } catch (error: unknown) {
+    await vm?.kill();
+    await (await making?.catch(() => undefined))?.remove();
+    throw error;
+  }
+}
+
+function guestOf(vm: VirtualMachine, group: Cgroup | undefined): Guest {
+  let broken: DevmeshError | undefined;
+  const channel = new ResidentChannel({
+    connection: vm.connection,
+    driver: "qemu",
+    onBroken: (cause) => {
+      broken = sandboxFailed("qemu", `the guest broke the protocol: ${cause.message}`, cause);
+      void vm.kill();
+    },
+  });
+  return {
+    vm,
+    channel,
+    group,
+    broken: () => broken,
+    remove: async () => {
       channel.close();
       await vm.kill();
       await group?.remove();
-    };
-    return { channel, remove };
-  } catch (error: unknown) {
-    await group?.remove();
-    if (signal?.aborted)
-      throw new DevmeshError("CANCELLED", "the start was cancelled", { cause: error });
-    if (error instanceof DevmeshError) throw error;
-    const why = limit.aborted
-      ? `the guest did not answer within ${setting.bootLimitMs} ms`
-      : "the guest cannot be started";
-    throw sandboxFailed("qemu", why, error);
-  } finally {
-    // QEMU has its own copies by now.
-    await Promise.all(disks.flatMap(({ source, target }) => [source.close(), target?.close()]));
-  }
+    },
+  };
 }
 
-/** Without a name from the start: its space is free as soon as its guest is gone. */
-async function scratchOf({ folder, limits }: BootOptions): Promise<VmDisk> {
-  const path = join(folder, "scratch.ext4");
-  try {
-    await makeScratch(path, limits.diskMib);
-    return { serial: "scratch", source: await open(path), target: await open(path, "r+") };
-  } finally {
-    await rm(path, { force: true });
-  }
-}
-
-async function answering(
-  vm: VirtualMachine,
-  { limits, mounts, backend }: BootOptions,
+async function used<T>(
+  guest: Guest,
   stop: AbortSignal,
-  group: Cgroup | undefined,
-): Promise<GuestChannel> {
-  const channel = new GuestChannel({
-    connection: vm.connection,
-    config: { ...limits, memoryBytes: limits.memoryMib * MIB, mounts },
-    backend,
-    onBroken: () => void vm.kill(),
+  use: (guest: Guest, stop: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const { channel, vm } = guest;
+  const early = Promise.withResolvers<never>();
+  early.promise.catch(() => {});
+  let done = false;
+  vm.ended.then((words) => {
+    if (!done) early.reject(guest.broken() ?? endedEarly(words));
+    channel.fail(sandboxFailed("qemu", "the virtual machine is gone", new Error(words)));
   });
-  vm.ended.then((words) => channel.fail(endedEarly(words)));
-  const onStop = () => channel.fail(endedEarly("it was stopped"));
+  const onStop = () => early.reject(endedEarly("it was stopped"));
   stop.addEventListener("abort", onStop, { once: true });
   try {
-    await group?.add(vm.pid);
-    stop.throwIfAborted();
-    await channel.ready;
-    return channel;
+    return await Promise.race([use(guest, stop), early.promise]);
   } catch (error: unknown) {
+    // What the machine said last tells more than that its port closed.
     await vm.kill();
     const words = await vm.ended;
-    const detail = error instanceof DevmeshError ? error.message : "";
-    stop.throwIfAborted();
-    throw endedEarly(`${detail} ${words}`);
+    if (error instanceof DevmeshError && error.reason !== "SANDBOX_FAILED") throw error;
+    const cause = new Error(words, { cause: error });
+    const message = error instanceof DevmeshError ? error.message : endedEarly("").message;
+    throw sandboxFailed("qemu", message, cause);
   } finally {
+    done = true;
     stop.removeEventListener("abort", onStop);
   }
 }

@@ -4,12 +4,12 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { type FileHandle, open } from "node:fs/promises";
-import { join } from "node:path";
+import type { FileHandle } from "node:fs/promises";
 import { Duplex, type Readable } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
 import { sandboxFailed } from "../driver-errors.ts";
-import { guestFiles } from "./guest-image.ts";
 import type { Launcher } from "./launcher.ts";
+import { Qmp, wordOf } from "./qmp.ts";
 
 /** What runs the guest's instructions: the host's processor, or software. */
 export type Accelerator = "kvm" | "tcg";
@@ -24,6 +24,18 @@ export interface VmDisk {
   readonly target?: FileHandle;
 }
 
+/** What a virtual machine begins with. */
+export type VmStart =
+  | {
+      readonly kind: "boot";
+      readonly kernel: FileHandle;
+      readonly initramfs: FileHandle;
+      /** Where `saveState` writes to; anybody who has it open may. */
+      readonly state: FileHandle;
+    }
+  /** `state` was written by `saveState` of a machine of the same form; read from its beginning. */
+  | { readonly kind: "restore"; readonly state: FileHandle };
+
 /** What a virtual machine shall be. */
 export interface VmSpec {
   /** In the command line as `guest=<id>`, by which a leftover is known. */
@@ -35,9 +47,10 @@ export interface VmSpec {
   readonly kvmGroup?: number | undefined;
   readonly cpus: number;
   readonly memoryMib: number;
-  /** The folder that `deploy/guest/build.ts` wrote. */
-  readonly guestDir: string;
-  /** Besides the root disk. */
+  /** The guest's memory; QEMU's user may open it for reading and writing. */
+  readonly memory: FileHandle;
+  readonly start: VmStart;
+  /** The root disk and all others. */
   readonly disks: readonly VmDisk[];
 }
 
@@ -47,6 +60,7 @@ export interface VirtualMachine {
   readonly pid: number;
   /** The connection to the agent's port. */
   readonly connection: Duplex;
+  readonly monitor: Qmp;
   /** Resolves with the last words of guest and QEMU when the machine has ended. */
   readonly ended: Promise<string>;
   /** Ends it at once; resolves when its process is gone. */
@@ -57,80 +71,128 @@ export interface VirtualMachine {
 export const maxDisks = 24;
 
 const CONSOLE_BYTES = 8_192;
+const FIRST_FILE = 5;
+const STATE_FD = 5;
 /**
- * The plain PC, without all that can be left out. The smaller `microvm` would need ACPI to
- * show its disks to a distribution's kernel, and with ACPI it has no timer that such a
- * kernel finds under software emulation. Without ACPI the guest also starts sooner.
+ * The plain PC, without what can be left out. ACPI stays: by it a distribution's kernel finds
+ * its processors and a clock that keeps time without a tick. The smaller `microvm` has no
+ * such clock under software emulation.
  */
-const MACHINE = "pc,acpi=off,hpet=off,smbus=off,usb=off,vmport=off,i8042=off";
+const MACHINE = "pc,hpet=off,smbus=off,usb=off,vmport=off,i8042=off,memory-backend=ram";
 /** QEMU's store of translated code; its default grows to a gigabyte. */
 const TRANSLATION_MIB = 128;
 const NO_HARM = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+/** A machine that shall be saved runs no job, and saves itself by a program. */
+const MAY_SAVE = "on,obsolete=deny,elevateprivileges=deny,resourcecontrol=deny";
+/** Memory that is mapped from a file is not part of a saved state. */
+const MAPPED_MEMORY = { capabilities: [{ capability: "x-ignore-shared", state: true }] };
+const SAVE_POLL_MS = 5;
 
 /**
  * The guest kernel's command line. What is left out of the start is what an emulated
- * processor is slow at: self-tests, key loading, tracing.
+ * processor is slow at: self-tests, key loading, tracing; and what a busy host makes wrong:
+ * measuring the timer and the processor's counter. Waits inside of the kernel are cut short.
  */
 const KERNEL_LINE = [
+  "no_timer_check tsc=unstable rcupdate.rcu_expedited=1",
   "console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests",
   "initcall_blacklist=init_blk_tracer,load_system_certificate_list",
 ].join(" ");
 
 /** Starts a virtual machine. Throws SANDBOX_FAILED when QEMU cannot be started. */
 export async function startVm(spec: VmSpec): Promise<VirtualMachine> {
-  const opened: FileHandle[] = [];
+  const files = new Files();
+  const own = arguments_(spec, files);
+  const [file = "", ...args] = [...spec.launcher.prefix(spec.kvmGroup), spec.binary, ...own];
   try {
-    for (const name of [guestFiles.kernel, guestFiles.initramfs, guestFiles.root]) {
-      opened.push(await open(join(spec.guestDir, name)));
-    }
-    const disks = spec.disks.flatMap(handlesOf);
-    const files = [...opened, ...disks].map(({ fd }) => fd);
-    const [file = "", ...args] = [
-      ...spec.launcher.prefix(spec.kvmGroup),
-      spec.binary,
-      ...arguments_(spec),
-    ];
     const child = spawn(file, args, {
       cwd: "/",
       env: { PATH: process.env.PATH, LC_ALL: "C" },
       // Its own session: an interrupt at the terminal is for us to act on, in order.
       detached: true,
-      stdio: ["ignore", "pipe", "pipe", "pipe", ...files],
+      stdio: ["ignore", "pipe", "pipe", "pipe", "pipe", ...files.list],
     });
     await once(child, "spawn");
     return machineOf(child);
   } catch (error: unknown) {
     throw sandboxFailed("qemu", "QEMU cannot be started", error);
-  } finally {
-    // The child has its own copies by now.
-    await Promise.all(opened.map((file) => file.close()));
   }
 }
 
-/** File descriptors: 3 the agent's port, 4 kernel, 5 initramfs, 6 root, from 7 on the disks. */
-function arguments_(spec: VmSpec): string[] {
-  const { accelerator, cpus, memoryMib } = spec;
+/**
+ * Saves the state of a machine that has booted; its memory is in its file. It is at an end
+ * then. Throws SANDBOX_FAILED when it cannot be saved, for example on a full disk.
+ */
+export async function saveState({ monitor }: VirtualMachine, signal: AbortSignal): Promise<void> {
+  await monitor.execute("migrate-set-capabilities", MAPPED_MEMORY);
+  await monitor.execute("migrate", { uri: `exec:cat >/proc/$PPID/fd/${STATE_FD}` });
+  for (;;) {
+    signal.throwIfAborted();
+    const answer = await monitor.execute("query-migrate");
+    const status = wordOf(answer, "status");
+    if (status === "completed") return;
+    if (status === "failed" || status === "cancelled") {
+      throw sandboxFailed("qemu", `QEMU cannot save a guest: ${wordOf(answer, "error-desc")}`);
+    }
+    await delay(SAVE_POLL_MS);
+  }
+}
+
+/** Files for the child, numbered as it will see them. */
+class Files {
+  readonly list: number[] = [];
+
+  add(file: FileHandle): number {
+    this.list.push(file.fd);
+    return FIRST_FILE + this.list.length - 1;
+  }
+}
+
+/** File descriptors: 3 the agent's port, 4 the monitor, 5 the state, from 6 on all else. */
+function arguments_(spec: VmSpec, files: Files): string[] {
+  const { accelerator, cpus, memoryMib, memory, start } = spec;
   const tcg = `tcg,tb-size=${TRANSLATION_MIB},thread=${cpus > 1 ? "multi" : "single"}`;
-  let fd = 6;
-  const disks = spec.disks.map((disk, index) => {
-    const fds = handlesOf(disk).map(() => ++fd);
-    return diskArguments(index + 1, disk.serial, fds);
-  });
+  files.add(start.state);
+  // Mapped privately, a file keeps what it holds whatever the guest writes.
+  const share = start.kind === "boot" ? "on" : "off";
+  const ram = `size=${memoryMib}M,mem-path=/dev/fd/${files.add(memory)},share=${share}`;
+  const sandbox = start.kind === "boot" ? MAY_SAVE : NO_HARM;
   return [
     ["-name", `guest=${spec.id}`],
     ["-M", MACHINE],
     accelerator === "kvm" ? ["-accel", "kvm", "-cpu", "host"] : ["-accel", tcg, "-cpu", "max"],
     ["-smp", String(cpus), "-m", String(memoryMib)],
+    ["-object", `memory-backend-file,id=ram,${ram}`],
     ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
-    process.platform === "linux" ? ["-sandbox", NO_HARM] : [],
-    ["-kernel", "/dev/fd/4", "-initrd", "/dev/fd/5", "-append", KERNEL_LINE],
+    process.platform === "linux" ? ["-sandbox", sandbox] : [],
+    startArguments(start, files),
     ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
     ["-device", "virtio-serial-pci-non-transitional,max_ports=2"],
     ["-chardev", "socket,id=agent,fd=3"],
     ["-device", "virtserialport,chardev=agent,name=devmesh,nr=1"],
-    diskArguments(0, "root", [6]),
-    ...disks,
+    ["-chardev", "socket,id=monitor,fd=4", "-mon", "chardev=monitor,mode=control"],
+    ...spec.disks.map((disk, index) =>
+      diskArguments(
+        index,
+        disk.serial,
+        handlesOf(disk).map((handle) => files.add(handle)),
+      ),
+    ),
   ].flat();
+}
+
+function startArguments(start: VmStart, files: Files): string[] {
+  if (start.kind === "restore") return ["-incoming", "defer"];
+  const paths = [start.kernel, start.initramfs].map((file) => `/dev/fd/${files.add(file)}`);
+  return ["-kernel", paths[0] ?? "", "-initrd", paths[1] ?? "", "-append", KERNEL_LINE];
+}
+
+/** Lets a machine of kind `restore` go on where the saved one stood. */
+export async function restoreState({ monitor }: VirtualMachine): Promise<void> {
+  await Promise.all([
+    monitor.execute("migrate-set-capabilities", MAPPED_MEMORY),
+    monitor.execute("migrate-incoming", { uri: `fd:${STATE_FD}` }),
+  ]);
 }
 
 function handlesOf({ source, target }: VmDisk): FileHandle[] {
@@ -148,9 +210,9 @@ function diskArguments(index: number, serial: string, fds: number[]): string[] {
 }
 
 function machineOf(child: ChildProcess): VirtualMachine {
-  const connection = child.stdio[3];
+  const [, , , connection, monitor] = child.stdio;
   const { pid } = child;
-  if (!(connection instanceof Duplex) || pid === undefined) {
+  if (!(connection instanceof Duplex) || !(monitor instanceof Duplex) || pid === undefined) {
     throw new Error("QEMU's port is not connected");
   }
   const words = [tail(child.stdout), tail(child.stderr)];
@@ -167,6 +229,7 @@ function machineOf(child: ChildProcess): VirtualMachine {
   return {
     pid,
     connection,
+    monitor: new Qmp(monitor),
     ended,
     kill: async () => {
       child.kill("SIGKILL");

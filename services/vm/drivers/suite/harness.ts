@@ -31,7 +31,17 @@ export interface SuiteSubject {
 }
 
 /** What only real isolation can meet. */
-export type SuiteTrait = "isolation" | "network" | "mounts" | "reap" | "hardening" | "hostProcess";
+export type SuiteTrait =
+  | "isolation"
+  | "network"
+  | "mounts"
+  | "reap"
+  | "hardening"
+  | "hostProcess"
+  /** A cap that a program meets ends or holds that program alone. */
+  | "caps"
+  /** What holds a program shows in its own `/proc`. */
+  | "ownProc";
 
 /** Excluded traits, each with its reason. */
 export type SuiteTraits = Readonly<Partial<Record<SuiteTrait, string>>>;
@@ -47,8 +57,9 @@ export function suiteSpec(overrides: Partial<SandboxSpec> = {}): SandboxSpec {
   return {
     id: `sbx_${randomUUID().replaceAll("-", "").slice(0, 20)}`,
     jobId: "job_suite",
-    limits: { memoryMib: 256, cpuMillis: 1000, pids: 128, diskMib: 96 },
+    limits: { memoryMib: 256, cpuMillis: 1000, pids: 512, diskMib: 96 },
     mounts: [],
+    doors: [],
     ...overrides,
   };
 }
@@ -149,6 +160,26 @@ export async function run(
   more: Partial<ExecSpec> = {},
 ): Promise<RunResult> {
   return finish(await sandbox.exec({ argv: [`/work/bin/${program}`, ...args], env: {}, ...more }));
+}
+
+/** Runs a Perl script to its end, which is in every base system; for real sandboxes only. */
+export async function perl(
+  sandbox: Sandbox,
+  script: string,
+  args: readonly string[] = [],
+): Promise<RunResult> {
+  return finish(await sandbox.exec({ argv: ["perl", "-we", script, ...args], env: {} }));
+}
+
+/** The field that a call is refused for; "none" if it is not refused for one. */
+export async function refusedField(call: Promise<unknown>): Promise<string> {
+  try {
+    await call;
+    return "none";
+  } catch (error: unknown) {
+    const isKnown = error instanceof DevmeshError && error.reason === "INVALID_FIELD";
+    return isKnown ? (error.metadata.field ?? "none") : String(error);
+  }
 }
 
 /** Runs a line of shell to its end; for real sandboxes only. */

@@ -1,11 +1,19 @@
 /** Caps: each is met by a program that goes beyond it, and the host stays well. */
 import { expect } from "chai";
-import { type finish, run, type SuiteContext, sandboxWithPrograms, unpack } from "./harness.ts";
+import {
+  type finish,
+  needs,
+  run,
+  type SuiteContext,
+  sandboxWithPrograms,
+  unpack,
+} from "./harness.ts";
 
 /** Defines the tests of `SandboxLimits`. */
 export function limitTests(context: SuiteContext): void {
   describe("limits", () => {
-    it("ends what uses too much memory, and says so", async () => {
+    it("ends what uses too much memory, and says so", async function () {
+      needs(context, "caps", this);
       const limits = { memoryMib: 96, cpuMillis: 1000, pids: 64, diskMib: 64 };
       const sandbox = await sandboxWithPrograms(context, { limits });
       const { exitCode, text, outOfMemory } = await run(sandbox, "hog", ["600"]);
@@ -19,7 +27,8 @@ export function limitTests(context: SuiteContext): void {
       expect(next).to.include({ exitCode: 0, outOfMemory: false, text: "survived\n" });
     });
 
-    it("bounds the number of processes", async () => {
+    it("bounds the number of processes", async function () {
+      needs(context, "caps", this);
       const limits = { memoryMib: 256, cpuMillis: 1000, pids: 40, diskMib: 64 };
       const sandbox = await sandboxWithPrograms(context, { limits });
       const process = await sandbox.exec({ argv: ["/work/bin/forks", "400"], env: {} });
@@ -34,7 +43,8 @@ export function limitTests(context: SuiteContext): void {
       expect(Number(text.trim().split("\n").at(-1))).to.be.within(5, 40);
     });
 
-    it("kills also when there is no process left to start", async () => {
+    it("kills also when there is no process left to start", async function () {
+      needs(context, "caps", this);
       const limits = { memoryMib: 256, cpuMillis: 1000, pids: 40, diskMib: 64 };
       const sandbox = await sandboxWithPrograms(context, { limits });
       const process = await sandbox.exec({ argv: ["/work/bin/besieged"], env: {} });
@@ -44,7 +54,7 @@ export function limitTests(context: SuiteContext): void {
     });
 
     it("bounds the disk", async () => {
-      const limits = { memoryMib: 256, cpuMillis: 1000, pids: 64, diskMib: 64 };
+      const limits = { memoryMib: 256, cpuMillis: 1000, pids: 512, diskMib: 64 };
       const sandbox = await sandboxWithPrograms(context, { limits });
       const { exitCode } = await run(sandbox, "fills", ["300"]);
       expect(exitCode).to.not.equal(0);

@@ -155,6 +155,30 @@ while :; do wait $nap; done`,
       return 0;
     },
   },
+  /** Writes its input back. */
+  echoes: {
+    sh: "exec cat",
+    fake: async (c) => {
+      await c.write("stdout", c.input);
+      return 0;
+    },
+  },
+  /** Writes for ever. */
+  spews: {
+    sh: "exec yes yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy",
+    fake: async (c) => {
+      for (;;) await c.write("stdout", Buffer.alloc(65_536, "y"));
+    },
+  },
+  /** Says "ready", runs on, and lets no SIGTERM disturb it. */
+  stubborn: {
+    sh: `trap '' TERM; echo ready; while :; do sleep 600; done`,
+    fake: async (c) => {
+      c.onSignal(() => {});
+      await c.write("stdout", "ready\n");
+      return killed(c);
+    },
+  },
   /** Writes `$2` into the file `$1`. */
   writes: {
     sh: `printf '%s' "$2" > "$1"`,

@@ -73,6 +73,13 @@ export declare type Agent = Message<"devmesh.api.v1.Agent"> & {
    * @generated from field: uint32 running = 8;
    */
   running: number;
+
+  /**
+   * What jobs may ask of it, for example `zone: eu`. At most 16.
+   *
+   * @generated from field: map<string, string> labels = 9;
+   */
+  labels: { [key: string]: string };
 };
 
 /**

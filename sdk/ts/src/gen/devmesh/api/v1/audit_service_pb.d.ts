@@ -32,7 +32,8 @@ export declare type AuditEvent = Message<"devmesh.api.v1.AuditEvent"> & {
   time?: Timestamp | undefined;
 
   /**
-   * The token id of the caller, `dev`, or `anonymous`.
+   * The token id of the caller, `dev`, or `anonymous`; for what a job's sandbox
+   * tried to reach, the job's owner.
    *
    * @generated from field: string actor = 3;
    */
@@ -72,6 +73,15 @@ export declare type AuditEvent = Message<"devmesh.api.v1.AuditEvent"> & {
    * @generated from field: string hash = 8;
    */
   hash: string;
+
+  /**
+   * What else there is to say, as JSON; empty where there is nothing. For
+   * `egress.allow` and `egress.refuse`: `host`, `port`, `method`, `path`,
+   * `address`, `count`.
+   *
+   * @generated from field: string detail = 9;
+   */
+  detail: string;
 };
 
 /**

@@ -89,6 +89,53 @@ export declare type AgentWork = Message<"devmesh.api.v1.AgentWork"> & {
    * @generated from field: uint32 context_tokens = 6;
    */
   contextTokens: number;
+
+  /**
+   * The tools it may use besides `finish`, by name. Default: all of them.
+   *
+   * @generated from field: repeated string tools = 7;
+   */
+  tools: string[];
+
+  /**
+   * How much its model calls may cost, in millionths of a US dollar. 0: no
+   * bound of its own.
+   *
+   * @generated from field: uint64 max_cost_micros = 8;
+   */
+  maxCostMicros: bigint;
+
+  /**
+   * What happens when steps, tokens, money or time run out before it has
+   * finished.
+   *
+   * @generated from field: devmesh.api.v1.BudgetEnd on_budget_end = 9;
+   */
+  onBudgetEnd: BudgetEnd;
+
+  /**
+   * Which agent does the work.
+   *
+   * @generated from field: devmesh.api.v1.AgentHarness harness = 10;
+   */
+  harness: AgentHarness;
+
+  /**
+   * For `AGENT_HARNESS_COMMAND` the program and its arguments; `{task}` in an
+   * argument stands for the task. For the others more arguments. At most 100.
+   *
+   * @generated from field: repeated string harness_argv = 11;
+   */
+  harnessArgv: string[];
+
+  /**
+   * Globs of files that must stay as they are, for example `test/**`; one
+   * without `/` is looked for in names at every depth. The agent's tools refuse
+   * to change them, and the job fails if anything else did. At most 100.
+   *
+   * @generated from field: repeated string protected_paths = 12;
+   */
+  protectedPaths: string[];
 };
 
 /**
@@ -96,6 +143,122 @@ export declare type AgentWork = Message<"devmesh.api.v1.AgentWork"> & {
  * Use `create(AgentWorkSchema)` to create a new message.
  */
 export declare const AgentWorkSchema: GenMessage<AgentWork>;
+
+/**
+ * What a sandbox may reach besides the backend. Everything else is refused:
+ * names are resolved outside the sandbox, and addresses that are private,
+ * link-local, or a cloud's metadata service are never reached.
+ *
+ * @generated from message devmesh.api.v1.NetworkPolicy
+ */
+export declare type NetworkPolicy = Message<"devmesh.api.v1.NetworkPolicy"> & {
+  /**
+   * What is allowed. Empty: nothing. At most 100.
+   *
+   * @generated from field: repeated devmesh.api.v1.EgressRule allow = 1;
+   */
+  allow: EgressRule[];
+};
+
+/**
+ * Describes the message devmesh.api.v1.NetworkPolicy.
+ * Use `create(NetworkPolicySchema)` to create a new message.
+ */
+export declare const NetworkPolicySchema: GenMessage<NetworkPolicy>;
+
+/**
+ * One destination that a sandbox may reach.
+ *
+ * @generated from message devmesh.api.v1.EgressRule
+ */
+export declare type EgressRule = Message<"devmesh.api.v1.EgressRule"> & {
+  /**
+   * A host's name, or `*.` and a name for every host below it. Never an
+   * address. 1 to 253 bytes.
+   *
+   * @generated from field: string host = 1;
+   */
+  host: string;
+
+  /**
+   * The TCP port. 0: the default of 443, or of 80 with `plain_http`.
+   *
+   * @generated from field: uint32 port = 2;
+   */
+  port: number;
+
+  /**
+   * HTTP methods, in capitals. Empty: all. Methods, paths and secrets within
+   * TLS need the proxy to end the connection itself, with a certificate that
+   * the sandbox trusts for this job alone.
+   *
+   * @generated from field: repeated string methods = 3;
+   */
+  methods: string[];
+
+  /**
+   * Beginnings of paths, for example `/simple/`. Empty: all.
+   *
+   * @generated from field: repeated string paths = 4;
+   */
+  paths: string[];
+
+  /**
+   * Secrets that the proxy puts into requests on their way out, so that the
+   * sandbox never holds them. At most 10.
+   *
+   * @generated from field: repeated devmesh.api.v1.EgressSecret secrets = 5;
+   */
+  secrets: EgressSecret[];
+
+  /**
+   * True: plain HTTP (`http://`) is spoken to the host. Default: TLS.
+   *
+   * @generated from field: bool plain_http = 6;
+   */
+  plainHttp: boolean;
+};
+
+/**
+ * Describes the message devmesh.api.v1.EgressRule.
+ * Use `create(EgressRuleSchema)` to create a new message.
+ */
+export declare const EgressRuleSchema: GenMessage<EgressRule>;
+
+/**
+ * A secret that the proxy puts into a header.
+ *
+ * @generated from message devmesh.api.v1.EgressSecret
+ */
+export declare type EgressSecret = Message<"devmesh.api.v1.EgressSecret"> & {
+  /**
+   * The header, for example `authorization`.
+   *
+   * @generated from field: string header = 1;
+   */
+  header: string;
+
+  /**
+   * The secret's name among those that the runner's host was given. The host
+   * says for which destinations it may be used.
+   *
+   * @generated from field: string secret = 2;
+   */
+  secret: string;
+
+  /**
+   * Stands before the secret in the header, for example `Bearer `.
+   *
+   * @generated from field: string prefix = 3;
+   */
+  prefix: string;
+};
+
+/**
+ * Describes the message devmesh.api.v1.EgressSecret.
+ * Use `create(EgressSecretSchema)` to create a new message.
+ */
+export declare const EgressSecretSchema: GenMessage<EgressSecret>;
 
 /**
  * Bounds on what one job may use. Zero means the server's default.
@@ -321,6 +484,22 @@ export declare type JobSpec = Message<"devmesh.api.v1.JobSpec"> & {
    * @generated from field: devmesh.api.v1.RetryPolicy retry = 11;
    */
   retry?: RetryPolicy | undefined;
+
+  /**
+   * What its sandbox may reach. Absent: nothing but the backend, and that
+   * only for agents.
+   *
+   * @generated from field: devmesh.api.v1.NetworkPolicy network = 12;
+   */
+  network?: NetworkPolicy | undefined;
+
+  /**
+   * Labels that a runner must have to run it, for example `zone: eu`. At most
+   * 16.
+   *
+   * @generated from field: map<string, string> runner_labels = 13;
+   */
+  runnerLabels: { [key: string]: string };
 };
 
 /**
@@ -738,7 +917,8 @@ export declare type JobResult = Message<"devmesh.api.v1.JobResult"> & {
   /**
    * Why it did not succeed: a name from `devmesh.errors.v1.ErrorReason`
    * without its prefix, or `EXIT_STATUS`, `TIMEOUT`, `QUEUE_TIMEOUT`,
-   * `SILENT`, `RUNNER_LOST`, `OUT_OF_MEMORY`, `LIMIT`. Empty on success.
+   * `SILENT`, `RUNNER_LOST`, `OUT_OF_MEMORY`, `PIDS_LIMIT`, `DISK_FULL`,
+   * `LIMIT`. Empty on success.
    *
    * @generated from field: string reason = 3;
    */
@@ -806,6 +986,14 @@ export declare type JobResult = Message<"devmesh.api.v1.JobResult"> & {
    * @generated from field: uint32 last_seq = 12;
    */
   lastSeq: number;
+
+  /**
+   * What its sandbox used, read from the kernel at the end. Absent where there
+   * was none, or its kernel could not be asked.
+   *
+   * @generated from field: devmesh.api.v1.SandboxUsage usage = 13;
+   */
+  usage?: SandboxUsage | undefined;
 };
 
 /**
@@ -813,6 +1001,69 @@ export declare type JobResult = Message<"devmesh.api.v1.JobResult"> & {
  * Use `create(JobResultSchema)` to create a new message.
  */
 export declare const JobResultSchema: GenMessage<JobResult>;
+
+/**
+ * What a sandbox used.
+ *
+ * @generated from message devmesh.api.v1.SandboxUsage
+ */
+export declare type SandboxUsage = Message<"devmesh.api.v1.SandboxUsage"> & {
+  /**
+   * Processor time in milliseconds.
+   *
+   * @generated from field: uint64 cpu_ms = 1;
+   */
+  cpuMs: bigint;
+
+  /**
+   * For how long it was held back by its share of the processor, in
+   * milliseconds.
+   *
+   * @generated from field: uint64 throttled_ms = 2;
+   */
+  throttledMs: bigint;
+
+  /**
+   * The most memory at once, in bytes.
+   *
+   * @generated from field: uint64 peak_memory_bytes = 3;
+   */
+  peakMemoryBytes: bigint;
+
+  /**
+   * Starts of a process that its cap refused.
+   *
+   * @generated from field: uint64 pids_refused = 4;
+   */
+  pidsRefused: bigint;
+
+  /**
+   * Bytes of work dir and scratch at the end.
+   *
+   * @generated from field: uint64 disk_bytes = 5;
+   */
+  diskBytes: bigint;
+
+  /**
+   * Bytes that went out by the egress proxy.
+   *
+   * @generated from field: uint64 egress_bytes = 6;
+   */
+  egressBytes: bigint;
+
+  /**
+   * Bytes that came in by it.
+   *
+   * @generated from field: uint64 ingress_bytes = 7;
+   */
+  ingressBytes: bigint;
+};
+
+/**
+ * Describes the message devmesh.api.v1.SandboxUsage.
+ * Use `create(SandboxUsageSchema)` to create a new message.
+ */
+export declare const SandboxUsageSchema: GenMessage<SandboxUsage>;
 
 /**
  * How a cancel went, from the request to nothing left.
@@ -993,6 +1244,28 @@ export declare type AgentReport = Message<"devmesh.api.v1.AgentReport"> & {
    * @generated from field: string patch = 8;
    */
   patch: string;
+
+  /**
+   * What its model calls cost as far as prices are known, in millionths of a
+   * US dollar.
+   *
+   * @generated from field: uint64 cost_micros = 9;
+   */
+  costMicros: bigint;
+
+  /**
+   * The commands it ran, in order; the first 500.
+   *
+   * @generated from field: repeated devmesh.api.v1.AgentCommand commands = 10;
+   */
+  commands: AgentCommand[];
+
+  /**
+   * How many of its model turns have no known price: they count as free.
+   *
+   * @generated from field: uint32 unpriced_steps = 11;
+   */
+  unpricedSteps: number;
 };
 
 /**
@@ -1000,6 +1273,102 @@ export declare type AgentReport = Message<"devmesh.api.v1.AgentReport"> & {
  * Use `create(AgentReportSchema)` to create a new message.
  */
 export declare const AgentReportSchema: GenMessage<AgentReport>;
+
+/**
+ * A command that an agent ran.
+ *
+ * @generated from message devmesh.api.v1.AgentCommand
+ */
+export declare type AgentCommand = Message<"devmesh.api.v1.AgentCommand"> & {
+  /**
+   * The program and its arguments as one line, cut at 1 KiB.
+   *
+   * @generated from field: string command = 1;
+   */
+  command: string;
+
+  /**
+   * Its exit status; 128 + n where signal n ended it.
+   *
+   * @generated from field: int32 exit_code = 2;
+   */
+  exitCode: number;
+
+  /**
+   * How long it took.
+   *
+   * @generated from field: google.protobuf.Duration duration = 3;
+   */
+  duration?: Duration | undefined;
+};
+
+/**
+ * Describes the message devmesh.api.v1.AgentCommand.
+ * Use `create(AgentCommandSchema)` to create a new message.
+ */
+export declare const AgentCommandSchema: GenMessage<AgentCommand>;
+
+/**
+ * The answer to an agent that asks because a budget has ended.
+ *
+ * @generated from message devmesh.api.v1.AgentAnswer
+ */
+export declare type AgentAnswer = Message<"devmesh.api.v1.AgentAnswer"> & {
+  /**
+   * The sequence number of the note (`agent.question`) that it answers.
+   *
+   * @generated from field: uint32 question_seq = 1;
+   */
+  questionSeq: number;
+
+  /**
+   * True: it shall stop; the job fails with LIMIT and keeps what was done.
+   *
+   * @generated from field: bool stop = 2;
+   */
+  stop: boolean;
+
+  /**
+   * So many model turns more.
+   *
+   * @generated from field: uint32 more_steps = 3;
+   */
+  moreSteps: number;
+
+  /**
+   * So many tokens more.
+   *
+   * @generated from field: uint32 more_tokens = 4;
+   */
+  moreTokens: number;
+
+  /**
+   * So much money more, in millionths of a US dollar.
+   *
+   * @generated from field: uint64 more_cost_micros = 5;
+   */
+  moreCostMicros: bigint;
+
+  /**
+   * So much time more. At most 24 hours.
+   *
+   * @generated from field: google.protobuf.Duration more_time = 6;
+   */
+  moreTime?: Duration | undefined;
+
+  /**
+   * A word to the agent. At most 16 KiB.
+   *
+   * @generated from field: string message = 7;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message devmesh.api.v1.AgentAnswer.
+ * Use `create(AgentAnswerSchema)` to create a new message.
+ */
+export declare const AgentAnswerSchema: GenMessage<AgentAnswer>;
 
 /**
  * How strongly a job's code is kept apart from the host, weakest first. A job
@@ -1102,6 +1471,87 @@ export enum JobStatus {
  * Describes the enum devmesh.api.v1.JobStatus.
  */
 export declare const JobStatusSchema: GenEnum<JobStatus>;
+
+/**
+ * What an agent does when one of its budgets ends.
+ *
+ * @generated from enum devmesh.api.v1.BudgetEnd
+ */
+export enum BudgetEnd {
+  /**
+   * The server's default: `BUDGET_END_STOP`.
+   *
+   * @generated from enum value: BUDGET_END_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The job fails with LIMIT; what was done so far is kept.
+   *
+   * @generated from enum value: BUDGET_END_STOP = 1;
+   */
+  STOP = 1,
+
+  /**
+   * The job waits with its sandbox for `AnswerJob`; past its run timeout it
+   * fails with LIMIT.
+   *
+   * @generated from enum value: BUDGET_END_ASK = 2;
+   */
+  ASK = 2,
+}
+
+/**
+ * Describes the enum devmesh.api.v1.BudgetEnd.
+ */
+export declare const BudgetEndSchema: GenEnum<BudgetEnd>;
+
+/**
+ * The program that does an agent's work.
+ *
+ * @generated from enum devmesh.api.v1.AgentHarness
+ */
+export enum AgentHarness {
+  /**
+   * The server's default: `AGENT_HARNESS_CODER`.
+   *
+   * @generated from enum value: AGENT_HARNESS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * devmesh's own coding agent.
+   *
+   * @generated from enum value: AGENT_HARNESS_CODER = 1;
+   */
+  CODER = 1,
+
+  /**
+   * OpenAI's codex, unmodified.
+   *
+   * @generated from enum value: AGENT_HARNESS_CODEX = 2;
+   */
+  CODEX = 2,
+
+  /**
+   * opencode, unmodified.
+   *
+   * @generated from enum value: AGENT_HARNESS_OPENCODE = 3;
+   */
+  OPENCODE = 3,
+
+  /**
+   * Any program; it finds an OpenAI-compatible API at `OPENAI_BASE_URL`.
+   *
+   * @generated from enum value: AGENT_HARNESS_COMMAND = 4;
+   */
+  COMMAND = 4,
+}
+
+/**
+ * Describes the enum devmesh.api.v1.AgentHarness.
+ */
+export declare const AgentHarnessSchema: GenEnum<AgentHarness>;
 
 /**
  * Which of its two outputs a program wrote to.

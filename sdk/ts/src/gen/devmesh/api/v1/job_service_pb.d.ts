@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { FencedWrite, Job, JobEvent, JobSpec, JobStatus } from "./job_pb.js";
+import type { AgentAnswer, FencedWrite, Job, JobEvent, JobSpec, JobStatus } from "./job_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -464,7 +464,7 @@ export declare const ExplainJobResponseSchema: GenMessage<ExplainJobResponse>;
  */
 export declare type JobBlock = Message<"devmesh.api.v1.JobBlock"> & {
   /**
-   * `paused`, `delayed`, `backoff`, `concurrency`, `no_runner`,
+   * `paused`, `delayed`, `backoff`, `concurrency`, `no_runner`, `no_label`,
    * `no_isolation`, `no_room`, `behind`.
    *
    * @generated from field: string kind = 1;
@@ -646,6 +646,53 @@ export declare type Keepalive = Message<"devmesh.api.v1.Keepalive"> & {
 export declare const KeepaliveSchema: GenMessage<Keepalive>;
 
 /**
+ * An answer for a job's agent.
+ *
+ * @generated from message devmesh.api.v1.AnswerJobRequest
+ */
+export declare type AnswerJobRequest = Message<"devmesh.api.v1.AnswerJobRequest"> & {
+  /**
+   * The job's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The answer.
+   *
+   * @generated from field: devmesh.api.v1.AgentAnswer answer = 2;
+   */
+  answer?: AgentAnswer | undefined;
+};
+
+/**
+ * Describes the message devmesh.api.v1.AnswerJobRequest.
+ * Use `create(AnswerJobRequestSchema)` to create a new message.
+ */
+export declare const AnswerJobRequestSchema: GenMessage<AnswerJobRequest>;
+
+/**
+ * The job that goes on.
+ *
+ * @generated from message devmesh.api.v1.AnswerJobResponse
+ */
+export declare type AnswerJobResponse = Message<"devmesh.api.v1.AnswerJobResponse"> & {
+  /**
+   * The job.
+   *
+   * @generated from field: devmesh.api.v1.Job job = 1;
+   */
+  job?: Job | undefined;
+};
+
+/**
+ * Describes the message devmesh.api.v1.AnswerJobResponse.
+ * Use `create(AnswerJobResponseSchema)` to create a new message.
+ */
+export declare const AnswerJobResponseSchema: GenMessage<AnswerJobResponse>;
+
+/**
  * Jobs: accept, look, explain, watch, cancel, retry.
  *
  * @generated from service devmesh.api.v1.JobService
@@ -732,6 +779,18 @@ export declare const JobService: GenService<{
     methodKind: "unary";
     input: typeof ExplainJobRequestSchema;
     output: typeof ExplainJobResponseSchema;
+  },
+  /**
+   * Answers an agent that asks because a budget has ended. The same answer to
+   * the same question again changes nothing. Fails with NOT_FOUND, WRONG_STATE
+   * (the job asks nothing, or something else).
+   *
+   * @generated from rpc devmesh.api.v1.JobService.AnswerJob
+   */
+  answerJob: {
+    methodKind: "unary";
+    input: typeof AnswerJobRequestSchema;
+    output: typeof AnswerJobResponseSchema;
   },
   /**
    * Lists a job's events in order. Fails with NOT_FOUND, INVALID_FIELD.

@@ -241,6 +241,22 @@ export enum ErrorReason {
   WORKSPACE_INVALID = 63,
 
   /**
+   * The kernel holds a sandbox to something else than was asked for; it was
+   * not handed out. Metadata: `driver`, `mismatches`.
+   *
+   * @generated from enum value: ERROR_REASON_RECEIPT_MISMATCH = 64;
+   */
+  RECEIPT_MISMATCH = 64,
+
+  /**
+   * The network policy does not let this destination through. Metadata:
+   * `host`, `port`, `why`.
+   *
+   * @generated from enum value: ERROR_REASON_EGRESS_REFUSED = 65;
+   */
+  EGRESS_REFUSED = 65,
+
+  /**
    * A part this call needs is not up. Metadata: `part`.
    *
    * @generated from enum value: ERROR_REASON_UNAVAILABLE = 70;

@@ -84,6 +84,16 @@ export declare type ChatParams = Message<"devmesh.inference.v1.ChatParams"> & {
    * @generated from field: optional int64 seed = 5;
    */
   seed?: bigint | undefined;
+
+  /**
+   * The window that the conversation shall have, in tokens. A provider that
+   * sets windows sets at least this one, and models whose window is known to be
+   * smaller are passed over. Over one conversation it should stay the same. 0:
+   * the model's default.
+   *
+   * @generated from field: uint32 context_tokens = 6;
+   */
+  contextTokens: number;
 };
 
 /**
@@ -145,6 +155,14 @@ export declare type Usage = Message<"devmesh.inference.v1.Usage"> & {
    * @generated from field: bool exact = 3;
    */
   exact: boolean;
+
+  /**
+   * What it cost, in millionths of a US dollar; 0 for local models without a
+   * price. Absent: no price is known.
+   *
+   * @generated from field: optional uint64 cost_micros = 4;
+   */
+  costMicros?: bigint | undefined;
 };
 
 /**

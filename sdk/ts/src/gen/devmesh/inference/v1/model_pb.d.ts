@@ -64,6 +64,30 @@ export declare type Model = Message<"devmesh.inference.v1.Model"> & {
    * @generated from field: string digest = 7;
    */
   digest: string;
+
+  /**
+   * The widest window that a call can ask for (`ChatParams.context_tokens`). 0:
+   * `context_tokens` is all there is.
+   *
+   * @generated from field: uint32 max_context_tokens = 8;
+   */
+  maxContextTokens: number;
+
+  /**
+   * `native`: it calls tools by itself; `none`: it is known not to. Empty:
+   * unknown.
+   *
+   * @generated from field: string tool_calls = 9;
+   */
+  toolCalls: string;
+
+  /**
+   * What a million tokens in and out cost, in millionths of a US dollar.
+   * Absent: not known.
+   *
+   * @generated from field: devmesh.inference.v1.ModelPrice price = 10;
+   */
+  price?: ModelPrice | undefined;
 };
 
 /**
@@ -71,6 +95,33 @@ export declare type Model = Message<"devmesh.inference.v1.Model"> & {
  * Use `create(ModelSchema)` to create a new message.
  */
 export declare const ModelSchema: GenMessage<Model>;
+
+/**
+ * What a model costs.
+ *
+ * @generated from message devmesh.inference.v1.ModelPrice
+ */
+export declare type ModelPrice = Message<"devmesh.inference.v1.ModelPrice"> & {
+  /**
+   * A million tokens in, in millionths of a US dollar.
+   *
+   * @generated from field: uint64 input_micros = 1;
+   */
+  inputMicros: bigint;
+
+  /**
+   * A million tokens out.
+   *
+   * @generated from field: uint64 output_micros = 2;
+   */
+  outputMicros: bigint;
+};
+
+/**
+ * Describes the message devmesh.inference.v1.ModelPrice.
+ * Use `create(ModelPriceSchema)` to create a new message.
+ */
+export declare const ModelPriceSchema: GenMessage<ModelPrice>;
 
 /**
  * A provider of models.

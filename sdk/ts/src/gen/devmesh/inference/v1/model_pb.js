@@ -8,7 +8,7 @@ import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
  * Describes the file devmesh/inference/v1/model.proto.
  */
 export const file_devmesh_inference_v1_model = /*@__PURE__*/
-  fileDesc("CiBkZXZtZXNoL2luZmVyZW5jZS92MS9tb2RlbC5wcm90bxIUZGV2bWVzaC5pbmZlcmVuY2UudjEigQEKBU1vZGVsEhAKCHByb3ZpZGVyGAEgASgJEgwKBG5hbWUYAiABKAkSDQoFcm9sZXMYAyADKAkSDQoFbG9jYWwYBCABKAgSFgoOY29udGV4dF90b2tlbnMYBSABKA0SEgoKZGltZW5zaW9ucxgGIAEoDRIOCgZkaWdlc3QYByABKAkiWAoIUHJvdmlkZXISDAoEbmFtZRgBIAEoCRINCgVsb2NhbBgCIAEoCBIPCgdoZWFsdGh5GAMgASgIEg4KBmRldGFpbBgEIAEoCRIOCgZtb2RlbHMYBSABKA1iBnByb3RvMw");
+  fileDesc("CiBkZXZtZXNoL2luZmVyZW5jZS92MS9tb2RlbC5wcm90bxIUZGV2bWVzaC5pbmZlcmVuY2UudjEi4gEKBU1vZGVsEhAKCHByb3ZpZGVyGAEgASgJEgwKBG5hbWUYAiABKAkSDQoFcm9sZXMYAyADKAkSDQoFbG9jYWwYBCABKAgSFgoOY29udGV4dF90b2tlbnMYBSABKA0SEgoKZGltZW5zaW9ucxgGIAEoDRIOCgZkaWdlc3QYByABKAkSGgoSbWF4X2NvbnRleHRfdG9rZW5zGAggASgNEhIKCnRvb2xfY2FsbHMYCSABKAkSLwoFcHJpY2UYCiABKAsyIC5kZXZtZXNoLmluZmVyZW5jZS52MS5Nb2RlbFByaWNlIjkKCk1vZGVsUHJpY2USFAoMaW5wdXRfbWljcm9zGAEgASgEEhUKDW91dHB1dF9taWNyb3MYAiABKAQiWAoIUHJvdmlkZXISDAoEbmFtZRgBIAEoCRINCgVsb2NhbBgCIAEoCBIPCgdoZWFsdGh5GAMgASgIEg4KBmRldGFpbBgEIAEoCRIOCgZtb2RlbHMYBSABKA1iBnByb3RvMw");
 
 /**
  * Describes the message devmesh.inference.v1.Model.
@@ -18,9 +18,16 @@ export const ModelSchema = /*@__PURE__*/
   messageDesc(file_devmesh_inference_v1_model, 0);
 
 /**
+ * Describes the message devmesh.inference.v1.ModelPrice.
+ * Use `create(ModelPriceSchema)` to create a new message.
+ */
+export const ModelPriceSchema = /*@__PURE__*/
+  messageDesc(file_devmesh_inference_v1_model, 1);
+
+/**
  * Describes the message devmesh.inference.v1.Provider.
  * Use `create(ProviderSchema)` to create a new message.
  */
 export const ProviderSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_inference_v1_model, 1);
+  messageDesc(file_devmesh_inference_v1_model, 2);
 

@@ -1,0 +1,47 @@
+/** Tries every attempt on a target, in as few sandboxes as they allow. */
+import { type Attempt, type AttemptResult, tryAttempt } from "./attempt.ts";
+import type { Room, Target } from "./target.ts";
+import type { World } from "./world.ts";
+
+/** How one target came through. */
+export interface TargetReport {
+  readonly name: string;
+  readonly isolation: string;
+  readonly engine: string;
+  readonly results: readonly AttemptResult[];
+}
+
+/** Tries them one after the other. A sandbox that broke under one is replaced for the next. */
+export async function attackTarget(
+  target: Target,
+  attempts: readonly Attempt[],
+  world: World,
+  onResult: (result: AttemptResult) => void = () => {},
+): Promise<TargetReport> {
+  const results: AttemptResult[] = [];
+  let shared: Room | undefined;
+  const drop = async () => {
+    const room = shared;
+    shared = undefined;
+    await room?.close();
+  };
+  try {
+    for (const attempt of attempts) {
+      const room = attempt.fresh === true ? await target.open() : (shared ?? (await target.open()));
+      if (attempt.fresh !== true) shared = room;
+      let result: AttemptResult;
+      try {
+        result = await tryAttempt(attempt, room, world);
+      } finally {
+        if (attempt.fresh === true) await room.close();
+      }
+      if (result.state !== "held" && attempt.fresh !== true) await drop();
+      results.push(result);
+      onResult(result);
+    }
+  } finally {
+    await drop();
+  }
+  const { name, isolation, engine } = target;
+  return { name, isolation, engine, results };
+}

@@ -1,0 +1,170 @@
+/**
+ * The floor of virtual machines: the same QEMU and kernel without anything of
+ * ours, booted cold to a shell on its serial line, and restored from a snapshot
+ * of that. Nothing but a question and its answer runs in it.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
+import { cpioArchive } from "../deploy/guest/cpio.ts";
+import { unpackKernel } from "../deploy/guest/kernel-image.ts";
+import { findBinary } from "../scripts/parts/debian.ts";
+import type { Qemu } from "../scripts/parts/qemu.ts";
+import { type Figures, percentile, type System } from "./bench.ts";
+
+/** Answers each line that it reads; nothing more is needed to tell that a guest lives. */
+const init = `#!/bin/busybox sh
+/bin/busybox mount -t devtmpfs dev /dev
+exec </dev/ttyS0 >/dev/ttyS0 2>&1
+/bin/busybox stty -echo
+echo hello
+while read -r line; do echo "answer $line"; done`;
+
+const machine = "microvm,acpi=off,x-option-roms=off,isa-serial=on,rtc=off,pit=on,pic=on";
+
+/** How often a socket that is not there yet is looked for. */
+const lookMs = 2;
+
+/** A guest that answers, and QEMU's monitor. */
+interface BareGuest {
+  readonly process: ChildProcess;
+  ask(line: string): Promise<void>;
+  command(execute: string, args?: object): Promise<void>;
+  end(): Promise<void>;
+}
+
+/** Bare QEMU: `restores` guests in turn a round, or one cold boot. */
+export async function bareQemu(
+  { binary, kernelPath }: Qemu,
+  kind: "restore" | "cold boot",
+  count: number,
+): Promise<System> {
+  const folder = await mkdtemp(join(tmpdir(), "devmesh-bare-qemu-"));
+  await writeFile(join(folder, "vmlinux"), unpackKernel(await readFile(kernelPath)));
+  const busybox = await readFile(findBinary("busybox") ?? "busybox");
+  const files = ["bin", "dev"].map((path) => ({ path }));
+  const programs = [
+    { path: "init", data: Buffer.from(init) },
+    { path: "bin/busybox", data: busybox },
+  ];
+  await writeFile(join(folder, "initramfs"), cpioArchive([...files, ...programs]));
+  const snapshot = join(folder, "snapshot");
+  if (kind === "restore") {
+    const guest = await startGuest(binary, folder, []);
+    await guest.ask("ready");
+    await guest.command("stop");
+    await guest.command("migrate", { uri: `exec:cat > ${snapshot}` });
+    await guest.command("query-migrate");
+    await guest.end();
+  }
+  const incoming = kind === "restore" ? ["-incoming", `exec:cat ${snapshot}`] : [];
+  return {
+    name: `bare QEMU, ${kind}`,
+    async round(): Promise<Figures> {
+      const tookMs: number[] = [];
+      for (let i = 0; i < count; i++) {
+        const startedAt = performance.now();
+        const guest = await startGuest(binary, folder, incoming);
+        if (kind === "restore") await guest.command("cont");
+        await guest.ask(`number ${i}`);
+        tookMs.push(performance.now() - startedAt);
+        await guest.end();
+      }
+      return {
+        p50Ms: percentile(tookMs, 0.5),
+        p95Ms: percentile(tookMs, 0.95),
+        succeeded: tookMs.length,
+      };
+    },
+    close: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+async function startGuest(
+  binary: string,
+  folder: string,
+  incoming: readonly string[],
+): Promise<BareGuest> {
+  const own = await mkdtemp(join(folder, "guest-"));
+  const serialPath = join(own, "serial");
+  const monitorPath = join(own, "monitor");
+  const child = spawn(
+    binary,
+    [
+      ...["-M", machine, "-accel", "tcg,thread=single", "-cpu", "max", "-m", "192"],
+      ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
+      ...["-kernel", join(folder, "vmlinux"), "-initrd", join(folder, "initramfs")],
+      ...["-append", "console=ttyS0 quiet panic=-1 reboot=t"],
+      ...["-serial", `unix:${serialPath},server=on,wait=off`],
+      ...["-qmp", `unix:${monitorPath},server=on,wait=off`],
+      ...incoming,
+    ],
+    { stdio: "ignore" },
+  );
+  const [serial, monitor] = await Promise.all([
+    connected(serialPath, child),
+    connected(monitorPath, child),
+  ]);
+  const said = new Lines(serial);
+  const answers = new Lines(monitor);
+  await answers.until((line) => line.includes('"QMP"'));
+  const command = async (execute: string, args?: object) => {
+    monitor.write(`${JSON.stringify({ execute, ...(args && { arguments: args }) })}\n`);
+    await answers.until((line) => line.includes('"return"'));
+    // A migration goes on after its command was answered.
+    while (execute === "query-migrate" && !answers.last.includes('"completed"')) {
+      monitor.write(`${JSON.stringify({ execute })}\n`);
+      await answers.until((line) => line.includes('"return"'));
+    }
+  };
+  await command("qmp_capabilities");
+  return {
+    process: child,
+    command,
+    async ask(line) {
+      serial.write(`${line}\n`);
+      await said.until((answer) => answer.includes(`answer ${line}`));
+    },
+    async end() {
+      const gone = once(child, "exit");
+      child.kill("SIGKILL");
+      await gone;
+      await rm(own, { recursive: true, force: true });
+    },
+  };
+}
+
+async function connected(path: string, child: ChildProcess): Promise<Socket> {
+  while (!existsSync(path)) {
+    if (child.exitCode !== null) throw new Error(`QEMU ended with ${child.exitCode}`);
+    await delay(lookMs);
+  }
+  const socket = connect(path);
+  await once(socket, "connect");
+  return socket;
+}
+
+/** Lines as they come, one taker at a time. */
+class Lines {
+  last = "";
+  readonly #lines: AsyncIterator<string>;
+
+  constructor(socket: Socket) {
+    this.#lines = createInterface({ input: socket })[Symbol.asyncIterator]();
+  }
+
+  async until(isIt: (line: string) => boolean): Promise<void> {
+    for (;;) {
+      const { value, done } = await this.#lines.next();
+      if (done) throw new Error("the guest ended");
+      this.last = value;
+      if (isIt(value)) return;
+    }
+  }
+}

@@ -1,0 +1,3 @@
+set -e
+node build.js
+node --test

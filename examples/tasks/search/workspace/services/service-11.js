@@ -1,0 +1,5 @@
+export const service11 = {
+  name: "service-11",
+  timeoutMs: 1110,
+  retries: 4,
+};

@@ -1,0 +1,5 @@
+export const service18 = {
+  name: "service-18",
+  timeoutMs: 1180,
+  retries: 3,
+};

@@ -1,0 +1,5 @@
+export const service22 = {
+  name: "service-22",
+  timeoutMs: 1220,
+  retries: 3,
+};

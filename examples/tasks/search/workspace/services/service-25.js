@@ -1,0 +1,5 @@
+export const service25 = {
+  name: "service-25",
+  timeoutMs: 1250,
+  retries: 2,
+};

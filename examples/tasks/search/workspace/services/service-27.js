@@ -1,0 +1,5 @@
+export const service27 = {
+  name: "service-27",
+  timeoutMs: 1270,
+  retries: 4,
+};

@@ -1,0 +1,4 @@
+export function receipt(cart) {
+  const lines = cart.items.map((item) => `${item.name} ${item.cents}`);
+  return [...lines, `total ${cart.total()}`].join("\n");
+}

@@ -1,0 +1,168 @@
+/**
+ * Keeps some of what is slow to make ready, by shape: made ahead after a shape's first use,
+ * bounded in all, each handed out once. Making and dropping them is left to the owner.
+ */
+
+/** Something that is kept ready. */
+export interface PoolMember {
+  /** False once it can be of no use any more. */
+  isAlive(): boolean;
+  /** Resolves when that happens. */
+  readonly gone: Promise<void>;
+}
+
+/** What a pool is made of. */
+export interface WarmPoolOptions<Shape, Member extends PoolMember> {
+  /** How many are kept for each shape; 0: none at all. */
+  readonly perShape: number;
+  /** How many are kept of all shapes together. */
+  readonly total: number;
+  readonly make: (shape: Shape) => Promise<Member>;
+  /** Takes one away that nobody wanted. */
+  readonly drop: (member: Member) => Promise<void>;
+}
+
+interface Shelf<Shape, Member> {
+  readonly shape: Shape;
+  readonly ready: Member[];
+  /** Those under way, which may be taken as well. */
+  readonly making: Promise<Member>[];
+}
+
+/** A pool of members by shape. */
+export class WarmPool<Shape, Member extends PoolMember> {
+  readonly #options: WarmPoolOptions<Shape, Member>;
+  /** In the order of their last use, oldest first. */
+  readonly #shelves = new Map<string, Shelf<Shape, Member>>();
+  readonly #work = new Set<Promise<unknown>>();
+  #closed = false;
+
+  constructor(options: WarmPoolOptions<Shape, Member>) {
+    this.#options = options;
+  }
+
+  /** How many are ready or being made. */
+  get size(): number {
+    let size = 0;
+    for (const { ready, making } of this.#shelves.values()) size += ready.length + making.length;
+    return size;
+  }
+
+  /**
+   * A member of that shape, the caller's from now on; one that is being made is waited for.
+   * `undefined`: there is none. Either way more are made in the background.
+   */
+  async take(key: string, shape: Shape): Promise<Member | undefined> {
+    if (this.#options.perShape === 0 || this.#closed) return undefined;
+    const shelf = this.#shelves.get(key) ?? { shape, ready: [], making: [] };
+    this.#shelves.delete(key);
+    this.#shelves.set(key, shelf);
+    let taken = shelf.ready.shift();
+    while (taken && !taken.isAlive()) {
+      this.#drop(taken);
+      taken = shelf.ready.shift();
+    }
+    const coming = taken ? undefined : shelf.making.shift();
+    this.#fill(shelf);
+    if (taken || !coming) return taken;
+    try {
+      const member = await coming;
+      if (member.isAlive()) return member;
+      this.#drop(member);
+    } catch {
+      // Why it could not be made is told by the caller's own try.
+    }
+    return undefined;
+  }
+
+  /** Drops all whose shape is no longer wanted. */
+  forget(isStale: (shape: Shape) => boolean): void {
+    for (const [key, shelf] of this.#shelves) {
+      if (!isStale(shelf.shape)) continue;
+      this.#shelves.delete(key);
+      this.#empty(shelf);
+    }
+  }
+
+  /** Resolves when nothing is being made or dropped any more. */
+  async settled(): Promise<void> {
+    while (this.#work.size > 0) await Promise.all(this.#work);
+  }
+
+  /** Drops all; nothing is made any more. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.forget(() => true);
+    await this.settled();
+  }
+
+  #fill(shelf: Shelf<Shape, Member>): void {
+    const { perShape, total, make } = this.#options;
+    while (shelf.ready.length + shelf.making.length < Math.min(perShape, total)) {
+      if (this.size >= total && !this.#makeRoom(shelf)) return;
+      const making = make(shelf.shape);
+      shelf.making.push(making);
+      this.#track(
+        making.then(
+          (member) => this.#shelve(shelf, making, member),
+          () => {
+            // What is wrong shows in the next start, which is not made ahead.
+            remove(shelf.making, making);
+          },
+        ),
+      );
+    }
+  }
+
+  #shelve(shelf: Shelf<Shape, Member>, making: Promise<Member>, member: Member): void {
+    // Taken while it was made, or dropped with its shelf.
+    if (!remove(shelf.making, making)) return;
+    shelf.ready.push(member);
+    void member.gone.then(() => {
+      if (remove(shelf.ready, member)) this.#drop(member);
+    });
+  }
+
+  /** Drops one of the shape that was not used for the longest time. */
+  #makeRoom(besides: Shelf<Shape, Member>): boolean {
+    for (const shelf of this.#shelves.values()) {
+      if (shelf === besides) continue;
+      const oldest = shelf.ready.shift();
+      if (oldest === undefined) continue;
+      this.#drop(oldest);
+      return true;
+    }
+    return false;
+  }
+
+  #empty({ ready, making }: Shelf<Shape, Member>): void {
+    for (const member of ready.splice(0)) this.#drop(member);
+    for (const coming of making.splice(0)) {
+      const dropped = coming.then((member) => this.#options.drop(member));
+      this.#track(
+        dropped.catch(() => {
+          // Never made, or the owner's sweep takes it away.
+        }),
+      );
+    }
+  }
+
+  #drop(member: Member): void {
+    this.#track(
+      this.#options.drop(member).catch(() => {
+        // The owner's sweep takes it away.
+      }),
+    );
+  }
+
+  #track(work: Promise<unknown>): void {
+    this.#work.add(work);
+    void work.finally(() => this.#work.delete(work));
+  }
+}
+
+function remove<T>(list: T[], item: T): boolean {
+  const index = list.indexOf(item);
+  if (index >= 0) list.splice(index, 1);
+  return index >= 0;
+}

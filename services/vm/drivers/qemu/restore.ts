@@ -1,0 +1,112 @@
+/**
+ * Owns the way from a snapshot to a guest of one job: started where the snapshot stood, told
+ * who it is, what time it is and what it may use. The snapshot is left to `snapshot-store.ts`.
+ */
+import { type FileHandle, open, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { SandboxDoor, SandboxLimits } from "../driver.ts";
+import { type GuestCaps, readCaps } from "../guest/guest-facts.ts";
+import { clockLimitMs, clockSetting, identitySettings, setClock } from "../guest/guest-talk.ts";
+import type { ResidentChannel } from "../resident/channel.ts";
+import { type Guest, type GuestSetting, withGuest } from "./boot.ts";
+import { disksOf, type OpenMount, type SnapshotShape } from "./snapshot-shape.ts";
+import type { Snapshot } from "./snapshot-store.ts";
+import { restoreState } from "./vm-process.ts";
+
+/** What one guest shall be. */
+export interface RestoreOptions {
+  readonly setting: GuestSetting;
+  readonly id: string;
+  /** The sandbox's folder on the host; disks are made in it. */
+  readonly folder: string;
+  readonly shape: SnapshotShape;
+  readonly snapshot: Snapshot;
+  readonly limits: SandboxLimits;
+  readonly root: FileHandle;
+  readonly mounts: readonly OpenMount[];
+  readonly doors: readonly SandboxDoor[];
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A guest that takes programs. */
+export interface RestoredGuest {
+  readonly guest: Guest;
+  readonly caps: GuestCaps;
+}
+
+const MIB = 1 << 20;
+/** Many times what it takes on an idle host. */
+const RESTORE_LIMIT_MS = 60_000;
+
+/** Makes the guest. Throws SANDBOX_FAILED or CANCELLED; nothing runs and no disk is left then. */
+export async function restoreGuest(options: RestoreOptions): Promise<RestoredGuest> {
+  const { setting, id, folder, shape, snapshot, limits, root, mounts, doors, signal } = options;
+  const opened: FileHandle[] = [];
+  try {
+    const [memory, state, scratch] = await Promise.all([
+      snapshot.openMemory(folder),
+      snapshot.openState(),
+      scratchOf(folder, snapshot),
+    ]);
+    opened.push(memory, state, scratch.source, scratch.target);
+    return await withGuest(
+      {
+        setting,
+        machine: {
+          id,
+          cpus: shape.cpus,
+          memoryMib: shape.memoryMib,
+          memory,
+          start: { kind: "restore", state },
+          disks: disksOf(root, mounts, scratch),
+        },
+        cpuMillis: limits.cpuMillis,
+        limitMs: RESTORE_LIMIT_MS,
+        signal,
+      },
+      async (guest) => {
+        const { channel, vm } = guest;
+        const goesOn = vm.monitor.event("RESUME");
+        await restoreState(vm);
+        await goesOn;
+        // Sent in one go: each turn in the guest costs more than what it does.
+        const [, , caps] = await Promise.all([
+          introduce(channel, id, limits),
+          channel.openDoors(doors),
+          readCaps(channel),
+        ]);
+        return { guest, caps };
+      },
+    );
+  } finally {
+    // QEMU has its own by now.
+    await Promise.all(opened.map((file) => file.close()));
+  }
+}
+
+/** Without a name from the start: its space is free as soon as its guest is gone. */
+async function scratchOf(folder: string, snapshot: Snapshot) {
+  const path = join(folder, "scratch.ext4");
+  const target = await open(path, "wx+", 0o600);
+  try {
+    const source = await open(path);
+    await snapshot.writeScratch(target);
+    return { source, target };
+  } catch (error: unknown) {
+    await target.close();
+    throw error;
+  } finally {
+    await rm(path, { force: true });
+  }
+}
+
+/** What tells guests of the same snapshot apart, and what this one may use. */
+async function introduce(channel: ResidentChannel, id: string, limits: SandboxLimits) {
+  const began = performance.now();
+  await channel.configure([
+    ...identitySettings(id),
+    ["limits", limits.memoryMib * MIB, limits.pids, limits.cpuMillis * 100],
+    clockSetting(),
+  ]);
+  if (performance.now() - began > clockLimitMs) await setClock(channel);
+}

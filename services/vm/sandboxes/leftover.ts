@@ -1,0 +1,45 @@
+/** The port by which things without an owner are found, one kind at a time. */
+
+/** Kinds of things that a sandbox is made of on its host. */
+export const leftoverKinds = [
+  "process",
+  "container",
+  "mount",
+  "loop device",
+  "control group",
+  "network",
+  "folder",
+  "door",
+] as const;
+
+/** One of them. */
+export type LeftoverKind = (typeof leftoverKinds)[number];
+
+/** Something that is there and may have no owner any more. */
+export interface Leftover {
+  readonly kind: LeftoverKind;
+  /** For people: a path, a process, a device. */
+  readonly name: string;
+  /** The sandbox that it was made for; empty where that is not known. */
+  readonly sandboxId: string;
+  /** Takes it away. Does nothing if it is gone, or is another's by now. */
+  remove(): Promise<void>;
+}
+
+/** What a finder may know. */
+export interface FinderContext {
+  /** The host's state folder, without links. */
+  readonly stateDir: string;
+  /** Sandboxes that the journals of dead processes of this folder name. */
+  readonly orphaned: ReadonlySet<string>;
+}
+
+/**
+ * Finds things of one kind that this state folder's sandboxes may have left,
+ * those in use among them: who is alive is judged by the caller, afterwards.
+ * Never names what cannot be this folder's.
+ */
+export interface LeftoverFinder {
+  readonly kind: LeftoverKind;
+  find(context: FinderContext): Promise<Leftover[]>;
+}

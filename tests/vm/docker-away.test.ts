@@ -1,0 +1,93 @@
+/** An engine that is stopped while its sandboxes run, and one that comes back. */
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DevmeshError } from "@devmesh/mesh/errors";
+import { expect } from "chai";
+import { ensureBaseImage } from "../../scripts/parts/base-image.ts";
+import type { Child } from "../../scripts/parts/child.ts";
+import { findBinary } from "../../scripts/parts/debian.ts";
+import { type EnginePlace, removeRuntime, startEngine } from "../../scripts/parts/docker-engine.ts";
+import { askEngine } from "../../scripts/parts/docker-http.ts";
+import { DockerDriver } from "../../services/vm/drivers/docker/docker-driver.ts";
+import { shell, suiteSpec } from "../../services/vm/drivers/suite/harness.ts";
+
+const small = { memoryMib: 64, cpuMillis: 1000, pids: 32, diskMib: 16 };
+
+async function reasonOf(call: Promise<unknown>): Promise<string> {
+  try {
+    await call;
+    return "none";
+  } catch (error: unknown) {
+    return error instanceof DevmeshError ? error.reason : String(error);
+  }
+}
+
+describe("a container engine that is stopped", function () {
+  this.timeout(300_000);
+  let place: EnginePlace | undefined;
+  let engine: Child | undefined;
+  let folder: string;
+
+  before(async function () {
+    if (process.getuid?.() !== 0 || findBinary("dockerd") === undefined) {
+      if (this.test?.parent) this.test.parent.title += " (skipped: only root may start an engine)";
+      return this.skip();
+    }
+    folder = await mkdtemp(join(tmpdir(), "devmesh-away-"));
+    const runDir = join(folder, "run");
+    await mkdir(runDir);
+    const name = `dma${process.pid}`;
+    place = {
+      home: join(folder, "home"),
+      runDir,
+      socketPath: join(runDir, "docker.sock"),
+      bridge: name,
+      bridgeAddress: "10.214.77.1/24",
+    };
+    await mkdir(place.home);
+    engine = await startEngine(place);
+  });
+
+  after(async () => {
+    await engine?.stop();
+    if (place) await removeRuntime(place);
+    if (folder) await rm(folder, { recursive: true, force: true });
+  });
+
+  it("fails its sandboxes with a typed error, and nothing is left when it is back", async () => {
+    if (!place) throw new Error("there is no engine");
+    const { socketPath } = place;
+    const base = await ensureBaseImage(socketPath);
+    if (!base.ok) throw new Error(base.reason);
+    const stateDir = join(folder, "state");
+    const driver = new DockerDriver({ stateDir, socketPath, image: base.value.image, warm: 1 });
+    const one = await driver.create(suiteSpec({ limits: small }));
+    const two = await driver.create(suiteSpec({ limits: small }));
+    await driver.settled();
+    await two.freeze();
+    const running = await one.exec({ argv: ["sleep", "600"], env: {} });
+    await engine?.stop();
+    engine = undefined;
+    expect(await reasonOf(running.exit)).to.equal("SANDBOX_FAILED");
+    expect(await reasonOf(one.exec({ argv: ["true"], env: {} }))).to.equal("SANDBOX_FAILED");
+    expect(await reasonOf(one.freeze())).to.equal("SANDBOX_FAILED");
+    expect(await reasonOf(driver.create(suiteSpec({ limits: small })))).to.equal("SANDBOX_FAILED");
+    expect((await driver.probe()).available).to.equal(false);
+    // What cannot be removed stays in the list, and can be tried again.
+    expect(await reasonOf(one.delete())).to.equal("SANDBOX_FAILED");
+    expect(driver.list().map(({ id }) => id)).to.deep.equal([one.id, two.id]);
+    await driver.settled();
+
+    engine = await startEngine(place);
+    const three = await driver.create(suiteSpec({ limits: small }));
+    expect((await shell(three, "echo back")).text).to.equal("back\n");
+    for (const sandbox of [one, two, three]) await sandbox.delete();
+    await driver.reap();
+    await driver.close();
+    expect(driver.list()).to.deep.equal([]);
+    const { body } = await askEngine(socketPath, "GET", "/containers/json?all=true");
+    expect(JSON.parse(body)).to.deep.equal([]);
+    expect(await driver.reap()).to.deep.equal([]);
+  });
+});
