@@ -25,9 +25,9 @@ export interface Bed {
   close(): Promise<void>;
 }
 
-/** Namespaces of this host. */
+/** Namespaces of this host, two disks ready made. */
 export function openProcess(): Promise<Bed> {
-  return open((stateDir) => new ProcessDriver({ stateDir }));
+  return open((stateDir) => new ProcessDriver({ stateDir, readyDisks: 2 }));
 }
 
 /** Containers, `warm` of them ready made. */
