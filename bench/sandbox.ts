@@ -15,7 +15,10 @@ import { bareCommand, burst, creations, deletions, execs, idleMemory } from "./s
 const burstSize = 50;
 
 /** The plainest sandbox that bubblewrap makes. */
-const bareBwrap = ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "echo", "here"];
+const bareBwrap = [
+  ...["bwrap", "--unshare-all", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin"],
+  ...["--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "echo", "here"],
+];
 
 /** A case of sandboxes; the bed of each system is ended with it. */
 function sandboxCase(
