@@ -16,7 +16,7 @@ export interface AttackOptions {
 /** What `--help` prints. */
 export const attackHelp = `devmesh doctor --attack: tries to break out of this host's own sandboxes
 
-  --driver NAME   only this driver: process, docker, qemu; may be repeated
+  --driver NAME   only this driver, by the name that doctor tells; may be repeated
   --only NAME     only this attempt; may be repeated
   --list          tells what is tried, and tries nothing
   --json          the last line on stdout is one JSON object; all else goes to stderr

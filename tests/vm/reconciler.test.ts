@@ -192,10 +192,10 @@ describe("the reconciler", function () {
       ...{ journal, stateDir, clock, logger: silentLogger(), intervalMs: 0 },
       finders: [
         {
-          kind: "network",
+          kind: "mount",
           find: async ({ orphaned }) =>
             [...orphaned].map((sandboxId) => ({
-              kind: "network" as const,
+              kind: "mount" as const,
               name: "net0",
               sandboxId,
               remove: async () => {

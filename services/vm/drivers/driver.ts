@@ -172,7 +172,7 @@ export interface Sandbox {
 
 /** Makes sandboxes of one kind. */
 export interface SandboxDriver {
-  /** `process`, `docker`, `gvisor`, `qemu`, `fake`. */
+  /** `process`, `docker`, `gvisor`, `qemu`, `firecracker`, `fake`. */
   readonly name: string;
   readonly isolation: Isolation;
   /** Tries it out, for at most some seconds. Never throws: a failure is an answer. */

@@ -1,19 +1,13 @@
 /** The port by which things without an owner are found, one kind at a time. */
 
-/** Kinds of things that a sandbox is made of on its host. */
-export const leftoverKinds = [
-  "process",
-  "container",
-  "mount",
-  "loop device",
-  "control group",
-  "network",
-  "folder",
-  "door",
-] as const;
-
-/** One of them. */
-export type LeftoverKind = (typeof leftoverKinds)[number];
+/** A kind of thing that a sandbox is made of on its host. */
+export type LeftoverKind =
+  | "process"
+  | "mount"
+  | "loop device"
+  | "control group"
+  | "folder"
+  | "door";
 
 /** Something that is there and may have no owner any more. */
 export interface Leftover {

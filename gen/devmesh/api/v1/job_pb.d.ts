@@ -69,14 +69,16 @@ export declare type AgentWork = Message<"devmesh.api.v1.AgentWork"> & {
   testArgv: string[];
 
   /**
-   * How many model turns it may take. 0: the default of 40.
+   * How many model turns it may take. 0: 40 for devmesh's own agent, no bound
+   * for the others.
    *
    * @generated from field: uint32 max_steps = 4;
    */
   maxSteps: number;
 
   /**
-   * How many tokens, in and out, it may use. 0: the default of 400,000.
+   * How many tokens, in and out, it may use. 0: 400,000 for devmesh's own agent,
+   * no bound for the others.
    *
    * @generated from field: uint32 max_tokens = 5;
    */
@@ -145,9 +147,10 @@ export declare type AgentWork = Message<"devmesh.api.v1.AgentWork"> & {
 export declare const AgentWorkSchema: GenMessage<AgentWork>;
 
 /**
- * What a sandbox may reach besides the backend. Everything else is refused:
- * names are resolved outside the sandbox, and addresses that are private,
- * link-local, or a cloud's metadata service are never reached.
+ * What a sandbox may reach. An agent reaches the backend besides. Everything
+ * else is refused: names are resolved outside the sandbox; link-local addresses
+ * and a cloud's metadata service are never reached, private ones only where the
+ * runner's operator has opened them.
  *
  * @generated from message devmesh.api.v1.NetworkPolicy
  */
@@ -867,7 +870,7 @@ export declare type JobNote = Message<"devmesh.api.v1.JobNote"> & {
   level: string;
 
   /**
-   * What kind of note: `sandbox`, `context`, `agent.step`, …
+   * What kind of note: `sandbox.receipt`, `context`, `agent.turn`, …
    *
    * @generated from field: string topic = 2;
    */
@@ -1385,7 +1388,8 @@ export enum Isolation {
   UNSPECIFIED = 0,
 
   /**
-   * Own namespaces on the host's kernel, no image (bubblewrap).
+   * Own namespaces on the host's kernel, no image (bubblewrap; Seatbelt on
+   * macOS).
    *
    * @generated from enum value: ISOLATION_PROCESS = 1;
    */

@@ -81,7 +81,8 @@ export declare type LeaseJobsRequest = Message<"devmesh.api.v1.LeaseJobsRequest"
   maxJobs: number;
 
   /**
-   * The strongest isolation that the runner can give.
+   * The kinds of isolation that the runner can give; it gets jobs up to the
+   * strongest of them.
    *
    * @generated from field: repeated devmesh.api.v1.Isolation isolations = 3;
    */
@@ -156,7 +157,7 @@ export declare type Lease = Message<"devmesh.api.v1.Lease"> & {
   ttl?: Duration | undefined;
 
   /**
-   * A token for the job's own calls: scopes `llm:invoke` and `context:read`,
+   * A token for the job's own calls: scopes `llm:invoke`, `context:read` and `read:self`,
    * dead when the lease ends.
    *
    * @generated from field: string job_token = 5;

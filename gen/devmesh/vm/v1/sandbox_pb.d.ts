@@ -25,7 +25,8 @@ export declare type Sandbox = Message<"devmesh.vm.v1.Sandbox"> & {
   id: string;
 
   /**
-   * The driver that made it: `process`, `docker`, `qemu`.
+   * The driver that made it: `process`, `docker`, `gvisor`, `qemu`,
+   * `firecracker`.
    *
    * @generated from field: string driver = 2;
    */
@@ -165,8 +166,7 @@ export declare const SandboxDetailSchema: GenMessage<SandboxDetail>;
  */
 export declare type Leftover = Message<"devmesh.vm.v1.Leftover"> & {
   /**
-   * `process`, `container`, `mount`, `loop device`, `control group`,
-   * `network`, `folder`, `door`.
+   * `process`, `mount`, `loop device`, `control group`, `folder`, `door`.
    *
    * @generated from field: string kind = 1;
    */
