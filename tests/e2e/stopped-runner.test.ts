@@ -41,6 +41,8 @@ describe("a runner that is stopped and continued", function () {
       SANDBOX_DRIVERS: "process",
       // Shorter than the default, so that seconds are long.
       LEASE_TTL_MS: "2000",
+      // What is kept ready is nothing that an attempt has left.
+      SANDBOX_WARM: "0",
     };
     await start("api", "api", apiPort);
     token = readFileSync(join(folder.path, "api", "owner.token"), "utf8").trim();
