@@ -1,7 +1,9 @@
 /**
- * `node bench/run.ts NAME… [--json]`: runs benches by name; without a name it
- * lists them. `--json`: one line of JSON for each row, nothing else.
+ * `node bench/run.ts NAME… [--case TEXT] [--json]`: runs benches by name; without
+ * a name it lists them. `--case`: only the cases whose name has TEXT in it, and no
+ * verdict. `--json`: one line of JSON for each row, nothing else.
  */
+import { parseArgs } from "node:util";
 import { type Bench, loadNow, maxQuietLoad, type Row, runCase } from "./bench.ts";
 
 /** Every bench there is; each is loaded when it is asked for. */
@@ -15,14 +17,18 @@ const benches: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   sandbox: () => import("./sandbox.ts"),
 };
 
-const asked = process.argv.slice(2);
-const json = asked.includes("--json");
-const names = asked.filter((arg) => !arg.startsWith("--"));
+const {
+  positionals: names,
+  values: { json = false, case: part = "" },
+} = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: "boolean" }, case: { type: "string" } },
+});
 const unknown = names.filter((name) => !Object.hasOwn(benches, name));
 
 if (names.length === 0 || unknown.length > 0) {
   if (unknown.length > 0) console.error(`no such bench: ${unknown.join(", ")}`);
-  console.error(`usage: node bench/run.ts NAME… [--json]\n`);
+  console.error(`usage: node bench/run.ts NAME… [--case TEXT] [--json]\n`);
   for (const [name, load] of Object.entries(benches)) {
     console.error(`  ${name.padEnd(16)}${(await load()).bench.about}`);
   }
@@ -34,12 +40,12 @@ for (const name of names) {
   if (bench === undefined) continue;
   const loadBefore = loadNow();
   const rows: Row[] = [];
-  for (const spec of bench.cases) {
+  for (const spec of bench.cases.filter(({ name }) => name.includes(part))) {
     const found = await runCase(bench.name, spec);
     print(found);
     rows.push(...found);
   }
-  printVerdicts(bench, rows, loadBefore);
+  if (part === "") printVerdicts(bench, rows, loadBefore);
 }
 
 /** On a machine that had other work to do, a verdict is refused. */

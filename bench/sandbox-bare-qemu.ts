@@ -33,7 +33,10 @@ const lookMs = 2;
 
 /** A guest that answers, and QEMU's monitor. */
 interface BareGuest {
-  readonly process: ChildProcess;
+  /** Once its shell reads; a line that comes sooner is lost with the serial port's opening. */
+  booted(): Promise<void>;
+  /** Once all that was saved runs again; what its serial port is sent before that is lost. */
+  resumed(snapshot: string): Promise<void>;
   ask(line: string): Promise<void>;
   command(execute: string, args?: object): Promise<void>;
   end(): Promise<void>;
@@ -57,13 +60,13 @@ export async function bareQemu(
   const snapshot = join(folder, "snapshot");
   if (kind === "restore") {
     const guest = await startGuest(binary, folder, []);
+    await guest.booted();
     await guest.ask("ready");
-    await guest.command("stop");
     await guest.command("migrate", { uri: `exec:cat > ${snapshot}` });
     await guest.command("query-migrate");
     await guest.end();
   }
-  const incoming = kind === "restore" ? ["-incoming", `exec:cat ${snapshot}`] : [];
+  const incoming = kind === "restore" ? ["-incoming", "defer"] : [];
   return {
     name: `bare QEMU, ${kind}`,
     async round(): Promise<Figures> {
@@ -71,7 +74,7 @@ export async function bareQemu(
       for (let i = 0; i < count; i++) {
         const startedAt = performance.now();
         const guest = await startGuest(binary, folder, incoming);
-        if (kind === "restore") await guest.command("cont");
+        await (kind === "restore" ? guest.resumed(snapshot) : guest.booted());
         await guest.ask(`number ${i}`);
         tookMs.push(performance.now() - startedAt);
         await guest.end();
@@ -125,8 +128,12 @@ async function startGuest(
   };
   await command("qmp_capabilities");
   return {
-    process: child,
     command,
+    booted: () => said.until((line) => line.includes("hello")),
+    async resumed(snapshot) {
+      await command("migrate-incoming", { uri: `exec:cat ${snapshot}` });
+      await answers.until((line) => line.includes('"RESUME"'));
+    },
     async ask(line) {
       serial.write(`${line}\n`);
       await said.until((answer) => answer.includes(`answer ${line}`));
