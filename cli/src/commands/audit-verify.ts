@@ -13,8 +13,8 @@ export const command: Command = {
     },
   },
   notes:
-    "Rows that were cut off the end, or a chain that was written anew, show only against a\n" +
-    "head hash that was kept elsewhere: keep the one that this prints, and give it as --expect.",
+    "A chain that somebody with the database's password wrote anew shows only against a head\n" +
+    "hash that was kept elsewhere: keep the one that this prints, and give it as --expect.",
   run: async ({ args, output, interrupts, devmesh }) => {
     args.words();
     const expectedHash = args.text("expect");

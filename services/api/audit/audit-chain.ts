@@ -16,18 +16,10 @@
  * from one field to the next without another hash.
  */
 import { hash } from "node:crypto";
-import type { AuditInput, AuditRecord } from "./audit-store.ts";
+import type { AuditHead, AuditInput, AuditRecord } from "./audit-store.ts";
 
 /** Name the formulas, so that one can never be taken for the other. */
 const tags = { plain: "devmesh-audit-1", detailed: "devmesh-audit-2" };
-
-/** The end of a chain: the last row's id and hash. */
-export interface AuditHead {
-  /** 0: there is no row. */
-  readonly id: number;
-  /** Empty: the chain has not begun. */
-  readonly hash: string;
-}
 
 /** The hash of a row behind one with the hash `before`. */
 export function hashOfRow(before: string, row: Omit<AuditRecord, "hash">): string {
@@ -40,21 +32,15 @@ export function hashOfRow(before: string, row: Omit<AuditRecord, "hash">): strin
 }
 
 /**
- * The rows as they are stored behind `head`: with the ids given and their
+ * The rows as they are stored behind `head`: with the ids that follow and their
  * hashes. Text is what every database gives back as it was: NUL becomes the
  * sign for it, half a surrogate pair U+FFFD.
  */
-export function chainRows(
-  head: Pick<AuditHead, "hash">,
-  rows: readonly AuditInput[],
-  ids: readonly number[],
-): AuditRecord[] {
+export function chainRows(head: AuditHead, rows: readonly AuditInput[]): AuditRecord[] {
   let before = head.hash;
   return rows.map((row, index) => {
-    const id = ids[index];
-    if (id === undefined) throw new Error("every audit row needs an id");
     const linked = {
-      id,
+      id: head.id + 1 + index,
       timeMs: row.timeMs,
       actor: storable(row.actor),
       action: storable(row.action),

@@ -1,6 +1,6 @@
 /** The audit in memory: gone with the process. */
 import { chainRows } from "./audit-chain.ts";
-import type { AuditInput, AuditRecord, AuditReport, AuditStore } from "./audit-store.ts";
+import type { AuditHead, AuditInput, AuditRecord, AuditReport, AuditStore } from "./audit-store.ts";
 
 /** Audit rows in this process. */
 export class MemoryAuditStore implements AuditStore {
@@ -8,9 +8,16 @@ export class MemoryAuditStore implements AuditStore {
   readonly #reports = new Map<string, AuditReport>();
 
   async append(rows: readonly AuditInput[]): Promise<void> {
-    const head = this.#rows.at(-1) ?? { id: 0, hash: "" };
-    const ids = rows.map((_, index) => head.id + 1 + index);
-    this.#rows.push(...chainRows(head, rows, ids));
+    this.#rows.push(...chainRows(this.#head, rows));
+  }
+
+  async head(): Promise<AuditHead> {
+    return this.#head;
+  }
+
+  get #head(): AuditHead {
+    const { id, hash } = this.#rows.at(-1) ?? { id: 0, hash: "" };
+    return { id, hash };
   }
 
   async appendReport(report: AuditReport, rows: readonly AuditInput[]): Promise<boolean> {

@@ -3,7 +3,7 @@ import { withTransaction } from "@devmesh/mesh/database";
 import type { Pool, PoolClient } from "pg";
 import { PostgresQueries } from "../postgres-query.ts";
 import { chainRows } from "./audit-chain.ts";
-import type { AuditInput, AuditRecord, AuditReport, AuditStore } from "./audit-store.ts";
+import type { AuditHead, AuditInput, AuditRecord, AuditReport, AuditStore } from "./audit-store.ts";
 
 interface AuditRow {
   readonly id: string;
@@ -18,24 +18,23 @@ interface AuditRow {
   readonly hash: string;
 }
 
+interface HeadRow {
+  readonly id: string;
+  readonly hash: string;
+}
+
 const columns = `
   id, extract(epoch FROM ts) * 1000 AS time_ms, actor, action, resource, outcome,
   correlation_id, detail, hash`;
 
 const queries = new PostgresQueries("audit", {
-  /**
-   * Held until the transaction ends. The key is "audt" and the table's own: chains
-   * of other schemas of the database do not wait for this one.
-   */
-  lock: `
-    SELECT pg_advisory_xact_lock(
-      x'61756474'::int, ('audit'::regclass::oid::bigint % 2147483647)::int
-    )`,
-  /** A statement of its own, behind the lock: only so it sees the row that was waited for. */
-  head: `
-    SELECT nextval(pg_get_serial_sequence('audit', 'id')) AS id,
-      (SELECT hash FROM audit ORDER BY id DESC LIMIT 1) AS hash
-    FROM generate_series(1, $1::int)`,
+  head: "SELECT id, hash FROM audit_head",
+  /** Held until the transaction ends: one writer at a time, whichever replica it is of. */
+  lockHead: "SELECT id, hash FROM audit_head FOR UPDATE",
+  /** The column's own sequence goes along: what a backup says of it is so in every dialect. */
+  moveHead: `
+    WITH moved AS (UPDATE audit_head SET id = $1, hash = $2 RETURNING id)
+    SELECT setval(pg_get_serial_sequence('audit', 'id'), id) FROM moved`,
   append: `
     INSERT INTO audit (id, ts, actor, action, resource, outcome, correlation_id, detail, hash)
     OVERRIDING SYSTEM VALUE
@@ -87,12 +86,9 @@ export class PostgresAuditStore implements AuditStore {
   }
 
   async #add(client: PoolClient, rows: readonly AuditInput[]): Promise<void> {
-    await queries.rows(client, "lock");
-    const given = await queries.rows<{ id: string; hash: string | null }>(client, "head", [
-      rows.length,
-    ]);
-    const ids = given.map(({ id }) => Number(id));
-    const chained = chainRows({ hash: given[0]?.hash ?? "" }, rows, ids);
+    const head = headOf(await queries.rows<HeadRow>(client, "lockHead"));
+    const chained = chainRows(head, rows);
+    const last = chained.at(-1) ?? head;
     await queries.rows(client, "append", [
       chained.map(({ id }) => id),
       chained.map(({ timeMs }) => new Date(timeMs).toISOString()),
@@ -104,6 +100,11 @@ export class PostgresAuditStore implements AuditStore {
       chained.map(({ detail }) => detail),
       chained.map(({ hash }) => hash),
     ]);
+    await queries.rows(client, "moveHead", [last.id, last.hash]);
+  }
+
+  async head(): Promise<AuditHead> {
+    return headOf(await queries.rows<HeadRow>(this.#pool, "head"));
   }
 
   async list(limit: number, beforeId = Number.MAX_SAFE_INTEGER): Promise<AuditRecord[]> {
@@ -113,6 +114,10 @@ export class PostgresAuditStore implements AuditStore {
   async listFrom(limit: number, afterId: number): Promise<AuditRecord[]> {
     return (await queries.rows<AuditRow>(this.#pool, "listFrom", [afterId, limit])).map(toRecord);
   }
+}
+
+function headOf([row]: readonly HeadRow[]): AuditHead {
+  return { id: Number(row?.id ?? 0), hash: row?.hash ?? "" };
 }
 
 function toRecord({ id, time_ms, correlation_id, ...same }: AuditRow): AuditRecord {

@@ -2,14 +2,13 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { inTransaction } from "@devmesh/mesh/database";
 import { chainRows } from "./audit-chain.ts";
-import type { AuditInput, AuditRecord, AuditReport, AuditStore } from "./audit-store.ts";
+import type { AuditHead, AuditInput, AuditRecord, AuditReport, AuditStore } from "./audit-store.ts";
 
 const columns = "id, ts, actor, action, resource, outcome, correlation_id, detail, hash";
 
 const auditSql = {
-  /** Ids that were given once are in `sqlite_sequence`, though their rows be gone. */
-  lastId: "SELECT seq FROM sqlite_sequence WHERE name = 'audit'",
-  head: "SELECT hash FROM audit ORDER BY id DESC LIMIT 1",
+  head: "SELECT id, hash FROM audit_head",
+  moveHead: "UPDATE audit_head SET id = ?1, hash = ?2",
   insert: `
     INSERT INTO audit (${columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)`,
   report: `
@@ -59,14 +58,23 @@ export class SqliteAuditStore implements AuditStore {
 
   /** Within a transaction. */
   #add(rows: readonly AuditInput[]): void {
-    const lastId = Number(this.#sql.lastId.get()?.seq ?? 0);
-    const head = { hash: String(this.#sql.head.get()?.hash ?? "") };
-    const ids = rows.map((_, index) => lastId + 1 + index);
-    for (const row of chainRows(head, rows, ids)) {
+    let head = this.#head();
+    for (const row of chainRows(head, rows)) {
       const { id, timeMs, actor, action, resource, outcome, correlationId, detail, hash } = row;
       const ts = new Date(timeMs).toISOString();
       this.#sql.insert.run(id, ts, actor, action, resource, outcome, correlationId, detail, hash);
+      head = row;
     }
+    this.#sql.moveHead.run(head.id, head.hash);
+  }
+
+  async head(): Promise<AuditHead> {
+    return this.#head();
+  }
+
+  #head(): AuditHead {
+    const row = this.#sql.head.get();
+    return { id: Number(row?.id ?? 0), hash: String(row?.hash ?? "") };
   }
 
   async list(limit: number, beforeId = Number.MAX_SAFE_INTEGER): Promise<AuditRecord[]> {

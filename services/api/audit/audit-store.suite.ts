@@ -91,6 +91,15 @@ export function auditStoreSuite({ fresh, again }: AuditStoreBed): void {
     expect((await store.list(1))[0]?.hash).to.equal(before);
   });
 
+  it("knows its last row, and gives each id once, without a gap", async () => {
+    expect(await store.head()).to.deep.equal({ id: 0, hash: "" });
+    await store.append([row(), row()]);
+    await store.append([row()]);
+    const rows = await store.listFrom(10, 0);
+    expect(rows.map(({ id }) => id)).to.deep.equal([1, 2, 3]);
+    expect(await store.head()).to.deep.equal({ id: 3, hash: rows[2]?.hash });
+  });
+
   it("makes one chain of what many write at once, also through another process", async () => {
     const stores = [store, await again()];
     const calls = Array.from({ length: 40 }, (_, i) =>

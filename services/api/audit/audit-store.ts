@@ -2,7 +2,7 @@
 
 /** Who changed what, and how it went. */
 export interface AuditRecord {
-  /** Rising; given by the store, and never to another row. */
+  /** One more than that of the row before; never given to another row. */
   readonly id: number;
   readonly timeMs: number;
   readonly actor: string;
@@ -14,6 +14,14 @@ export interface AuditRecord {
   /** What else there is to say, as JSON. Empty: nothing. */
   readonly detail: string;
   /** As `audit-chain.ts` says. Empty: a row from before there was a chain. */
+  readonly hash: string;
+}
+
+/** The end of a chain: the last row's id and hash. */
+export interface AuditHead {
+  /** 0: there is no row. */
+  readonly id: number;
+  /** Empty: the chain has not begun. */
   readonly hash: string;
 }
 
@@ -39,6 +47,8 @@ export interface AuditStore {
   append(rows: readonly AuditInput[]): Promise<void>;
   /** The same for the rows of a report; false, and nothing added, if it or a later one of its source is there. */
   appendReport(report: AuditReport, rows: readonly AuditInput[]): Promise<boolean>;
+  /** The last row that was added, kept apart from the rows: it is known though they be gone. */
+  head(): Promise<AuditHead>;
   /** Rows, newest first, older than `beforeId` where given. */
   list(limit: number, beforeId?: number): Promise<AuditRecord[]>;
   /** Rows, oldest first, newer than `afterId`. */

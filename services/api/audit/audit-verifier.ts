@@ -1,7 +1,7 @@
 /** Checks the audit's chain, page by page, and names the first row that does not fit. */
 import { setImmediate } from "node:timers/promises";
-import { type AuditHead, hashOfRow } from "./audit-chain.ts";
-import type { AuditRecord, AuditStore } from "./audit-store.ts";
+import { hashOfRow } from "./audit-chain.ts";
+import type { AuditHead, AuditRecord, AuditStore } from "./audit-store.ts";
 
 /** Rows that are held at once. */
 const pageRows = 1_000;
@@ -21,9 +21,10 @@ export interface AuditVerdict {
 
 /**
  * Walks over all rows that are there when it begins. Rows from before the
- * chain are taken at its start and nowhere else. With `expectedHash` the chain
- * must contain it: what came after that hash was kept may have been added, but
- * nothing up to it is gone. Throws the signal's reason when it aborts.
+ * chain are taken at its start and nowhere else. The last row that was added
+ * must be there. With `expectedHash` the chain must contain it: what came after
+ * that hash was kept may have been added, but nothing up to it is gone. Throws
+ * the signal's reason when it aborts.
  */
 export async function verifyAudit(
   store: AuditStore,
@@ -31,9 +32,11 @@ export async function verifyAudit(
   signal: AbortSignal,
 ): Promise<AuditVerdict> {
   const [newest] = await store.list(1);
+  const last = await store.head();
   let head: AuditHead = { id: 0, hash: "" };
   let rows = 0;
   let isExpectedMet = expectedHash === "";
+  let isLastMet = last.id === 0;
   for (;;) {
     signal.throwIfAborted();
     const page = await store.listFrom(pageRows, head.id);
@@ -44,13 +47,19 @@ export async function verifyAudit(
         return { intact: false, rows, headHash: head.hash, brokenId: row.id, detail };
       }
       isExpectedMet ||= row.hash === expectedHash;
+      isLastMet ||= row.id === last.id && row.hash === last.hash;
       head = row;
     }
-    if (page.length < pageRows || head.id >= (newest?.id ?? 0)) break;
+    if (page.length < pageRows || head.id >= Math.max(newest?.id ?? 0, last.id)) break;
     // Other calls have their turn.
     await setImmediate();
   }
   const found = { rows, headHash: head.hash };
+  if (!isLastMet) {
+    const end = head.id === 0 ? "there is no row" : `the chain ends with row ${head.id}`;
+    const detail = `row ${last.id} was the last one added, and ${end}: rows were cut off its end`;
+    return { ...found, intact: false, brokenId: head.id + 1, detail };
+  }
   if (isExpectedMet) return { ...found, intact: true, brokenId: 0, detail: "" };
   const detail = `the chain ends with row ${head.id} and has no hash ${expectedHash}: rows were cut off its end, or it was written anew`;
   return { ...found, intact: false, brokenId: head.id + 1, detail };

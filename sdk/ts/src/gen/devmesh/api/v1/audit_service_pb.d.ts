@@ -152,7 +152,7 @@ export declare const ListAuditEventsResponseSchema: GenMessage<ListAuditEventsRe
 export declare type VerifyAuditRequest = Message<"devmesh.api.v1.VerifyAuditRequest"> & {
   /**
    * A `head_hash` that was kept from an earlier check: the chain must still
-   * contain it, or rows were cut off its end. Empty: not looked for.
+   * contain it, or it was written anew. Empty: not looked for.
    *
    * @generated from field: string expected_hash = 1;
    */
