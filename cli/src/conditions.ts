@@ -66,21 +66,22 @@ export function readConditions(args: Args): JobConditions {
   };
 }
 
-/** The contract's own bounds; 0 is the server's default. */
-const mostMib = 1_048_576;
-const mostPids = 100_000;
-const mostCpus = 1024;
+/** The contract's own bounds. */
+const memoryMib = { least: 16, most: 1_048_576 };
+const diskMib = { least: 4, most: 1_048_576 };
+const pidCount = { least: 4, most: 100_000 };
+const cpuCount = { least: 0.01, most: 1000 };
 
 function capOptions(args: Args): NonNullable<JobConditions["limits"]> {
   const memory = args.text("memory");
   const disk = args.text("disk");
   const cpus = args.text("cpus");
-  const pids = args.integer("pids", 0, mostPids);
+  const pids = args.integer("pids", pidCount.least, pidCount.most);
   return {
-    ...(memory !== undefined && { memoryMib: parseMib("--memory", memory, mostMib) }),
-    ...(disk !== undefined && { diskMib: parseMib("--disk", disk, mostMib) }),
+    ...(memory !== undefined && { memoryMib: parseMib("--memory", memory, memoryMib) }),
+    ...(disk !== undefined && { diskMib: parseMib("--disk", disk, diskMib) }),
     ...(pids !== undefined && { pids }),
-    ...(cpus !== undefined && { cpuMillis: parseCpuMillis("--cpus", cpus, mostCpus) }),
+    ...(cpus !== undefined && { cpuMillis: parseCpuMillis("--cpus", cpus, cpuCount) }),
   };
 }
 

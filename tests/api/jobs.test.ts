@@ -2,6 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import { AgentSchema, type Capability } from "@devmesh/gen/devmesh/api/v1/agent_pb";
+import { AuditService } from "@devmesh/gen/devmesh/api/v1/audit_service_pb";
 import {
   Isolation,
   type JobSpec,
@@ -10,6 +11,7 @@ import {
 } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { RunnerService } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
+import { toDevmeshError } from "@devmesh/mesh/errors";
 import { expect } from "chai";
 import fc from "fast-check";
 import { fingerprint } from "../../services/api/jobs/jobs.ts";
@@ -95,14 +97,14 @@ describe("jobs", () => {
       expect(await reasonOf(jobs.retryJob({ id: two, ...key }))).to.equal("KEY_REUSED");
     });
 
-    it("read it from the header, or from the field where the header is empty", async () => {
+    it("read it from the header, or from the field where there is none", async () => {
       const headers = { "idempotency-key": "from the header" };
       const first = await jobs.createJob({ spec: trueSpec, ...key }, { headers });
       const second = await jobs.createJob({ spec: trueSpec, ...key });
       expect(second.jobId).to.not.equal(first.jobId);
       const empty = { headers: { "idempotency-key": "" } };
-      expect((await jobs.createJob({ spec: trueSpec, ...key }, empty)).jobId).to.equal(
-        second.jobId,
+      expect(await reasonOf(jobs.createJob({ spec: trueSpec, ...key }, empty))).to.equal(
+        "INVALID_FIELD",
       );
     });
 
@@ -173,6 +175,48 @@ describe("jobs", () => {
     } while (pageToken !== "");
     expect(seen).to.deep.equal(ids.reverse());
     expect(await reasonOf(jobs.listJobs({ pageToken: "rubbish" }))).to.equal("INVALID_PAGE_TOKEN");
+  });
+
+  it("are listed with the page tokens of the same query only, none altered", async () => {
+    for (let i = 0; i < 3; i++) await jobs.createJob({ spec: trueSpec });
+    const { nextPageToken: token } = await jobs.listJobs({ pageSize: 2 });
+    const reason = (pageToken: string, statuses: JobStatus[] = []) =>
+      reasonOf(jobs.listJobs({ pageSize: 2, pageToken, statuses }));
+    expect(await reason(token)).to.equal("ok");
+    expect(await reason(token, [JobStatus.FAILED])).to.equal("INVALID_PAGE_TOKEN");
+    const plain = Buffer.from(token, "base64url").toString();
+    const altered = [
+      plain.replace("job_", "joc_"),
+      JSON.stringify([1, "job_1"]),
+      JSON.stringify([2, "job_1", ""]),
+      `${plain} `,
+    ].map((text) => Buffer.from(text).toString("base64url"));
+    for (const other of [...altered, `${token}A`, token.slice(1)]) {
+      expect(await reason(other), other).to.equal("INVALID_PAGE_TOKEN");
+    }
+    const { nextPageToken: audits } = await bed
+      .client(AuditService)
+      .listAuditEvents({ pageSize: 1 });
+    expect(await reason(audits)).to.equal("INVALID_PAGE_TOKEN");
+  });
+
+  it("are refused with what no sandbox can be given", async () => {
+    const command = (argv: string[], env = {}) => ({
+      work: { case: "command" as const, value: { argv, env } },
+    });
+    for (const [spec, field] of [
+      [command(["echo", "a\0b"]), "spec.command.argv[1]"],
+      [command(["true"], { A: "a\0b" }), 'spec.command.env["A"]'],
+      [{ ...trueSpec, limits: { memoryMib: 15 } }, "spec.limits.memoryMib"],
+      [{ ...trueSpec, limits: { cpuMillis: 9 } }, "spec.limits.cpuMillis"],
+      [{ ...trueSpec, limits: { cpuMillis: 1_000_001 } }, "spec.limits.cpuMillis"],
+      [{ ...trueSpec, limits: { pids: 3 } }, "spec.limits.pids"],
+      [{ ...trueSpec, limits: { diskMib: 3 } }, "spec.limits.diskMib"],
+    ] as const) {
+      const error = await jobs.createJob({ spec }).catch(toDevmeshError);
+      expect(error, field).to.deep.include({ reason: "INVALID_FIELD" });
+      expect(error).to.have.nested.property("metadata.field", field);
+    }
   });
 
   describe("and pages of events", () => {

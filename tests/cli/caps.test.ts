@@ -29,12 +29,20 @@ describe("devmesh run with caps", function () {
     ["--memory", "1000000000000000000m"],
     ["--disk", "0.5m"],
     ["--disk", "1e18"],
+    ["--memory", "0"],
+    ["--memory", "15m"],
+    ["--disk", "0"],
+    ["--disk", "3m"],
     ["--pids", "-1"],
+    ["--pids", "0"],
+    ["--pids", "3"],
+    ["--cpus", "0"],
+    ["--cpus", "1001"],
     ["--pids", "1000000000000000000"],
     ["--cpus", "-0.5"],
     ["--cpus", "NaN"],
     ["--cpus", "1000000000000000000"],
-    ["--cpus", "0.0001"],
+    ["--cpus", "0.009"],
   ] as const) {
     it(`refuses ${option}=${value} by name`, async () => {
       const { code, err } = await bed.cli(["run", `${option}=${value}`, "--", "exit", "0"]);
@@ -43,13 +51,15 @@ describe("devmesh run with caps", function () {
     });
   }
 
-  it("reads sizes in every unit, and 0 as the default", () => {
-    const sizes = ["1024k", "64M", "2g", "1.5GiB", "1t", "0"].map((text) =>
-      parseMib("--memory", text, 1_048_576),
+  it("reads sizes in every unit", () => {
+    const bounds = { least: 1, most: 1_048_576 };
+    const sizes = ["1024k", "64M", "2g", "1.5GiB", "1t"].map((text) =>
+      parseMib("--memory", text, bounds),
     );
-    expect(sizes).to.deep.equal([1, 64, 2048, 1536, 1_048_576, 0]);
-    expect(
-      ["0.5", "2", "0", "0.001"].map((text) => parseCpuMillis("--cpus", text, 1024)),
-    ).to.deep.equal([500, 2000, 0, 1]);
+    expect(sizes).to.deep.equal([1, 64, 2048, 1536, 1_048_576]);
+    const cpus = ["0.5", "2", "0.01", "1000"].map((text) =>
+      parseCpuMillis("--cpus", text, { least: 0.01, most: 1000 }),
+    );
+    expect(cpus).to.deep.equal([500, 2000, 10, 1_000_000]);
   });
 });

@@ -6,10 +6,13 @@ import type {
   ListAuditEventsRequest,
   VerifyAuditRequest,
 } from "@devmesh/gen/devmesh/api/v1/audit_service_pb";
-import { DevmeshError } from "@devmesh/mesh/errors";
+import { decodePageToken, encodePageToken } from "../page-token.ts";
 import type { AuditLog } from "./audit-log.ts";
 import type { AuditStore } from "./audit-store.ts";
 import { verifyAudit } from "./audit-verifier.ts";
+
+/** All pages are of one query: rows, the newest first. */
+const auditQuery = ["audit"];
 
 /** What the handlers need. */
 export interface AuditServiceOptions {
@@ -29,7 +32,11 @@ export class AuditServiceImpl implements ServiceImpl<typeof AuditService> {
 
   async listAuditEvents({ pageSize, pageToken }: ListAuditEventsRequest) {
     const limit = pageSize === 0 ? 50 : pageSize;
-    const rows = await this.#store.list(limit + 1, beforeId(pageToken));
+    const before = decodePageToken(auditQuery, pageToken);
+    const rows = await this.#store.list(
+      limit + 1,
+      before === undefined ? undefined : Number(before),
+    );
     const page = rows.slice(0, limit);
     const last = page.at(-1);
     return {
@@ -39,7 +46,10 @@ export class AuditServiceImpl implements ServiceImpl<typeof AuditService> {
         // Of a row that was tampered with there may be no time that makes sense.
         time: timestampFromMs(Number.isFinite(row.timeMs) ? Math.floor(row.timeMs) : 0),
       })),
-      nextPageToken: rows.length > limit && last !== undefined ? String(last.id) : "",
+      nextPageToken:
+        rows.length > limit && last !== undefined
+          ? encodePageToken(auditQuery, String(last.id))
+          : "",
     };
   }
 
@@ -49,12 +59,4 @@ export class AuditServiceImpl implements ServiceImpl<typeof AuditService> {
     const verdict = await verifyAudit(this.#store, expectedHash, signal);
     return { ...verdict, rows: BigInt(verdict.rows), brokenId: BigInt(verdict.brokenId) };
   }
-}
-
-function beforeId(token: string): number | undefined {
-  if (token === "") return undefined;
-  if (/^\d{1,15}$/.test(token)) return Number(token);
-  throw new DevmeshError("INVALID_PAGE_TOKEN", "pageToken: is not one of this server's", {
-    metadata: { field: "pageToken" },
-  });
 }

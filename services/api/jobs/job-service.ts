@@ -18,8 +18,9 @@ import type {
 } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { kPrincipal, kSubject } from "@devmesh/mesh/context";
 import { invalidField } from "@devmesh/mesh/errors";
+import { decodePageToken, encodePageToken } from "../page-token.ts";
 import { visibleOwner } from "../tokens/scopes.ts";
-import { decodePageToken, encodePageToken, idempotencyKeyOf } from "./job-convert.ts";
+import { idempotencyKeyOf } from "./job-convert.ts";
 import type { JobStore } from "./job-store.ts";
 import type { JobWatch } from "./job-watch.ts";
 import type { Jobs } from "./jobs.ts";
@@ -70,7 +71,8 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
     context: HandlerContext,
   ) {
     const limit = pageSize === 0 ? 50 : pageSize;
-    const beforeId = decodePageToken(pageToken);
+    const query = ["jobs", statuses, type];
+    const beforeId = decodePageToken(query, pageToken);
     const owner = visibleOwner(context.values.get(kPrincipal));
     const jobs = await this.#jobs.list({
       limit: limit + 1,
@@ -82,7 +84,7 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
     const page = jobs.slice(0, limit);
     const last = page.at(-1);
     const more = jobs.length > limit && last !== undefined;
-    return { jobs: page, nextPageToken: more ? encodePageToken(last.id) : "" };
+    return { jobs: page, nextPageToken: more ? encodePageToken(query, last.id) : "" };
   }
 
   async cancelJob({ id, detail }: CancelJobRequest, context: HandlerContext) {
@@ -122,7 +124,8 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
   async retryJobs(req: RetryJobsRequest, context: HandlerContext) {
     const visible = visibleOwner(context.values.get(kPrincipal));
     const { statuses, reason, labels, pageSize, pageToken } = req;
-    const beforeId = decodePageToken(pageToken);
+    const asked = ["retries", statuses, reason, Object.entries(labels).sort()];
+    const beforeId = decodePageToken(asked, pageToken);
     const { jobs, lastId } = await this.#jobs.retryMany({
       ...{ reason, labels },
       query: {
@@ -135,7 +138,7 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
     });
     return {
       jobs: [...jobs],
-      nextPageToken: lastId === undefined ? "" : encodePageToken(lastId),
+      nextPageToken: lastId === undefined ? "" : encodePageToken(asked, lastId),
     };
   }
 

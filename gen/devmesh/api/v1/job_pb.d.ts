@@ -19,14 +19,15 @@ export declare const file_devmesh_api_v1_job: GenFile;
 export declare type CommandWork = Message<"devmesh.api.v1.CommandWork"> & {
   /**
    * The program and its arguments; not interpreted by a shell. 1 to 1000
-   * items, each up to 128 KiB.
+   * items, each up to 128 KiB and without a NUL.
    *
    * @generated from field: repeated string argv = 1;
    */
   argv: string[];
 
   /**
-   * Environment variables added to the sandbox's own few. At most 200.
+   * Environment variables added to the sandbox's own few, without a NUL. At
+   * most 200.
    *
    * @generated from field: map<string, string> env = 2;
    */
@@ -277,28 +278,28 @@ export declare type JobLimits = Message<"devmesh.api.v1.JobLimits"> & {
   runTimeout?: Duration | undefined;
 
   /**
-   * Memory in MiB. Default: 1024.
+   * Memory in MiB. Default: 1024. At least 16.
    *
    * @generated from field: uint32 memory_mib = 2;
    */
   memoryMib: number;
 
   /**
-   * Processors, in thousandths of one. Default: 1000.
+   * Processors, in thousandths of one. Default: 1000. At least 10.
    *
    * @generated from field: uint32 cpu_millis = 3;
    */
   cpuMillis: number;
 
   /**
-   * Processes and threads at once. Default: 512.
+   * Processes and threads at once. Default: 512. At least 4.
    *
    * @generated from field: uint32 pids = 4;
    */
   pids: number;
 
   /**
-   * Work dir and scratch in MiB. Default: 2048.
+   * Work dir and scratch in MiB. Default: 2048. At least 4.
    *
    * @generated from field: uint32 disk_mib = 5;
    */
