@@ -11,7 +11,6 @@ import type { CommandContext } from "./command.ts";
 import { describeError } from "./error-report.ts";
 import { callHost, type HostSweep } from "./host-door.ts";
 import { inline } from "./table.ts";
-import { UsageError } from "./usage-error.ts";
 import { version } from "./version.ts";
 
 /** What one check found. */
@@ -132,9 +131,9 @@ async function checkLeftovers(context: CommandContext): Promise<Finding[]> {
     const remedy = "`devmesh sandboxes sweep` removes it, as the next sweep does";
     return [{ check, state: "warning", detail: inline(`${named} (${before})`, 300), remedy }];
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    const detail = `this host cannot be asked: ${inline(error.message, 200)}`;
-    return [{ check, state: "warning", detail, remedy: error.remedy }];
+    if (!(error instanceof DevmeshApiError)) throw error;
+    const detail = `this host cannot be asked: ${inline(error.message, 300)}`;
+    return [{ check, state: "warning", detail, remedy: "name it with --host" }];
   }
 }
 

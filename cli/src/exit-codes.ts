@@ -50,7 +50,8 @@ function exitCodeOfPlatform(error: Error): number {
     ...{ INVALID_FIELD: exitCodes.usage, CONFIG_INVALID: exitCodes.usage },
     ...{ UNAUTHENTICATED: exitCodes.auth, SCOPE_MISSING: exitCodes.auth },
     ...{ POLICY_REFUSED: exitCodes.auth, NOT_FOUND: exitCodes.notFound },
-    ...{ WRONG_STATE: exitCodes.conflict, UNAVAILABLE: exitCodes.unreachable },
+    ...{ WRONG_STATE: exitCodes.conflict, ALREADY_EXISTS: exitCodes.conflict },
+    ...{ UNAVAILABLE: exitCodes.unreachable },
   };
   return ("reason" in error && codes[String(error.reason)]) || exitCodes.failed;
 }

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { Code, DevmeshApiError, type Reason } from "@devmesh/sdk";
 import type { OptionTable } from "./args.ts";
 import type { CommandContext } from "./command.ts";
 import { dataFolder } from "./connection.ts";
@@ -13,7 +14,7 @@ import { UsageError } from "./usage-error.ts";
 export const hostOptions: OptionTable = {
   host: {
     value: "URL",
-    help: "the sandbox host's private port (DEVMESH_HOST_URL; default http://127.0.0.1:7200)",
+    help: "the sandbox host's private port (DEVMESH_HOST_URL; default that of the data folder's `up`)",
   },
 };
 
@@ -44,14 +45,24 @@ export interface HostSweep {
 
 const callLimitMs = 60_000;
 
-/** One call to the host. Throws `UsageError` with the remedy where it does not answer or refuses. */
+/** The code of an answer, for the exit status. */
+const codes: Readonly<Record<number, Code>> = {
+  400: Code.InvalidArgument,
+  401: Code.Unauthenticated,
+  403: Code.PermissionDenied,
+  404: Code.NotFound,
+  409: Code.FailedPrecondition,
+  503: Code.Unavailable,
+};
+
+/** One call to the host. Throws `DevmeshApiError` with the remedy where it does not answer or refuses. */
 export async function callHost(
   { args, env, interrupts }: Pick<CommandContext, "args" | "env" | "interrupts">,
   method: "GET" | "POST" | "DELETE",
   path: string,
   body?: object,
 ): Promise<Record<string, unknown>> {
-  const base = args.text("host") ?? (env.DEVMESH_HOST_URL || "http://127.0.0.1:7200");
+  const base = args.text("host") ?? (env.DEVMESH_HOST_URL || hostOf(env));
   if (!URL.canParse(path, base)) throw new UsageError(`--host: ${JSON.stringify(base)} is no URL`);
   const token = serviceToken(env);
   let answer: Response;
@@ -67,29 +78,43 @@ export async function callHost(
     });
   } catch (error) {
     interrupts.signal.throwIfAborted();
-    throw new UsageError(
-      `no sandbox host answers at ${base}: ${error instanceof Error ? error.message : error}`,
-      "start one with `devmesh up` or `devmesh serve vm`, or name it with --host",
+    const why = error instanceof Error ? error.message : String(error);
+    throw new DevmeshApiError(
+      `no sandbox host answers at ${base}: ${why}; start one with \`devmesh up\` or ` +
+        "`devmesh serve vm`, or name it with --host",
+      { reason: "UNAVAILABLE", code: Code.Unavailable, cause: error },
     );
   }
   const told: unknown = await answer.json().catch(() => undefined);
   const value = typeof told === "object" && told !== null ? { ...told } : {};
   if (answer.ok) return value as Record<string, unknown>;
   const { detail = `HTTP ${answer.status}`, reason = "" } = value as Record<string, string>;
-  const remedy =
-    answer.status === 401
-      ? "run it as the user who runs the host, or set DEVMESH_SERVICE_TOKEN"
-      : "`devmesh sandboxes` lists those that there are";
-  throw new UsageError(`${detail}${reason === "" ? "" : ` [${reason}]`}`, remedy);
+  const remedy = {
+    401: "; run it as the user who runs the host, or set DEVMESH_SERVICE_TOKEN",
+    404: "; `devmesh sandboxes` lists those that there are",
+  }[answer.status];
+  throw new DevmeshApiError(`${detail}${remedy ?? ""}`, {
+    reason: (reason || "INTERNAL") as Reason,
+    code: codes[answer.status] ?? Code.Unknown,
+    fromServer: reason !== "",
+  });
+}
+
+/** Where `up` left it in the data folder, or the default port of `serve vm`. */
+function hostOf(env: CommandContext["env"]): string {
+  return readLine(env, "host.url") ?? "http://127.0.0.1:7200";
 }
 
 /** `DEVMESH_SERVICE_TOKEN`, or the secret in the data folder. */
 function serviceToken(env: CommandContext["env"]): string | undefined {
-  if (env.DEVMESH_SERVICE_TOKEN) return env.DEVMESH_SERVICE_TOKEN.trim();
+  return env.DEVMESH_SERVICE_TOKEN?.trim() || readLine(env, "service.token");
+}
+
+function readLine(env: CommandContext["env"], name: string): string | undefined {
   try {
-    return readFileSync(join(dataFolder(env), "service.token"), "utf8").trim() || undefined;
+    return readFileSync(join(dataFolder(env), name), "utf8").trim() || undefined;
   } catch {
-    // No platform was started from this data folder: the host says whether it wants a token.
+    // No platform runs from this data folder.
     return undefined;
   }
 }

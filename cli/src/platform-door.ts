@@ -11,7 +11,11 @@ export interface Platform {
   runUp(argv: string[]): Promise<unknown>;
   runServe(name: string, argv: string[]): Promise<unknown>;
   runChaos(argv: string[]): Promise<unknown>;
-  runRestore(argv: string[]): Promise<unknown>;
+  /** Restores a backup's file to where the environment says. Throws DevmeshErrors. */
+  runRestore(options: {
+    readonly file: string;
+    readonly env: Readonly<Record<string, string | undefined>>;
+  }): Promise<RestoreReport>;
   runAttack(argv: string[]): Promise<unknown>;
   /** Joins a server; the environment says which. */
   runRunner(env: Readonly<Record<string, string | undefined>>): Promise<unknown>;
@@ -19,6 +23,17 @@ export interface Platform {
   installRunner(options: RunnerToInstall): Promise<{ runnerId: string; host: string }>;
   /** Removes it; answers the id of its token, if that is known. */
   uninstallRunner(target: SshOptions): Promise<{ tokenId: string }>;
+}
+
+/** What was restored. */
+export interface RestoreReport {
+  readonly dataDir: string;
+  readonly storage: string;
+  readonly rows: number;
+  readonly blobs: number;
+  readonly createTime: string;
+  /** What is not restored, in words. */
+  readonly leftOut: readonly string[];
 }
 
 /** A runner for another machine. */

@@ -4,6 +4,8 @@ import type { Command } from "./command.ts";
 /** A command that is not loaded yet. */
 export interface CommandEntry {
   readonly summary: string;
+  /** True: it lists what its word names, and may be called with `list` behind it. */
+  readonly lists?: boolean;
   load(): Promise<{ readonly command: Command }>;
 }
 
@@ -62,7 +64,11 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: "start jobs again",
     load: () => import("./commands/queue-resume.ts"),
   },
-  agents: { summary: "list the runners", load: () => import("./commands/agents.ts") },
+  agents: {
+    summary: "list the runners",
+    lists: true,
+    load: () => import("./commands/agents.ts"),
+  },
   "agents drain": {
     summary: "let a runner take no new jobs",
     load: () => import("./commands/agents-drain.ts"),
@@ -73,6 +79,7 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   },
   sandboxes: {
     summary: "list this host's sandboxes",
+    lists: true,
     load: () => import("./commands/sandboxes.ts"),
   },
   "sandboxes get": {
@@ -148,7 +155,9 @@ export function findCommand(
   for (const length of [2, 1]) {
     const name = words.slice(0, length).join(" ");
     const entry = Object.hasOwn(commands, name) ? commands[name] : undefined;
-    if (entry !== undefined && words.length >= length) return { name, entry, length };
+    if (entry === undefined || words.length < length) continue;
+    const saysList = length === 1 && entry.lists === true && words[1] === "list";
+    return { name, entry, length: saysList ? 2 : length };
   }
   return undefined;
 }

@@ -117,6 +117,8 @@ export async function startPlatform(env: Env): Promise<Platform> {
   // The runner gives its jobs back while the backend still listens.
   undo.defer(() => vm.app.close());
 
+  held.tellHost(`http://127.0.0.1:${vm.server.port}`);
+
   const { secret } = await api.tokens.createLink();
   const stop = undo.move();
   return {

@@ -9,8 +9,9 @@ import { exitOnConfigError, untilSignalled } from "@devmesh/mesh/server";
 import { startTelemetry } from "@devmesh/mesh/telemetry";
 import type { Installed, InstallOptions, Uninstalled } from "@devmesh/vm/install";
 import { type Platform, startPlatform } from "./app.ts";
-import { builtParts, readRestoreOptions, readUpOptions, restoreHelp, upHelp } from "./options.ts";
-import { type RestoreReport, restorePlatform } from "./restore.ts";
+import { builtParts, readUpOptions, upHelp } from "./options.ts";
+
+export { restorePlatform as runRestore } from "./restore.ts";
 
 /** The services that run alone. */
 const services = {
@@ -26,12 +27,13 @@ export async function runUp(argv: readonly string[]): Promise<void> {
     process.stdout.write(upHelp);
     return;
   }
-  const { platform, telemetry, json } = await exitOnConfigError(async () => {
-    const { env, json } = readUpOptions(argv, process.env);
+  const { platform, telemetry, json, quiet } = await exitOnConfigError(async () => {
+    const { env, json, quiet } = readUpOptions(argv, process.env);
     const telemetry = await startTelemetry({ service: "devmesh", env });
-    return { platform: await startPlatform(env), telemetry, json };
+    return { platform: await startPlatform(env), telemetry, json, quiet };
   });
-  process.stdout.write(json ? `${JSON.stringify(summaryOf(platform))}\n` : welcome(platform));
+  if (json) process.stdout.write(`${JSON.stringify(summaryOf(platform))}\n`);
+  else if (!quiet) process.stdout.write(welcome(platform));
   stopWithNpm();
   await untilSignalled(async () => {
     await platform.close();
@@ -72,29 +74,6 @@ export async function installRunner(options: InstallOptions): Promise<Installed>
 export async function uninstallRunner(target: InstallOptions["target"]): Promise<Uninstalled> {
   const { uninstallRunner: uninstall } = await import("@devmesh/vm/install");
   return await uninstall(target);
-}
-
-/** Restores a backup while nothing runs on its target. */
-export async function runRestore(argv: readonly string[]): Promise<void> {
-  if (argv.includes("--help")) {
-    process.stdout.write(restoreHelp);
-    return;
-  }
-  await exitOnConfigError(async () => {
-    const { json, ...options } = readRestoreOptions(argv, process.env);
-    const report = await restorePlatform(options);
-    process.stdout.write(json ? `${JSON.stringify(report)}\n` : restored(report));
-  });
-}
-
-function restored({ dataDir, storage, rows, blobs, leftOut }: RestoreReport): string {
-  const lines = [
-    `restored ${rows} rows and ${blobs} blobs into ${dataDir} (${storage})`,
-    ...leftOut.map((text) => `not restored: ${text}`),
-    "Jobs that ran when the backup was made are queued again at the next start,",
-    "or fail as RUNNER_LOST where they have no attempts left.",
-  ];
-  return lines.map((line) => `${line}\n`).join("");
 }
 
 function summaryOf({ url, consoleUrl, dataDir, ownerTokenPath, ports }: Platform): object {

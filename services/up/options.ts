@@ -1,4 +1,4 @@
-/** The options of `devmesh up` and `restore`, and the environment that they mean to the services. */
+/** The options of `devmesh up`, and the environment that they mean to the services. */
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -12,6 +12,8 @@ export interface UpOptions {
   readonly env: Env;
   /** True: one line of JSON instead of words for people. */
   readonly json: boolean;
+  /** True: no words for people. */
+  readonly quiet: boolean;
 }
 
 /** What `devmesh up --help` prints. */
@@ -23,57 +25,21 @@ export const upHelp = `devmesh up: the whole platform in one process
   --dev                  calls from this machine need no token
   --log-level LEVEL      trace, debug, info, warn (default), error, silent
   --json                 one line of JSON when it is up
+  -q, --quiet            say nothing when it is up
 
 Every other setting is an environment variable: see docs/configuration.md.
 `;
 
-/** What `restore` was asked for. */
-export interface RestoreOptions {
-  /** The backup's file. */
-  readonly file: string;
-  /** What the services read their configuration from. */
-  readonly env: Env;
-}
-
-/** What `devmesh restore --help` prints. */
-export const restoreHelp = `devmesh restore: a backup into an empty place, while nothing runs there
-
-  FILE                   what \`devmesh backup\` has written
-  --storage-url URL      postgres://… (default: SQLite in the data folder)
-  --data-dir DIR         where everything is kept (default ~/.local/share/devmesh)
-  --json                 one line of JSON when it is done
-
-The whole file is checked before anything is written. The place must be empty.
-`;
-
-/** Reads the arguments. Throws INVALID_FIELD that names the option. */
-export function readRestoreOptions(
-  argv: readonly string[],
-  processEnv: Env,
-): RestoreOptions & { readonly json: boolean } {
-  const { values, positionals } = parse("restore", argv, {
-    "storage-url": { type: "string" },
-    "data-dir": { type: "string" },
-    json: { type: "boolean" },
-  });
-  const [file, ...more] = positionals;
-  if (file === undefined) throw invalid("FILE", "is missing");
-  if (more.length > 0) throw invalid("restore", "takes one file");
-  const env: Record<string, string | undefined> = { ...processEnv };
-  if (values["storage-url"] !== undefined) env.STORAGE_URL = String(values["storage-url"]);
-  if (values["data-dir"] !== undefined) env.DEVMESH_DATA_DIR = resolve(String(values["data-dir"]));
-  return { file: resolve(file), env, json: values.json === true };
-}
-
 /** Reads the arguments. Throws INVALID_FIELD that names the option. */
 export function readUpOptions(argv: readonly string[], processEnv: Env): UpOptions {
-  const { values, positionals } = parse("up", argv, {
+  const { values, positionals } = parse(argv, {
     "api-port": { type: "string" },
     "private-ports": { type: "string" },
     "data-dir": { type: "string" },
     "log-level": { type: "string" },
     dev: { type: "boolean" },
     json: { type: "boolean" },
+    quiet: { type: "boolean", short: "q" },
   });
   if (positionals.length > 0) throw invalid("up", `unexpected argument ${positionals[0]}`);
   const env: Record<string, string | undefined> = { ...defaults(), ...processEnv };
@@ -87,18 +53,14 @@ export function readUpOptions(argv: readonly string[], processEnv: Env): UpOptio
   } else if (ports !== "default") {
     throw invalid("--private-ports", "wants auto or default");
   }
-  return { env, json: values.json === true };
+  return { env, json: values.json === true, quiet: values.quiet === true };
 }
 
-function parse<T extends ParseArgsOptionsConfig>(
-  command: string,
-  argv: readonly string[],
-  options: T,
-) {
+function parse<T extends ParseArgsOptionsConfig>(argv: readonly string[], options: T) {
   try {
     return parseArgs({ args: [...argv], options, allowPositionals: true });
   } catch (error) {
-    throw invalid(command, error instanceof Error ? error.message : "unreadable options");
+    throw invalid("up", error instanceof Error ? error.message : "unreadable options");
   }
 }
 

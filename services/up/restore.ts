@@ -5,9 +5,17 @@ import { dirname } from "node:path";
 import { readApiConfig } from "@devmesh/api/config";
 import { checkApiEmpty, prepareApi } from "@devmesh/api/restore";
 import { type Manifest, type PreparedRestore, verifyArchive } from "@devmesh/mesh/backup";
+import type { Env } from "@devmesh/mesh/config";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { holdDataDir } from "./data-dir.ts";
-import type { RestoreOptions } from "./options.ts";
+
+/** What to restore, and where to. */
+export interface RestoreOptions {
+  /** The backup's file. */
+  readonly file: string;
+  /** What the services read their configuration from. */
+  readonly env: Env;
+}
 
 /** What was restored. */
 export interface RestoreReport {

@@ -74,8 +74,10 @@ describe("a backup under load", function () {
     const dataDir = join(folder.path, "first");
     const before = contentOf(dataDir);
     const { code, err } = await restore(["--data-dir", dataDir]);
-    expect(code).to.equal(1);
-    expect(err).to.match(/is not empty: it has .*\(ALREADY_EXISTS\)/);
+    expect(code).to.equal(5);
+    const { error } = JSON.parse(err) as { error: { message: string; reason: string } };
+    expect(error.reason).to.equal("ALREADY_EXISTS");
+    expect(error.message).to.match(/is not empty: it has /);
     expect(contentOf(dataDir)).to.deep.equal(before);
   });
 
@@ -88,7 +90,7 @@ describe("a backup under load", function () {
       "--storage-url",
       postgres?.url ?? "",
     ]);
-    expect(code).to.equal(1);
+    expect(code).to.equal(5);
     expect(err).to.match(/schema devmesh_api is not empty: it has tables .*jobs with \d+ rows/);
     expect(existsSync(dataDir)).to.equal(false);
   });

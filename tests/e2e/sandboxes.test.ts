@@ -146,23 +146,38 @@ describe("sandboxes of a platform", function () {
   });
 
   it("has doctor tell the tiers and what was left", async () => {
-    const env = {
-      HOME: dataDir,
-      DEVMESH_URL: up.url,
-      DEVMESH_DATA_DIR: dataDir,
-      DEVMESH_HOST_URL: `http://127.0.0.1:${up.ports.vm}`,
-    };
+    const env = { HOME: dataDir, DEVMESH_URL: up.url, DEVMESH_DATA_DIR: dataDir };
     const { out } = await runProgram({ args: ["doctor", "--json"], env, limitMs: 60_000 });
     const { checks } = JSON.parse(out) as { checks: { check: string; state: string }[] };
     expect(checks.find(({ check }) => check === "leftovers")?.state).to.equal("ok");
     expect(checks.some(({ check }) => /process by process/.test(check))).to.equal(true);
   });
 
+  it("lists the host that `up` left in the data folder, whatever its port", async () => {
+    const env = { HOME: dataDir, DEVMESH_DATA_DIR: dataDir };
+    for (const args of [["sandboxes"], ["sandboxes", "list"]]) {
+      const { code, out, err } = await runProgram({ args: [...args, "--json"], env });
+      expect(code, err).to.equal(0);
+      expect(JSON.parse(out)).to.have.property("sandboxes");
+    }
+  });
+
+  it("says by its exit status what went wrong", async () => {
+    const missing = await onHost("get", "sbx_nosuch");
+    expect(missing.code).to.equal(4);
+    expect(JSON.parse(missing.err).error).to.include({ reason: "NOT_FOUND", exitCode: 4 });
+    const env = { HOME: dataDir, DEVMESH_DATA_DIR: dataDir };
+    const args = ["sandboxes", "--host", "http://127.0.0.1:1", "--json"];
+    const away = await runProgram({ args, env });
+    expect(away.code).to.equal(7);
+    expect(JSON.parse(away.err).error.reason).to.equal("UNAVAILABLE");
+  });
+
   it("refuses who has not the host's secret", async () => {
     const env = { HOME: folder.path, DEVMESH_DATA_DIR: folder.path };
     const host = `http://127.0.0.1:${up.ports.vm}`;
     const refused = await runProgram({ args: ["sandboxes", "--host", host], env });
-    expect(refused.code).to.not.equal(0);
+    expect(refused.code).to.equal(3);
     expect(refused.err).to.include("DEVMESH_SERVICE_TOKEN");
   });
 });

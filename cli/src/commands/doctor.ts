@@ -1,6 +1,7 @@
 /** `devmesh doctor`. The checks are in `doctor-checks.ts`. */
 import type { Command } from "../command.ts";
 import { checkAll, type Finding } from "../doctor-checks.ts";
+import { hostOptions } from "../host-door.ts";
 import { findPlatform, loadPlatform, toExitCode } from "../platform-door.ts";
 import { createPaint, type Paint } from "../style.ts";
 import { version } from "../version.ts";
@@ -10,6 +11,7 @@ export const command: Command = {
   summary: "Checks the server, the token, every part and what each runner can give.",
   usage: "doctor [--attack [options of the suite]]",
   options: {
+    ...hostOptions,
     attack: { help: "try to break out of this host's own sandboxes; no server is needed" },
   },
   notes: "The exit code is 1 if something is broken.",
