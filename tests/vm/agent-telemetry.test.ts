@@ -4,7 +4,7 @@ import { AgentReportSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { createLogger } from "@devmesh/mesh/log";
 import { metrics } from "@opentelemetry/api";
 import { expect } from "chai";
-import { measureAgent } from "../../services/vm/runner/agent-telemetry.ts";
+import { measureAgent } from "../../services/vm/runner/agent/telemetry.ts";
 
 describe("an agent's telemetry", () => {
   const seen: [string, number, unknown][] = [];

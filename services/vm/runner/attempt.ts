@@ -18,35 +18,35 @@ import type {
 import { requireReceipt } from "../drivers/receipt-check.ts";
 import { type Egress, type EgressHostOptions, openEgress } from "../egress/egress.ts";
 import type { EgressBytes } from "../egress/upstreams.ts";
-import type { AgentAnswers } from "./agent-answers.ts";
-import { AgentCheckpoints } from "./agent-checkpoints.ts";
-import { makeAgentInput } from "./agent-input.ts";
-import { type AgentPast, noPast, readPast } from "./agent-past.ts";
-import type { AgentSetup } from "./agent-rounds.ts";
-import { measureAgent } from "./agent-telemetry.ts";
-import { nothingStored, type StoredChanges, storeChanges } from "./artifacts.ts";
+import type { AgentAnswers } from "./agent/answers.ts";
+import { AgentCheckpoints } from "./agent/checkpoints.ts";
+import { type ForeignAgent, modelPort, prepareForeignAgent } from "./agent/foreign-agent.ts";
+import { makeAgentInput } from "./agent/input.ts";
+import { type AgentPast, noPast, readPast } from "./agent/past.ts";
+import type { AgentSetup } from "./agent/rounds.ts";
+import { measureAgent } from "./agent/telemetry.ts";
 import type { Backend } from "./backend.ts";
 import { openBackendDoor } from "./backend-door.ts";
-import { fetchBlob } from "./blob-content.ts";
 import type { EventShipper } from "./event-shipper.ts";
-import { type ForeignAgent, modelPort, prepareForeignAgent } from "./foreign-agent.ts";
 import { sandboxLimits } from "./job-limits.ts";
 import type { Note } from "./job-notes.ts";
 import type { LogDigest } from "./log-digest.ts";
-import { protectedChanges } from "./protected-paths.ts";
 import type { StopSignals } from "./pump.ts";
-import {
-  changedFiles,
-  fetchChanges,
-  type KeptChanges,
-  mergeArchives,
-} from "./restore-workspace.ts";
 import type { RunDeadline } from "./run-deadline.ts";
 import { receiptNote } from "./sandbox-notes.ts";
 import type { SilenceWatch } from "./silence-watch.ts";
 import { untilAnswered } from "./until-answered.ts";
 import { doWork, sandboxPaths, type WorkOutcome } from "./work.ts";
-import type { Archive } from "./workspace-changes.ts";
+import { nothingStored, type StoredChanges, storeChanges } from "./workspace/artifacts.ts";
+import { fetchBlob } from "./workspace/blob-content.ts";
+import { protectedChanges } from "./workspace/protected-paths.ts";
+import {
+  changedFiles,
+  fetchChanges,
+  type KeptChanges,
+  mergeArchives,
+} from "./workspace/restore-workspace.ts";
+import type { Archive } from "./workspace/workspace-changes.ts";
 
 /** What the host gives to every attempt. */
 export interface AttemptTools {

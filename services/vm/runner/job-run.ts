@@ -16,7 +16,7 @@ import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import type { SandboxDriver } from "../drivers/driver.ts";
 import type { EgressBytes } from "../egress/upstreams.ts";
 import type { Host } from "../sandboxes/host.ts";
-import { AgentAnswers } from "./agent-answers.ts";
+import { AgentAnswers } from "./agent/answers.ts";
 import { type AttemptTools, type Removal, runAttempt } from "./attempt.ts";
 import { CancelTrail } from "./cancel-trail.ts";
 import { EventShipper } from "./event-shipper.ts";
