@@ -1,7 +1,7 @@
 /** Notes as the contract bounds them, whoever wrote them. */
 import { create, type JsonObject } from "@bufbuild/protobuf";
 import { type JobNote, JobNoteSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
-import { cutText } from "./agent/cut-text.ts";
+import { cutText } from "./cut-text.ts";
 
 /** The bounds; a larger or deeper payload is left out. */
 const bounds = { topicBytes: 64, messageBytes: 4096, payloadBytes: 64 * 1024, payloadDepth: 32 };

@@ -3,8 +3,8 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type JobResultSchema, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { toDevmeshError } from "@devmesh/mesh/errors";
 import type { ExitState } from "../drivers/driver.ts";
-import { cutText } from "./agent/cut-text.ts";
 import type { AttemptOutcome } from "./attempt.ts";
+import { cutText } from "./cut-text.ts";
 import { toUsage } from "./sandbox-notes.ts";
 
 /** The patch in the result is cut here, in bytes: the contract's bound. The artifact has all of it. */

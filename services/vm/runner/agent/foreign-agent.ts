@@ -10,11 +10,11 @@ import type { ExecSpec, ReadOnlyMount, Sandbox } from "../../drivers/driver.ts";
 import { type Harness, type HarnessReader, harnessFolder } from "../../harnesses/harness.ts";
 import { harnessOf } from "../../harnesses/harnesses.ts";
 import { findInstalled } from "../../harnesses/installed.ts";
+import { cutText } from "../cut-text.ts";
 import type { EventShipper } from "../event-shipper.ts";
 import { LineSplitter } from "../line-splitter.ts";
 import { type PumpEnd, pump, type StopSignals } from "../pump.ts";
 import type { SilenceWatch } from "../silence-watch.ts";
-import { cutText } from "./cut-text.ts";
 import type { AgentInput } from "./input.ts";
 import type { AgentReportRecord } from "./records.ts";
 

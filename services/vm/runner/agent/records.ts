@@ -3,9 +3,9 @@
  * JSON text sequences (`RS`, JSON, `LF`). Everything else is log, byte for byte.
  */
 
+import { cutText } from "../cut-text.ts";
 import type { Note } from "../job-notes.ts";
 import type { CheckpointPiece } from "./checkpoints.ts";
-import { cutText } from "./cut-text.ts";
 
 const recordSeparator = 0x1e;
 const lineFeed = 0x0a;
