@@ -1,6 +1,6 @@
 /** Every kind of caller that the authorisation matrix knows, and what its credentials are worth. */
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { Isolation } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
 import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { RunnerService } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { TokenService } from "@devmesh/gen/devmesh/api/v1/token_service_pb";

@@ -1,6 +1,6 @@
 /** What operators hear of an agent's work: counters, a duration, a span and a line. */
 import { create } from "@bufbuild/protobuf";
-import { AgentReportSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { AgentReportSchema } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
 import { createLogger } from "@devmesh/mesh/log";
 import { metrics } from "@opentelemetry/api";
 import { expect } from "chai";

@@ -1,6 +1,7 @@
 /** What a cancel does in every state of an attempt, and what its receipt says of it. */
 import { durationMs } from "@bufbuild/protobuf/wkt";
-import { type Job, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { Job } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { toDevmeshError } from "@devmesh/mesh/errors";
 import { expect } from "chai";
 import { Bed, untilHeard } from "./bed.ts";

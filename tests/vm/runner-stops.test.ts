@@ -1,5 +1,5 @@
 /** A runner that stops, and one whose job is cancelled: each in every state that a job can be in. */
-import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { expect } from "chai";
 import { Bed, failBefore, untilHeard } from "./bed.ts";
 

@@ -1,5 +1,5 @@
 /** What happens to one attempt on this host: sandbox, workspace, work, changes. */
-import type { AgentWork } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { AgentWork } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
 import { type DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import type { Logger } from "@devmesh/mesh/log";
 import type { Sandbox, SandboxStats } from "../drivers/driver.ts";

@@ -5,9 +5,9 @@ import {
   type AgentReport,
   AgentReportSchema,
   type AgentWork,
-  type JobSpec,
-  LogStream,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+} from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
+import { LogStream } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
+import type { JobSpec } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { DevmeshError, isReason, toDevmeshError } from "@devmesh/mesh/errors";
 import type { Clock } from "@devmesh/mesh/runtime";
 import type { ExecSpec, ExitState, Sandbox } from "../drivers/driver.ts";

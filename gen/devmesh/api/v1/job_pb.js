@@ -2,15 +2,21 @@
 // @generated from file devmesh/api/v1/job.proto (package devmesh.api.v1, syntax proto3)
 /* eslint-disable */
 
-import { enumDesc, fileDesc, messageDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
-import { file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { file_devmesh_api_v1_agent_work } from "./agent_work_pb.js";
+import { file_devmesh_api_v1_isolation } from "./isolation_pb.js";
+import { file_devmesh_api_v1_job_limits } from "./job_limits_pb.js";
+import { file_devmesh_api_v1_job_result } from "./job_result_pb.js";
+import { file_devmesh_api_v1_job_status } from "./job_status_pb.js";
+import { file_devmesh_api_v1_network_policy } from "./network_policy_pb.js";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file devmesh/api/v1/job.proto.
  */
 export const file_devmesh_api_v1_job = /*@__PURE__*/
-  fileDesc("ChhkZXZtZXNoL2FwaS92MS9qb2IucHJvdG8SDmRldm1lc2guYXBpLnYxIqACCgtDb21tYW5kV29yaxKAAQoEYXJndhgBIAMoCUJyukhvugFcCgxhcmd2LnByb2dyYW0SJHRoZSBwcm9ncmFtJ3MgbmFtZSBtdXN0IG5vdCBiZSBlbXB0eRomdGhpcy5zaXplKCkgPT0gMCB8fCB0aGlzWzBdLnNpemUoKSA+IDCSAQ0IARDoByIGcgQogIAIEmIKA2VudhgCIAMoCzIkLmRldm1lc2guYXBpLnYxLkNvbW1hbmRXb3JrLkVudkVudHJ5Qi+6SCyaASkQyAEiHHIaMhheW0EtWmEtel9dW0EtWmEtejAtOV9dKiQqBnIEKICAAhoqCghFbnZFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBItUDCglBZ2VudFdvcmsSGQoEdGFzaxgBIAEoCUILukgIcgYgASiAgAQSFwoFbW9kZWwYAiABKAlCCLpIBXIDKIACEhwKCXRlc3RfYXJndhgDIAMoCUIJukgGkgEDEOgHEhsKCW1heF9zdGVwcxgEIAEoDUIIukgFKgMY6AcSEgoKbWF4X3Rva2VucxgFIAEoDRIhCg5jb250ZXh0X3Rva2VucxgGIAEoDUIJukgGKgQYwJoMEjIKBXRvb2xzGAcgAygJQiO6SCCSAR0QMhgBIhdyFTITXlthLXpdW2Etel9dezAsNjJ9JBIlCg9tYXhfY29zdF9taWNyb3MYCCABKARCDLpICTIHGICglKWNHRI6Cg1vbl9idWRnZXRfZW5kGAkgASgOMhkuZGV2bWVzaC5hcGkudjEuQnVkZ2V0RW5kQgi6SAWCAQIQARI3CgdoYXJuZXNzGAogASgOMhwuZGV2bWVzaC5hcGkudjEuQWdlbnRIYXJuZXNzQgi6SAWCAQIQARImCgxoYXJuZXNzX2FyZ3YYCyADKAlCELpIDZIBChBkIgZyBCiAgAQSKgoPcHJvdGVjdGVkX3BhdGhzGAwgAygJQhG6SA6SAQsQZCIHcgUgASiACCJECg1OZXR3b3JrUG9saWN5EjMKBWFsbG93GAEgAygLMhouZGV2bWVzaC5hcGkudjEuRWdyZXNzUnVsZUIIukgFkgECEGQirgIKCkVncmVzc1J1bGUSZwoEaG9zdBgBIAEoCUJZukhWclQo/QEyT14oXCpcLik/KFthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT9cLikqW2Etel0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSFwoEcG9ydBgCIAEoDUIJukgGKgQY//8DEi4KB21ldGhvZHMYAyADKAlCHbpIGpIBFxAUGAEiEXIPMg1eW0EtWl17MSwyMH0kEiEKBXBhdGhzGAQgAygJQhK6SA+SAQwQMiIIcgYogAg6AS8SNwoHc2VjcmV0cxgFIAMoCzIcLmRldm1lc2guYXBpLnYxLkVncmVzc1NlY3JldEIIukgFkgECEAoSEgoKcGxhaW5faHR0cBgGIAEoCCKUAQoMRWdyZXNzU2VjcmV0EjMKBmhlYWRlchgBIAEoCUIjukggch4yHF5bQS1aYS16XVtBLVphLXowLTktXXswLDYzfSQSNgoGc2VjcmV0GAIgASgJQia6SCNyITIfXltBLVphLXpfXVtBLVphLXowLTlfLi1dezAsNjN9JBIXCgZwcmVmaXgYAyABKAlCB7pIBHICKEAixgIKCUpvYkxpbWl0cxI+CgtydW5fdGltZW91dBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIOukgLqgEIIgQIgKMFMgASHQoKbWVtb3J5X21pYhgCIAEoDUIJukgGKgQYgIBAEh0KCmNwdV9taWxsaXMYAyABKA1CCbpIBioEGIDAPhIXCgRwaWRzGAQgASgNQgm6SAYqBBigjQYSGwoIZGlza19taWIYBSABKA1CCbpIBioEGICAQBJBCg1xdWV1ZV90aW1lb3V0GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQg+6SAyqAQkiBQiAztoDMgASQgoPc2lsZW5jZV90aW1lb3V0GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQg66SAuqAQgiBAiAowUyACI/CgtDb25jdXJyZW5jeRIXCgNrZXkYASABKAlCCrpIB3IFIAEogAESFwoFbGltaXQYAiABKA1CCLpIBSoDGJBOIp8BCgtSZXRyeVBvbGljeRIQCghmYWlsdXJlcxgBIAEoCBI+CgttaW5fYmFja29mZhgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIOukgLqgEIIgQIgKMFMgASPgoLbWF4X2JhY2tvZmYYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDrpIC6oBCCIECICjBTIAIoUHCgdKb2JTcGVjEi4KB2NvbW1hbmQYASABKAsyGy5kZXZtZXNoLmFwaS52MS5Db21tYW5kV29ya0gAEioKBWFnZW50GAIgASgLMhkuZGV2bWVzaC5hcGkudjEuQWdlbnRXb3JrSAASNgoJaXNvbGF0aW9uGAMgASgOMhkuZGV2bWVzaC5hcGkudjEuSXNvbGF0aW9uQgi6SAWCAQIQARIyChB3b3Jrc3BhY2Vfc2hhMjU2GAQgASgJQhi6SBVyEzIRXihbMC05YS1mXXs2NH0pPyQSKQoGbGltaXRzGAUgASgLMhkuZGV2bWVzaC5hcGkudjEuSm9iTGltaXRzEh0KDG1heF9hdHRlbXB0cxgGIAEoDUIHukgEKgIYFBJMCgZsYWJlbHMYByADKAsyIy5kZXZtZXNoLmFwaS52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5Qhe6SBSaAREQICIGcgQgASg/KgVyAyj/ARIdCghwcmlvcml0eRgIIAEoEUILukgIOgYY0A8ozw8SMAoLY29uY3VycmVuY3kYCSABKAsyGy5kZXZtZXNoLmFwaS52MS5Db25jdXJyZW5jeRI/CgtzdGFydF9kZWxheRgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIPukgMqgEJIgUIgJqeATIAEioKBXJldHJ5GAsgASgLMhsuZGV2bWVzaC5hcGkudjEuUmV0cnlQb2xpY3kSLgoHbmV0d29yaxgMIAEoCzIdLmRldm1lc2guYXBpLnYxLk5ldHdvcmtQb2xpY3kSuAEKDXJ1bm5lcl9sYWJlbHMYDSADKAsyKS5kZXZtZXNoLmFwaS52MS5Kb2JTcGVjLlJ1bm5lckxhYmVsc0VudHJ5Qna6SHOaAXAQECI0cjIyMF5bQS1aYS16MC05XShbQS1aYS16MC05Ll8vLV17MCw2MX1bQS1aYS16MC05XSk/JCo2cjQyMl4oW0EtWmEtejAtOV0oW0EtWmEtejAtOS5fLV17MCw2MX1bQS1aYS16MC05XSk/KT8kGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaMwoRUnVubmVyTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUINCgR3b3JrEgW6SAIIASK7AwoDSm9iEgoKAmlkGAEgASgJEikKBnN0YXR1cxgCIAEoDjIZLmRldm1lc2guYXBpLnYxLkpvYlN0YXR1cxIlCgRzcGVjGAMgASgLMhcuZGV2bWVzaC5hcGkudjEuSm9iU3BlYxIMCgR0eXBlGAQgASgJEg0KBW93bmVyGAUgASgJEi8KC2NyZWF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHYXR0ZW1wdBgJIAEoDRIOCgZydW5uZXIYCiABKAkSEAoIbGFzdF9zZXEYCyABKA0SGAoQY2FuY2VsX3JlcXVlc3RlZBgMIAEoCBIpCgZyZXN1bHQYDSABKAsyGS5kZXZtZXNoLmFwaS52MS5Kb2JSZXN1bHQSMgoOYXZhaWxhYmxlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInUKC0ZlbmNlZFdyaXRlEg0KBWVwb2NoGAEgASgNEg4KBnJ1bm5lchgCIAEoCRIOCgZhY3Rpb24YAyABKAkSDQoFY291bnQYBCABKA0SKAoEdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiogIKCEpvYkV2ZW50EgsKA3NlcRgBIAEoDRIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIlCgNsb2cYAyABKAsyFi5kZXZtZXNoLmFwaS52MS5Kb2JMb2dIABIxCgZzdGF0dXMYBCABKAsyHy5kZXZtZXNoLmFwaS52MS5Kb2JTdGF0dXNDaGFuZ2VIABIrCgZyZXN1bHQYBSABKAsyGS5kZXZtZXNoLmFwaS52MS5Kb2JSZXN1bHRIABInCgRub3RlGAYgASgLMhcuZGV2bWVzaC5hcGkudjEuSm9iTm90ZUgAEicKBHRyaW0YByABKAsyFy5kZXZtZXNoLmFwaS52MS5Kb2JUcmltSABCBgoEa2luZCI/CgdKb2JUcmltEhEKCWZpcnN0X3NlcRgBIAEoDRIRCglsb2dfYnl0ZXMYAiABKAQSDgoGZGV0YWlsGAMgASgJIkwKBkpvYkxvZxIpCgZzdHJlYW0YASABKA4yGS5kZXZtZXNoLmFwaS52MS5Mb2dTdHJlYW0SFwoEZGF0YRgCIAEoDEIJukgGegQYgIAEInwKD0pvYlN0YXR1c0NoYW5nZRIpCgZzdGF0dXMYASABKA4yGS5kZXZtZXNoLmFwaS52MS5Kb2JTdGF0dXMSDwoHYXR0ZW1wdBgCIAEoDRIOCgZkZXRhaWwYAyABKAkSDgoGcnVubmVyGAQgASgJEg0KBWVwb2NoGAUgASgNIo8BCgdKb2JOb3RlEicKBWxldmVsGAEgASgJQhi6SBVyE1IEaW5mb1IEd2FyblIFZXJyb3ISFgoFdG9waWMYAiABKAlCB7pIBHICKEASGQoHbWVzc2FnZRgDIAEoCUIIukgFcgMogCASKAoHcGF5bG9hZBgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3Qi+QMKCUpvYlJlc3VsdBI4CgdvdXRjb21lGAEgASgOMhkuZGV2bWVzaC5hcGkudjEuSm9iU3RhdHVzQgy6SAmCAQYYAxgEGAUSFgoJZXhpdF9jb2RlGAIgASgFSACIAQESFwoGcmVhc29uGAMgASgJQge6SARyAihAEhkKB21lc3NhZ2UYBCABKAlCCLpIBXIDKIBAEiwKCmxvZ19zaGEyNTYYBSABKAlCGLpIFXITMhFeKFswLTlhLWZdezY0fSk/JBIRCglsb2dfYnl0ZXMYBiABKAQSNgoJYXJ0aWZhY3RzGAcgAygLMhguZGV2bWVzaC5hcGkudjEuQXJ0aWZhY3RCCbpIBpIBAxDoBxIXCgZkcml2ZXIYCCABKAlCB7pIBHICKEASLAoJaXNvbGF0aW9uGAkgASgOMhkuZGV2bWVzaC5hcGkudjEuSXNvbGF0aW9uEioKBWFnZW50GAogASgLMhsuZGV2bWVzaC5hcGkudjEuQWdlbnRSZXBvcnQSLQoGY2FuY2VsGAsgASgLMh0uZGV2bWVzaC5hcGkudjEuQ2FuY2VsUmVjZWlwdBIQCghsYXN0X3NlcRgMIAEoDRIrCgV1c2FnZRgNIAEoCzIcLmRldm1lc2guYXBpLnYxLlNhbmRib3hVc2FnZUIMCgpfZXhpdF9jb2RlIqYBCgxTYW5kYm94VXNhZ2USDgoGY3B1X21zGAEgASgEEhQKDHRocm90dGxlZF9tcxgCIAEoBBIZChFwZWFrX21lbW9yeV9ieXRlcxgDIAEoBBIUCgxwaWRzX3JlZnVzZWQYBCABKAQSEgoKZGlza19ieXRlcxgFIAEoBBIUCgxlZ3Jlc3NfYnl0ZXMYBiABKAQSFQoNaW5ncmVzc19ieXRlcxgHIAEoBCK0AQoNQ2FuY2VsUmVjZWlwdBIUCgxyZXF1ZXN0ZWRfYnkYASABKAkSMAoMcmVxdWVzdF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZkZXRhaWwYAyABKAkSMwoFc3RlcHMYBCADKAsyGi5kZXZtZXNoLmFwaS52MS5DYW5jZWxTdGVwQgi6SAWSAQIQFBIWCg5wcm9jZXNzZXNfbGVmdBgFIAEoDSKDAQoKQ2FuY2VsU3RlcBJLCgRuYW1lGAEgASgJQj26SDpyOFIJZGVsaXZlcmVkUglzaWduYWxsZWRSBmtpbGxlZFIHc3RvcHBlZFIPc2FuZGJveF9yZW1vdmVkEigKBWFmdGVyGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIn0KCEFydGlmYWN0EhgKBG5hbWUYASABKAlCCrpIB3IFIAEogCASJQoGc2hhMjU2GAIgASgJQhW6SBJyEDIOXlswLTlhLWZdezY0fSQSEgoKc2l6ZV9ieXRlcxgDIAEoBBIcCgptZWRpYV90eXBlGAQgASgJQgi6SAVyAyj/ASLdAgoLQWdlbnRSZXBvcnQSGgoHc3VtbWFyeRgBIAEoCUIJukgGcgQogIAEEg0KBXN0ZXBzGAIgASgNEhQKDGlucHV0X3Rva2VucxgDIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAQgASgEEhcKBW1vZGVsGAUgASgJQgi6SAVyAyiAAhItCgx0ZXN0c19iZWZvcmUYBiABKAlCF7pIFHISUgBSBnBhc3NlZFIGZmFpbGVkEiwKC3Rlc3RzX2FmdGVyGAcgASgJQhe6SBRyElIAUgZwYXNzZWRSBmZhaWxlZBIYCgVwYXRjaBgIIAEoCUIJukgGcgQogIAQEhMKC2Nvc3RfbWljcm9zGAkgASgEEjkKCGNvbW1hbmRzGAogAygLMhwuZGV2bWVzaC5hcGkudjEuQWdlbnRDb21tYW5kQgm6SAaSAQMQ9AMSFgoOdW5wcmljZWRfc3RlcHMYCyABKA0iaQoMQWdlbnRDb21tYW5kEhkKB2NvbW1hbmQYASABKAlCCLpIBXIDKIAIEhEKCWV4aXRfY29kZRgCIAEoBRIrCghkdXJhdGlvbhgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiLvAQoLQWdlbnRBbnN3ZXISHQoMcXVlc3Rpb25fc2VxGAEgASgNQge6SAQqAigBEgwKBHN0b3AYAiABKAgSHAoKbW9yZV9zdGVwcxgDIAEoDUIIukgFKgMY6AcSEwoLbW9yZV90b2tlbnMYBCABKA0SJgoQbW9yZV9jb3N0X21pY3JvcxgFIAEoBEIMukgJMgcYgKCUpY0dEjwKCW1vcmVfdGltZRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIOukgLqgEIIgQIgKMFMgASGgoHbWVzc2FnZRgHIAEoCUIJukgGcgQogIABKn4KCUlzb2xhdGlvbhIZChVJU09MQVRJT05fVU5TUEVDSUZJRUQQABIVChFJU09MQVRJT05fUFJPQ0VTUxABEhcKE0lTT0xBVElPTl9DT05UQUlORVIQAhIUChBJU09MQVRJT05fR1ZJU09SEAMSEAoMSVNPTEFUSU9OX1ZNEAQqoQEKCUpvYlN0YXR1cxIaChZKT0JfU1RBVFVTX1VOU1BFQ0lGSUVEEAASFQoRSk9CX1NUQVRVU19RVUVVRUQQARIWChJKT0JfU1RBVFVTX1JVTk5JTkcQAhIYChRKT0JfU1RBVFVTX1NVQ0NFRURFRBADEhUKEUpPQl9TVEFUVVNfRkFJTEVEEAQSGAoUSk9CX1NUQVRVU19DQU5DRUxMRUQQBSpQCglCdWRnZXRFbmQSGgoWQlVER0VUX0VORF9VTlNQRUNJRklFRBAAEhMKD0JVREdFVF9FTkRfU1RPUBABEhIKDkJVREdFVF9FTkRfQVNLEAIqlgEKDEFnZW50SGFybmVzcxIdChlBR0VOVF9IQVJORVNTX1VOU1BFQ0lGSUVEEAASFwoTQUdFTlRfSEFSTkVTU19DT0RFUhABEhcKE0FHRU5UX0hBUk5FU1NfQ09ERVgQAhIaChZBR0VOVF9IQVJORVNTX09QRU5DT0RFEAMSGQoVQUdFTlRfSEFSTkVTU19DT01NQU5EEAQqVQoJTG9nU3RyZWFtEhoKFkxPR19TVFJFQU1fVU5TUEVDSUZJRUQQABIVChFMT0dfU1RSRUFNX1NURE9VVBABEhUKEUxPR19TVFJFQU1fU1RERVJSEAJiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("ChhkZXZtZXNoL2FwaS92MS9qb2IucHJvdG8SDmRldm1lc2guYXBpLnYxIqACCgtDb21tYW5kV29yaxKAAQoEYXJndhgBIAMoCUJyukhvugFcCgxhcmd2LnByb2dyYW0SJHRoZSBwcm9ncmFtJ3MgbmFtZSBtdXN0IG5vdCBiZSBlbXB0eRomdGhpcy5zaXplKCkgPT0gMCB8fCB0aGlzWzBdLnNpemUoKSA+IDCSAQ0IARDoByIGcgQogIAIEmIKA2VudhgCIAMoCzIkLmRldm1lc2guYXBpLnYxLkNvbW1hbmRXb3JrLkVudkVudHJ5Qi+6SCyaASkQyAEiHHIaMhheW0EtWmEtel9dW0EtWmEtejAtOV9dKiQqBnIEKICAAhoqCghFbnZFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIoUHCgdKb2JTcGVjEi4KB2NvbW1hbmQYASABKAsyGy5kZXZtZXNoLmFwaS52MS5Db21tYW5kV29ya0gAEioKBWFnZW50GAIgASgLMhkuZGV2bWVzaC5hcGkudjEuQWdlbnRXb3JrSAASNgoJaXNvbGF0aW9uGAMgASgOMhkuZGV2bWVzaC5hcGkudjEuSXNvbGF0aW9uQgi6SAWCAQIQARIyChB3b3Jrc3BhY2Vfc2hhMjU2GAQgASgJQhi6SBVyEzIRXihbMC05YS1mXXs2NH0pPyQSKQoGbGltaXRzGAUgASgLMhkuZGV2bWVzaC5hcGkudjEuSm9iTGltaXRzEh0KDG1heF9hdHRlbXB0cxgGIAEoDUIHukgEKgIYFBJMCgZsYWJlbHMYByADKAsyIy5kZXZtZXNoLmFwaS52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5Qhe6SBSaAREQICIGcgQgASg/KgVyAyj/ARIdCghwcmlvcml0eRgIIAEoEUILukgIOgYY0A8ozw8SMAoLY29uY3VycmVuY3kYCSABKAsyGy5kZXZtZXNoLmFwaS52MS5Db25jdXJyZW5jeRI/CgtzdGFydF9kZWxheRgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIPukgMqgEJIgUIgJqeATIAEioKBXJldHJ5GAsgASgLMhsuZGV2bWVzaC5hcGkudjEuUmV0cnlQb2xpY3kSLgoHbmV0d29yaxgMIAEoCzIdLmRldm1lc2guYXBpLnYxLk5ldHdvcmtQb2xpY3kSuAEKDXJ1bm5lcl9sYWJlbHMYDSADKAsyKS5kZXZtZXNoLmFwaS52MS5Kb2JTcGVjLlJ1bm5lckxhYmVsc0VudHJ5Qna6SHOaAXAQECI0cjIyMF5bQS1aYS16MC05XShbQS1aYS16MC05Ll8vLV17MCw2MX1bQS1aYS16MC05XSk/JCo2cjQyMl4oW0EtWmEtejAtOV0oW0EtWmEtejAtOS5fLV17MCw2MX1bQS1aYS16MC05XSk/KT8kGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaMwoRUnVubmVyTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUINCgR3b3JrEgW6SAIIASK7AwoDSm9iEgoKAmlkGAEgASgJEikKBnN0YXR1cxgCIAEoDjIZLmRldm1lc2guYXBpLnYxLkpvYlN0YXR1cxIlCgRzcGVjGAMgASgLMhcuZGV2bWVzaC5hcGkudjEuSm9iU3BlYxIMCgR0eXBlGAQgASgJEg0KBW93bmVyGAUgASgJEi8KC2NyZWF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHYXR0ZW1wdBgJIAEoDRIOCgZydW5uZXIYCiABKAkSEAoIbGFzdF9zZXEYCyABKA0SGAoQY2FuY2VsX3JlcXVlc3RlZBgMIAEoCBIpCgZyZXN1bHQYDSABKAsyGS5kZXZtZXNoLmFwaS52MS5Kb2JSZXN1bHQSMgoOYXZhaWxhYmxlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInUKC0ZlbmNlZFdyaXRlEg0KBWVwb2NoGAEgASgNEg4KBnJ1bm5lchgCIAEoCRIOCgZhY3Rpb24YAyABKAkSDQoFY291bnQYBCABKA0SKAoEdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBiBnByb3RvMw", [file_buf_validate_validate, file_devmesh_api_v1_agent_work, file_devmesh_api_v1_isolation, file_devmesh_api_v1_job_limits, file_devmesh_api_v1_job_result, file_devmesh_api_v1_job_status, file_devmesh_api_v1_network_policy, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message devmesh.api.v1.CommandWork.
@@ -20,234 +26,23 @@ export const CommandWorkSchema = /*@__PURE__*/
   messageDesc(file_devmesh_api_v1_job, 0);
 
 /**
- * Describes the message devmesh.api.v1.AgentWork.
- * Use `create(AgentWorkSchema)` to create a new message.
- */
-export const AgentWorkSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 1);
-
-/**
- * Describes the message devmesh.api.v1.NetworkPolicy.
- * Use `create(NetworkPolicySchema)` to create a new message.
- */
-export const NetworkPolicySchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 2);
-
-/**
- * Describes the message devmesh.api.v1.EgressRule.
- * Use `create(EgressRuleSchema)` to create a new message.
- */
-export const EgressRuleSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 3);
-
-/**
- * Describes the message devmesh.api.v1.EgressSecret.
- * Use `create(EgressSecretSchema)` to create a new message.
- */
-export const EgressSecretSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 4);
-
-/**
- * Describes the message devmesh.api.v1.JobLimits.
- * Use `create(JobLimitsSchema)` to create a new message.
- */
-export const JobLimitsSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 5);
-
-/**
- * Describes the message devmesh.api.v1.Concurrency.
- * Use `create(ConcurrencySchema)` to create a new message.
- */
-export const ConcurrencySchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 6);
-
-/**
- * Describes the message devmesh.api.v1.RetryPolicy.
- * Use `create(RetryPolicySchema)` to create a new message.
- */
-export const RetryPolicySchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 7);
-
-/**
  * Describes the message devmesh.api.v1.JobSpec.
  * Use `create(JobSpecSchema)` to create a new message.
  */
 export const JobSpecSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 8);
+  messageDesc(file_devmesh_api_v1_job, 1);
 
 /**
  * Describes the message devmesh.api.v1.Job.
  * Use `create(JobSchema)` to create a new message.
  */
 export const JobSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 9);
+  messageDesc(file_devmesh_api_v1_job, 2);
 
 /**
  * Describes the message devmesh.api.v1.FencedWrite.
  * Use `create(FencedWriteSchema)` to create a new message.
  */
 export const FencedWriteSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 10);
-
-/**
- * Describes the message devmesh.api.v1.JobEvent.
- * Use `create(JobEventSchema)` to create a new message.
- */
-export const JobEventSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 11);
-
-/**
- * Describes the message devmesh.api.v1.JobTrim.
- * Use `create(JobTrimSchema)` to create a new message.
- */
-export const JobTrimSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 12);
-
-/**
- * Describes the message devmesh.api.v1.JobLog.
- * Use `create(JobLogSchema)` to create a new message.
- */
-export const JobLogSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 13);
-
-/**
- * Describes the message devmesh.api.v1.JobStatusChange.
- * Use `create(JobStatusChangeSchema)` to create a new message.
- */
-export const JobStatusChangeSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 14);
-
-/**
- * Describes the message devmesh.api.v1.JobNote.
- * Use `create(JobNoteSchema)` to create a new message.
- */
-export const JobNoteSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 15);
-
-/**
- * Describes the message devmesh.api.v1.JobResult.
- * Use `create(JobResultSchema)` to create a new message.
- */
-export const JobResultSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 16);
-
-/**
- * Describes the message devmesh.api.v1.SandboxUsage.
- * Use `create(SandboxUsageSchema)` to create a new message.
- */
-export const SandboxUsageSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 17);
-
-/**
- * Describes the message devmesh.api.v1.CancelReceipt.
- * Use `create(CancelReceiptSchema)` to create a new message.
- */
-export const CancelReceiptSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 18);
-
-/**
- * Describes the message devmesh.api.v1.CancelStep.
- * Use `create(CancelStepSchema)` to create a new message.
- */
-export const CancelStepSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 19);
-
-/**
- * Describes the message devmesh.api.v1.Artifact.
- * Use `create(ArtifactSchema)` to create a new message.
- */
-export const ArtifactSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 20);
-
-/**
- * Describes the message devmesh.api.v1.AgentReport.
- * Use `create(AgentReportSchema)` to create a new message.
- */
-export const AgentReportSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 21);
-
-/**
- * Describes the message devmesh.api.v1.AgentCommand.
- * Use `create(AgentCommandSchema)` to create a new message.
- */
-export const AgentCommandSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 22);
-
-/**
- * Describes the message devmesh.api.v1.AgentAnswer.
- * Use `create(AgentAnswerSchema)` to create a new message.
- */
-export const AgentAnswerSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 23);
-
-/**
- * Describes the enum devmesh.api.v1.Isolation.
- */
-export const IsolationSchema = /*@__PURE__*/
-  enumDesc(file_devmesh_api_v1_job, 0);
-
-/**
- * How strongly a job's code is kept apart from the host, weakest first. A job
- * names the least that it accepts and never gets less.
- *
- * @generated from enum devmesh.api.v1.Isolation
- */
-export const Isolation = /*@__PURE__*/
-  tsEnum(IsolationSchema);
-
-/**
- * Describes the enum devmesh.api.v1.JobStatus.
- */
-export const JobStatusSchema = /*@__PURE__*/
-  enumDesc(file_devmesh_api_v1_job, 1);
-
-/**
- * Where a job stands. `SUCCEEDED`, `FAILED` and `CANCELLED` are final.
- *
- * @generated from enum devmesh.api.v1.JobStatus
- */
-export const JobStatus = /*@__PURE__*/
-  tsEnum(JobStatusSchema);
-
-/**
- * Describes the enum devmesh.api.v1.BudgetEnd.
- */
-export const BudgetEndSchema = /*@__PURE__*/
-  enumDesc(file_devmesh_api_v1_job, 2);
-
-/**
- * What an agent does when one of its budgets ends.
- *
- * @generated from enum devmesh.api.v1.BudgetEnd
- */
-export const BudgetEnd = /*@__PURE__*/
-  tsEnum(BudgetEndSchema);
-
-/**
- * Describes the enum devmesh.api.v1.AgentHarness.
- */
-export const AgentHarnessSchema = /*@__PURE__*/
-  enumDesc(file_devmesh_api_v1_job, 3);
-
-/**
- * The program that does an agent's work.
- *
- * @generated from enum devmesh.api.v1.AgentHarness
- */
-export const AgentHarness = /*@__PURE__*/
-  tsEnum(AgentHarnessSchema);
-
-/**
- * Describes the enum devmesh.api.v1.LogStream.
- */
-export const LogStreamSchema = /*@__PURE__*/
-  enumDesc(file_devmesh_api_v1_job, 4);
-
-/**
- * Which of its two outputs a program wrote to.
- *
- * @generated from enum devmesh.api.v1.LogStream
- */
-export const LogStream = /*@__PURE__*/
-  tsEnum(LogStreamSchema);
+  messageDesc(file_devmesh_api_v1_job, 3);
 

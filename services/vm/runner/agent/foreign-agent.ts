@@ -3,7 +3,8 @@
  * tells, and the bounds that it is held to. Each agent's own ways are in
  * `harnesses/`.
  */
-import { type AgentWork, BudgetEnd, LogStream } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { type AgentWork, BudgetEnd } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
+import { LogStream } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import { invalidField } from "@devmesh/mesh/errors";
 import type { Clock } from "@devmesh/mesh/runtime";
 import type { ExecSpec, ReadOnlyMount, Sandbox } from "../../drivers/driver.ts";

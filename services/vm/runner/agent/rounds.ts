@@ -4,7 +4,11 @@
  * of the agent runs is left to `work.ts`.
  */
 import { durationMs } from "@bufbuild/protobuf/wkt";
-import { type AgentAnswer, type AgentWork, BudgetEnd } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import {
+  type AgentAnswer,
+  type AgentWork,
+  BudgetEnd,
+} from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
 import type { EventShipper } from "../event-shipper.ts";
 import type { PumpEnd } from "../pump.ts";
 import type { RunDeadline } from "../run-deadline.ts";

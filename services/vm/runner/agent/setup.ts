@@ -1,5 +1,5 @@
 /** What an agent finds when it starts: its program, what an attempt before left of it, and its input. */
-import { AgentHarness, type AgentWork } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { AgentHarness, type AgentWork } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type { ReadOnlyMount } from "../../drivers/driver.ts";
 import type { AttemptInput } from "../attempt-input.ts";

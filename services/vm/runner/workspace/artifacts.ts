@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import type { BlobService } from "@devmesh/gen/devmesh/api/v1/blob_service_pb";
-import { type Artifact, ArtifactSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { type Artifact, ArtifactSchema } from "@devmesh/gen/devmesh/api/v1/job_result_pb";
 import type { Clock } from "@devmesh/mesh/runtime";
 import { padding, type TarEntry } from "../../drivers/tar-format.ts";
 import { type Content, contentOf, storeBlob } from "./blob-content.ts";
