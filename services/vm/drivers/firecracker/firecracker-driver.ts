@@ -2,16 +2,18 @@
  * Owns the `firecracker` driver: one throw-away microVM per sandbox, under KVM only. What a
  * guest boots from is built by `deploy/guest/build.ts`.
  */
-import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { constants, existsSync } from "node:fs";
 import { access, mkdir, open, realpath, rm, stat } from "node:fs/promises";
 import { delimiter, join } from "node:path";
-import { promisify } from "node:util";
-import { DevmeshError } from "@devmesh/mesh/errors";
 import { findCgroups } from "../cgroup.ts";
 import type { DriverProbe, Sandbox, SandboxDriver, SandboxSpec, SandboxStats } from "../driver.ts";
-import { sandboxFailed } from "../driver-errors.ts";
+import {
+  failedProbe,
+  guestStartFailed,
+  sandboxFailed,
+  vmUnavailable as unavailable,
+} from "../driver-errors.ts";
 import { makeScratch, mountImage } from "../guest/disk-images.ts";
 import { guestReceipt, readCaps, readFacts, readGuestStats } from "../guest/guest-facts.ts";
 import { guestFiles, readGuestManifest } from "../guest/guest-image.ts";
@@ -20,7 +22,8 @@ import { makeVmFolder, reapVmFolders } from "../guest/vm-folder.ts";
 import { requireReceipt } from "../receipt-check.ts";
 import { ResidentChannel } from "../resident/channel.ts";
 import { type Cage, ResidentSandbox } from "../resident/resident-sandbox.ts";
-import { checkSpec } from "../spec-check.ts";
+import { runTool } from "../run-tool.ts";
+import { checkDoors, checkMounts, checkSpec } from "../spec-check.ts";
 import { type Machine, setPaused, startMachine } from "./firecracker-vm.ts";
 import { giveToJail, type JailOptions, jailRoot, putIntoJail } from "./jail.ts";
 import { connectVsock } from "./vsock.ts";
@@ -65,8 +68,6 @@ const UIDS = 1_000;
 const PROBE_LIMITS = { memoryMib: 128, cpuMillis: 1000, pids: 16, diskMib: 16 };
 const INTERNAL = "own-";
 
-const run = promisify(execFile);
-
 /** Virtual machines by Firecracker. */
 export class FirecrackerDriver implements SandboxDriver {
   readonly name = "firecracker";
@@ -91,15 +92,14 @@ export class FirecrackerDriver implements SandboxDriver {
       await (await this.#cage(ground, spec, signal)).remove();
       return { ...base, engine, available: true, reason: "", remedy: "" };
     } catch (error: unknown) {
-      const reason = error instanceof Error ? error.message : String(error);
-      const known = error instanceof DevmeshError ? error.metadata.remedy : undefined;
-      const remedy = known ?? "look at the cause in the log; boot the guest by hand";
-      return { ...base, available: false, reason, remedy };
+      return failedProbe(base, error, "look at the cause in the log; boot the guest by hand");
     }
   }
 
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     checkSpec(spec);
+    checkMounts(this.name, spec.mounts);
+    await checkDoors(this.name, spec.doors);
     const cage = await this.#cage(await this.#findGround(), spec, signal);
     const { id, jobId, limits } = spec;
     const sandbox = new ResidentSandbox({
@@ -161,14 +161,7 @@ export class FirecrackerDriver implements SandboxDriver {
       return await cageOf({ channel, machine, spec, kinds, engine: ground.version, remove, stop });
     } catch (error: unknown) {
       await remove();
-      if (signal?.aborted) {
-        throw new DevmeshError("CANCELLED", "the start was cancelled", { cause: error });
-      }
-      if (limit.aborted) {
-        throw failed(`the guest did not answer within ${bootLimitMs} ms`, error);
-      }
-      if (error instanceof DevmeshError) throw error;
-      throw failed("the guest cannot be started", error);
+      throw guestStartFailed(this.name, error, { signal, limit, limitMs: bootLimitMs });
     }
   }
 
@@ -254,7 +247,7 @@ const NEED_KVM = "use a host whose processor lends its virtualisation (KVM), or 
 
 async function versionOf(firecracker: string): Promise<string> {
   try {
-    const { stdout } = await run(firecracker, ["--version"], { timeout: VERSION_LIMIT_MS });
+    const stdout = await runTool(firecracker, ["--version"], { timeoutMs: VERSION_LIMIT_MS });
     return /v(\d\S*)/.exec(stdout)?.[1] ?? "of unknown version";
   } catch (error: unknown) {
     throw unavailable(`${firecracker} cannot be run`, "install Firecracker with its jailer", error);
@@ -347,13 +340,6 @@ async function cageOf(parts: CageParts): Promise<Cage> {
   } finally {
     stop.removeEventListener("abort", closeOnStop);
   }
-}
-
-function unavailable(message: string, remedy: string, cause?: unknown): DevmeshError {
-  return new DevmeshError("ISOLATION_UNAVAILABLE", `${message}; ${remedy}`, {
-    metadata: { isolation: "vm", remedy },
-    cause,
-  });
 }
 
 const failed = (message: string, cause?: unknown) => sandboxFailed("firecracker", message, cause);

@@ -2,19 +2,15 @@
  * Owns the disk images that a sandbox needs besides its root: the scratch disk behind its
  * writes, and one read-only image per mount, kept as long as its source does not change.
  */
-import { execFile } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { copyFile, lstat, mkdir, open, readdir, realpath, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
+import { runTool } from "../run-tool.ts";
 
-const run = promisify(execFile);
 const MKFS_LIMIT_MS = 120_000;
 const MIB = 1 << 20;
 /** No journal and no checksums: an image is either scratch or never written again. */
 const FEATURES = ["-O", "^has_journal,^metadata_csum,uninit_bg", "-E", "lazy_itable_init=1"];
-/** Administrators' programs are not on everybody's PATH. */
-const PATH = `${process.env.PATH ?? ""}:/usr/sbin:/sbin`;
 const IMAGE_FORM = "2";
 
 /** A mount's image. */
@@ -26,7 +22,7 @@ export interface MountImage {
 /** True if `mkfs.ext4` is here. */
 export async function hasMkfs(): Promise<boolean> {
   try {
-    await run("mkfs.ext4", ["-V"], { env: { PATH } });
+    await runTool("mkfs.ext4", ["-V"]);
     return true;
   } catch {
     return false;
@@ -117,7 +113,7 @@ async function allocate(path: string, bytes: number): Promise<void> {
 
 async function mkfs(path: string, options: string[]): Promise<void> {
   const args = ["-q", "-F", "-b", "4096", ...FEATURES, ...options, path];
-  await run("mkfs.ext4", args, { env: { PATH, LC_ALL: "C" }, timeout: MKFS_LIMIT_MS });
+  await runTool("mkfs.ext4", args, { timeoutMs: MKFS_LIMIT_MS });
 }
 
 async function exists(path: string): Promise<boolean> {
