@@ -150,7 +150,8 @@ export class FirecrackerDriver implements SandboxDriver {
       machine = await startMachine(
         {
           jail,
-          start: { kind: "boot", cpus, memoryMib: spec.limits.memoryMib + OVERHEAD_MIB },
+          cpus,
+          memoryMib: spec.limits.memoryMib + OVERHEAD_MIB,
           disks,
           kernel: guestFiles.kernel,
           initramfs: guestFiles.initramfs,

@@ -22,16 +22,11 @@ export interface JailDisk {
   readonly isReadOnly: boolean;
 }
 
-/** What a machine begins with. */
-export type MachineStart =
-  | { readonly kind: "boot"; readonly cpus: number; readonly memoryMib: number }
-  /** Files of the jail that `saveMachine` wrote. */
-  | { readonly kind: "restore"; readonly state: string; readonly memory: string };
-
 /** What a machine shall be. */
 export interface MachineOptions {
   readonly jail: JailOptions;
-  readonly start: MachineStart;
+  readonly cpus: number;
+  readonly memoryMib: number;
   /** In the order in which the guest numbers them. */
   readonly disks: readonly JailDisk[];
   /** Kernel and initramfs in the jail. */
@@ -62,22 +57,10 @@ const WORDS_BYTES = 8_192;
 const KERNEL_LINE = "console=ttyS0 reboot=k panic=1 pci=off quiet random.trust_cpu=on";
 
 /** The requests that make a machine, in the order in which they must be sent. */
-export function startRequests({
-  start,
-  disks,
-  kernel,
-  initramfs,
-}: Omit<MachineOptions, "jail">): ApiRequest[] {
-  if (start.kind === "restore") {
-    const body = {
-      snapshot_path: start.state,
-      mem_backend: { backend_type: "File", backend_path: start.memory },
-      resume_vm: true,
-    };
-    return [{ method: "PUT", path: "/snapshot/load", body }];
-  }
+function startRequests(options: MachineOptions): ApiRequest[] {
+  const { cpus, memoryMib, disks, kernel, initramfs } = options;
   const names = disks.map(({ id }) => id).join(",");
-  const machine = { vcpu_count: start.cpus, mem_size_mib: start.memoryMib, smt: false };
+  const machine = { vcpu_count: cpus, mem_size_mib: memoryMib, smt: false };
   const boot = {
     kernel_image_path: kernel,
     initrd_path: initramfs,
@@ -151,18 +134,6 @@ export async function startMachine(options: MachineOptions, signal: AbortSignal)
 export async function setPaused(api: FirecrackerApi, isPaused: boolean): Promise<void> {
   const state = isPaused ? "Paused" : "Resumed";
   await api.send({ method: "PATCH", path: "/vm", body: { state } });
-}
-
-/** Saves a machine into files of its jail; it stands still then. Throws SANDBOX_FAILED. */
-export async function saveMachine(
-  { api }: Machine,
-  state: string,
-  memory: string,
-  signal?: AbortSignal,
-): Promise<void> {
-  await setPaused(api, true);
-  const body = { snapshot_type: "Full", snapshot_path: state, mem_file_path: memory };
-  await api.send({ method: "PUT", path: "/snapshot/create", body }, signal);
 }
 
 async function appears(path: string, ended: Promise<string>, signal: AbortSignal): Promise<void> {
