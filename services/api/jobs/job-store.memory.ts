@@ -265,8 +265,8 @@ export class MemoryJobStore implements JobStore {
       const seq = Number(row.last_seq) - 1;
       const logs = log.filter(({ kind }) => kind === "log");
       const bytes = logs.reduce((sum, event) => sum + payloadBytes(event), 0);
-      const stub = { ...trimmed(bytes, endedBeforeMs), seq, ts: this.#time() };
-      this.#events.set(row.id, [stub, ...log.slice(-1)]);
+      const tombstone = { ...trimmed(bytes, endedBeforeMs), seq, ts: this.#time() };
+      this.#events.set(row.id, [tombstone, ...log.slice(-1)]);
       this.#jobs.set(row.id, { ...row, trimmed: true });
     }
     const ids = old.map(({ id }) => id);

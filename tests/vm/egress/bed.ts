@@ -199,13 +199,6 @@ export class EgressBed {
   }
 }
 
-/** What a raw client got. */
-export interface RawAnswer {
-  readonly status: number;
-  readonly head: string;
-  readonly rest: Buffer;
-}
-
 /** Sends bytes and reads until the other side ends. */
 export function sendRaw(socketPath: string, text: string | Buffer): Promise<string> {
   return new Promise((resolve, reject) => {
