@@ -61,6 +61,19 @@ export class Faults {
     this.#once.set(method, [...(this.#once.get(method) ?? []), ...faults]);
   }
 
+  /** Holds back the answer to the next call of a method: when it has been given, and its way on. */
+  holdAnswer(method: string): { readonly given: Promise<void>; readonly letGo: () => void } {
+    const given = Promise.withResolvers<void>();
+    const go = Promise.withResolvers<void>();
+    this.next(method, async (call) => {
+      const answer = await call();
+      given.resolve();
+      await go.promise;
+      return answer;
+    });
+    return { given: given.promise, letGo: () => go.resolve() };
+  }
+
   /** Breaks all calls of a method (`*`: of any) until `heal`. */
   always(method: string, fault: Fault): void {
     this.#always.set(method, fault);

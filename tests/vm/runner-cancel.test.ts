@@ -53,18 +53,11 @@ describe("cancel", () => {
   it("before the lease is in the runner's hands ends the attempt at its start", async () => {
     const { faults, driver } = bed.start();
     // Cancelled between the claim and the answer to the runner.
-    const leased = Promise.withResolvers<void>();
-    const go = Promise.withResolvers<void>();
-    faults.next("LeaseJobs", async (call) => {
-      const answer = await call();
-      leased.resolve();
-      await go.promise;
-      return answer;
-    });
+    const lease = faults.holdAnswer("LeaseJobs");
     const id = await bed.command("sleep");
-    await leased.promise;
+    await lease.given;
     await cancel(id);
-    go.resolve();
+    lease.letGo();
     const job = await bed.ended(id, { timePasses: true });
     expect(job.status).to.equal(CANCELLED);
     expect(namesOf(job)?.[0]).to.equal("delivered");

@@ -52,18 +52,11 @@ describe("runner", () => {
 
     it("gives back what was leased to it as it stopped", async () => {
       const { runner, faults, driver } = bed.start();
-      const arrived = Promise.withResolvers<void>();
-      const go = Promise.withResolvers<void>();
-      faults.next("LeaseJobs", async (call) => {
-        const answer = await call();
-        arrived.resolve();
-        await go.promise;
-        return answer;
-      });
+      const lease = faults.holdAnswer("LeaseJobs");
       const id = await bed.command("sleep");
-      await arrived.promise;
+      await lease.given;
       const closed = runner.close();
-      go.resolve();
+      lease.letGo();
       await closed;
       // The call was given up, so the lease that was in its answer runs out.
       const second = bed.start();
