@@ -55,18 +55,18 @@ interface Ground {
 }
 
 /** The port of the guest at which its resident listens. */
-const RESIDENT_PORT = 1024;
-const BOOT_LIMIT_MS = 15_000;
-const VERSION_LIMIT_MS = 5_000;
-const CONNECT_POLL_MS = 10;
+const residentPort = 1024;
+const defaultBootLimitMs = 15_000;
+const versionLimitMs = 5_000;
+const connectPollMs = 10;
 /** What Firecracker itself takes beside the guest's memory. */
-const VMM_MIB = 64;
-const OVERHEAD_MIB = 128;
-const MIB = 1 << 20;
-const FIRST_UID = 64_000;
-const UIDS = 1_000;
-const PROBE_LIMITS = { memoryMib: 128, cpuMillis: 1000, pids: 16, diskMib: 16 };
-const INTERNAL = "own-";
+const vmmMib = 64;
+const overheadMib = 128;
+const mib = 1 << 20;
+const firstUid = 64_000;
+const uidCount = 1_000;
+const probeLimits = { memoryMib: 128, cpuMillis: 1000, pids: 16, diskMib: 16 };
+const internalPrefix = "own-";
 
 /** Virtual machines by Firecracker. */
 export class FirecrackerDriver implements SandboxDriver {
@@ -75,7 +75,7 @@ export class FirecrackerDriver implements SandboxDriver {
   readonly #options: FirecrackerDriverOptions;
   readonly #sandboxes = new Map<string, Sandbox>();
   readonly #vmsDir: string;
-  #nextUser = Math.floor(Math.random() * UIDS);
+  #nextUser = Math.floor(Math.random() * uidCount);
 
   constructor(options: FirecrackerDriverOptions) {
     this.#options = options;
@@ -87,8 +87,8 @@ export class FirecrackerDriver implements SandboxDriver {
     try {
       const ground = await this.#findGround();
       const engine = `Firecracker ${ground.version}`;
-      const id = `${INTERNAL}${randomBytes(8).toString("hex")}`;
-      const spec = { id, jobId: "", limits: PROBE_LIMITS, mounts: [], doors: [] };
+      const id = `${internalPrefix}${randomBytes(8).toString("hex")}`;
+      const spec = { id, jobId: "", limits: probeLimits, mounts: [], doors: [] };
       await (await this.#cage(ground, spec, signal)).remove();
       return { ...base, engine, available: true, reason: "", remedy: "" };
     } catch (error: unknown) {
@@ -125,11 +125,11 @@ export class FirecrackerDriver implements SandboxDriver {
       // The jailer's words and those that it starts Firecracker with.
       (words, id) => words[words.indexOf("--id") + 1] === jailId(id),
     );
-    return ids.filter((id) => !id.startsWith(INTERNAL));
+    return ids.filter((id) => !id.startsWith(internalPrefix));
   }
 
   async #cage(ground: Ground, spec: SandboxSpec, signal?: AbortSignal): Promise<Cage> {
-    const { bootLimitMs = BOOT_LIMIT_MS } = this.#options;
+    const { bootLimitMs = defaultBootLimitMs } = this.#options;
     const limit = AbortSignal.timeout(bootLimitMs);
     const stop = signal ? AbortSignal.any([signal, limit]) : limit;
     const folder = await makeVmFolder(this.#vmsDir, spec.id).catch((error: unknown) => {
@@ -151,7 +151,7 @@ export class FirecrackerDriver implements SandboxDriver {
         {
           jail,
           cpus,
-          memoryMib: spec.limits.memoryMib + OVERHEAD_MIB,
+          memoryMib: spec.limits.memoryMib + overheadMib,
           disks,
           kernel: guestFiles.kernel,
           initramfs: guestFiles.initramfs,
@@ -167,13 +167,13 @@ export class FirecrackerDriver implements SandboxDriver {
   }
 
   #jailOf(ground: Ground, spec: SandboxSpec, folder: string): JailOptions {
-    this.#nextUser = (this.#nextUser + 1) % UIDS;
+    this.#nextUser = (this.#nextUser + 1) % uidCount;
     return {
       ...ground,
       id: jailId(spec.id),
       base: join(folder, "jail"),
-      uid: FIRST_UID + this.#nextUser,
-      memoryMib: spec.limits.memoryMib + OVERHEAD_MIB + VMM_MIB,
+      uid: firstUid + this.#nextUser,
+      memoryMib: spec.limits.memoryMib + overheadMib + vmmMib,
       cpuMillis: spec.limits.cpuMillis,
     };
   }
@@ -240,15 +240,15 @@ async function canUseKvm(path: string): Promise<void> {
     await access(path, constants.R_OK | constants.W_OK);
     await (await open(path, "r+")).close();
   } catch (error: unknown) {
-    throw unavailable("no usable KVM", NEED_KVM, error);
+    throw unavailable("no usable KVM", kvmRemedy, error);
   }
 }
 
-const NEED_KVM = "use a host whose processor lends its virtualisation (KVM), or the qemu driver";
+const kvmRemedy = "use a host whose processor lends its virtualisation (KVM), or the qemu driver";
 
 async function versionOf(firecracker: string): Promise<string> {
   try {
-    const stdout = await runTool(firecracker, ["--version"], { timeoutMs: VERSION_LIMIT_MS });
+    const stdout = await runTool(firecracker, ["--version"], { timeoutMs: versionLimitMs });
     return /v(\d\S*)/.exec(stdout)?.[1] ?? "of unknown version";
   } catch (error: unknown) {
     throw unavailable(`${firecracker} cannot be run`, "install Firecracker with its jailer", error);
@@ -266,8 +266,7 @@ async function residentOf(machine: Machine, stop: AbortSignal): Promise<Resident
     if (isOver) throw failed("the virtual machine ended while it started");
     const isThere = await stat(machine.vsockPath).catch(() => undefined);
     const connection =
-      isThere &&
-      (await connectVsock(machine.vsockPath, RESIDENT_PORT, stop).catch(() => undefined));
+      isThere && (await connectVsock(machine.vsockPath, residentPort, stop).catch(() => undefined));
     if (connection) {
       const channel = new ResidentChannel({
         connection,
@@ -279,7 +278,7 @@ async function residentOf(machine: Machine, stop: AbortSignal): Promise<Resident
       await channel.hello.finally(() => stop.removeEventListener("abort", closeOnStop));
       return channel;
     }
-    await new Promise((resolve) => setTimeout(resolve, CONNECT_POLL_MS));
+    await new Promise((resolve) => setTimeout(resolve, connectPollMs));
   }
 }
 
@@ -305,7 +304,7 @@ async function cageOf(parts: CageParts): Promise<Cage> {
       ...mounts.map(({ sandboxPath }, index) => {
         return ["mount", `mount${index}`, sandboxPath, kinds[index] ?? "folder"] as const;
       }),
-      ["limits", limits.memoryMib * MIB, limits.pids, limits.cpuMillis * 100],
+      ["limits", limits.memoryMib * mib, limits.pids, limits.cpuMillis * 100],
     ]);
     await setClock(channel);
     await channel.openDoors(doors);

@@ -47,14 +47,14 @@ export interface Machine {
 }
 
 /** The guest's address; every guest has a socket of its own, so all have the same. */
-const GUEST_CID = 3;
-const SOCKET_POLL_MS = 2;
-const WORDS_BYTES = 8_192;
+const guestCid = 3;
+const socketPollMs = 2;
+const wordsBytes = 8_192;
 /**
  * What a booted kernel is told. Firecracker adds where its devices are.
  * The order of the disks is theirs; `devmesh.disks` names them in it.
  */
-const KERNEL_LINE = "console=ttyS0 reboot=k panic=1 pci=off quiet random.trust_cpu=on";
+const kernelLine = "console=ttyS0 reboot=k panic=1 pci=off quiet random.trust_cpu=on";
 
 /** The requests that make a machine, in the order in which they must be sent. */
 function startRequests(options: MachineOptions): ApiRequest[] {
@@ -64,7 +64,7 @@ function startRequests(options: MachineOptions): ApiRequest[] {
   const boot = {
     kernel_image_path: kernel,
     initrd_path: initramfs,
-    boot_args: `${KERNEL_LINE} devmesh.disks=${names}`,
+    boot_args: `${kernelLine} devmesh.disks=${names}`,
   };
   return [
     { method: "PUT", path: "/machine-config", body: machine },
@@ -81,7 +81,7 @@ function startRequests(options: MachineOptions): ApiRequest[] {
         },
       }),
     ),
-    { method: "PUT", path: "/vsock", body: { guest_cid: GUEST_CID, uds_path: "vsock.sock" } },
+    { method: "PUT", path: "/vsock", body: { guest_cid: guestCid, uds_path: "vsock.sock" } },
     { method: "PUT", path: "/actions", body: { action_type: "InstanceStart" } },
   ];
 }
@@ -148,7 +148,7 @@ async function appears(path: string, ended: Promise<string>, signal: AbortSignal
       throw sandboxFailed("firecracker", "Firecracker ended before it listened", cause);
     }
     if (await listens(path)) return;
-    await delay(SOCKET_POLL_MS, undefined, { signal });
+    await delay(socketPollMs, undefined, { signal });
   }
 }
 
@@ -179,7 +179,7 @@ function lastWords(child: ChildProcess): Promise<string> {
   let kept: Buffer = Buffer.alloc(0);
   for (const stream of [child.stdout, child.stderr]) {
     stream?.on("data", (bytes: Buffer) => {
-      kept = Buffer.concat([kept, bytes]).subarray(-WORDS_BYTES);
+      kept = Buffer.concat([kept, bytes]).subarray(-wordsBytes);
     });
   }
   return new Promise((resolve) => {
