@@ -4,12 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { create } from "@bufbuild/protobuf";
-import {
-  Isolation,
-  JobResultSchema,
-  JobSpecSchema,
-  JobStatus,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
+import { JobSpecSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobResultSchema } from "@devmesh/gen/devmesh/api/v1/job_result_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { Client } from "pg";
 import type { ClaimedJob, JobStore } from "../services/api/jobs/job-store.ts";
 import { openStores, postgresSchema, type Stores } from "../services/api/stores.ts";

@@ -4,13 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { create } from "@bufbuild/protobuf";
-import {
-  Isolation,
-  type JobEvent,
-  JobEventSchema,
-  JobSpecSchema,
-  LogStream,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
+import { type JobEvent, JobEventSchema, LogStream } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
+import { JobSpecSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { openStores } from "../services/api/stores.ts";
 import { SortableIds, SystemClock } from "../services/mesh/runtime/index.ts";
 import type { Figures, System } from "./bench.ts";

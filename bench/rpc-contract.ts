@@ -1,7 +1,7 @@
 /** What both processes of the RPC bench agree on: the systems, the calls, the server's answers. */
 import { create } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
-import { JobLogSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobLogSchema } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import {
   JobService,
   type WatchJobRequest,

@@ -1,4 +1,4 @@
-/** Small text helpers shared by the parts. */
+/** What of a part's long output an error quotes: its last lines. Which log it is, and when it is quoted, is left to the parts. */
 import { readFile } from "node:fs/promises";
 
 /** The last `count` lines of a text, joined so that they read within one message. */

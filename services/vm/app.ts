@@ -12,7 +12,7 @@ import { DockerDriver } from "./drivers/docker/docker-driver.ts";
 import type { SandboxDriver } from "./drivers/driver.ts";
 import { FirecrackerDriver } from "./drivers/firecracker/firecracker-driver.ts";
 import { ProcessDriver } from "./drivers/process/process-driver.ts";
-import { QemuDriver } from "./drivers/qemu/index.ts";
+import { QemuDriver } from "./drivers/qemu/qemu-driver.ts";
 import { backendOf } from "./runner/backend.ts";
 import { Runner, type RunnerOptions } from "./runner/runner.ts";
 import { doorFinder, folderFinder } from "./sandboxes/finders/file-finders.ts";

@@ -162,10 +162,10 @@ function isCertificateFile(path: string): boolean {
 }
 
 /** How many labels a runner may have. */
-const maxLabels = 16;
+export const maxLabels = 16;
 
-/** Labels as the contract takes them. */
-const labelPattern =
+/** A label as the contract takes it: key, `=`, value. */
+export const labelPattern =
   /^([A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?)=((?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?)$/;
 
 function readLabels(reader: EnvReader): Record<string, string> {

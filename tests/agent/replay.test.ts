@@ -4,7 +4,7 @@ import { Records } from "../../agents/coder/src/records.ts";
 import { Replay } from "../../agents/coder/src/replay.ts";
 import { type LoggedCall, type LoggedTurn, parseResume } from "../../agents/coder/src/resume.ts";
 import { Transcript } from "../../agents/coder/src/transcript.ts";
-import { AgentTranscript } from "../../services/vm/runner/agent-transcript.ts";
+import { AgentTranscript } from "../../services/vm/runner/agent/transcript.ts";
 import { turnOf } from "./fake-model.ts";
 
 const turn = (step: number, ...ids: string[]): LoggedTurn => ({

@@ -3,7 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import { AgentSchema } from "@devmesh/gen/devmesh/api/v1/agent_pb";
 import { AuditService } from "@devmesh/gen/devmesh/api/v1/audit_service_pb";
-import { Isolation } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
 import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { RunnerService } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { expect } from "chai";

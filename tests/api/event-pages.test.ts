@@ -1,6 +1,6 @@
 /** Shared pages: one read for many, never a stale "nothing", bounded, and gone with the watchers. */
 import { create } from "@bufbuild/protobuf";
-import { type JobEvent, JobEventSchema, LogStream } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { type JobEvent, JobEventSchema, LogStream } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { expect } from "chai";
 import { EventPages } from "../../services/api/streams/event-pages.ts";

@@ -3,7 +3,7 @@ import { createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { ContextService } from "@devmesh/gen/devmesh/api/v1/context_service_pb";
 import { InferService } from "@devmesh/gen/devmesh/api/v1/infer_service_pb";
-import { Isolation } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
 import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { SystemService } from "@devmesh/gen/devmesh/api/v1/system_service_pb";
 import { ChatService } from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";

@@ -3,8 +3,10 @@ import { createHash } from "node:crypto";
 import { create, type DescService } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import { AgentSchema } from "@devmesh/gen/devmesh/api/v1/agent_pb";
-import { Isolation, JobStatus, LogStream } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
+import { LogStream } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { RunnerService } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { trueSpec } from "./bed.ts";
 

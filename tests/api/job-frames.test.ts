@@ -1,13 +1,9 @@
 /** Events as frames: each kind under its name, with its number and time, and not a byte changed. */
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import {
-  type JobEvent,
-  JobEventSchema,
-  JobStatus,
-  LogStream,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { type JobEvent, JobEventSchema, LogStream } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import { WatchJobResponseSchema } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { expect } from "chai";
 import fc from "fast-check";
 import { encodeFrame, type JobFrame } from "../../services/api/streams/job-frames.ts";

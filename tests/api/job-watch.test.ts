@@ -1,6 +1,6 @@
 /** Watching: every event once, from any number; signs of life; and no look more than needed. */
 import { create } from "@bufbuild/protobuf";
-import { type JobEvent, JobEventSchema, LogStream } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { type JobEvent, JobEventSchema, LogStream } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { TestClock, TestRandom } from "@devmesh/mesh/runtime";
 import { expect } from "chai";

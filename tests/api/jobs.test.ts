@@ -3,13 +3,10 @@ import { create } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import { AgentSchema, type Capability } from "@devmesh/gen/devmesh/api/v1/agent_pb";
 import { AuditService } from "@devmesh/gen/devmesh/api/v1/audit_service_pb";
-import {
-  Isolation,
-  type JobSpec,
-  JobSpecSchema,
-  JobStatus,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
+import { type JobSpec, JobSpecSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { RunnerService } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { toDevmeshError } from "@devmesh/mesh/errors";
 import { expect } from "chai";

@@ -1,8 +1,8 @@
 /** Network policies that contradict themselves are refused, by field, when the job is made. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
-import type { EgressRuleSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
+import type { EgressRuleSchema } from "@devmesh/gen/devmesh/api/v1/network_policy_pb";
 import { toDevmeshError } from "@devmesh/mesh/errors";
 import { expect } from "chai";
 import { Bed, trueSpec } from "./bed.ts";

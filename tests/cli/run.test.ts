@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { AgentHarness } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { AgentHarness } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
 import { expect } from "chai";
 import { everyByte } from "../sdk/fake/fake-programs.ts";
 import { tempFolder } from "../sdk/temp-folder.ts";

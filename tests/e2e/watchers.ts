@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { fromBinary, fromJson, type JsonValue, toBinary } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
-import { LogStream } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { LogStream } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import {
   GetJobRequestSchema,
   GetJobResponseSchema,

@@ -6,7 +6,9 @@
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { AgentSchema } from "@devmesh/gen/devmesh/api/v1/agent_pb";
-import { Isolation, type Job, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
+import type { Job } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { DevmeshError, isRetryable } from "@devmesh/mesh/errors";
 import { silentLogger } from "@devmesh/mesh/log";
 import { CountedIds, SeededRandom, SortableIds } from "@devmesh/mesh/runtime";

@@ -1,7 +1,7 @@
 /** Three backends over one Postgres: any takes, shows and cancels any job; losing one costs a reconnect. */
 import { createHash } from "node:crypto";
-import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { SystemClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import { createDevmesh, type WatchState } from "../../sdk/ts/src/node.ts";

@@ -4,7 +4,7 @@ import { createRouterTransport } from "@connectrpc/connect";
 import { createDevmesh, type JobEvent, JobStatus, JobStreamError } from "@devmesh/sdk";
 import { JobService, type WatchJobResponseSchema } from "@devmesh/sdk/raw";
 import { expect } from "chai";
-import { JobEventSchema } from "../../sdk/ts/src/gen/devmesh/api/v1/job_pb.js";
+import { JobEventSchema } from "../../sdk/ts/src/gen/devmesh/api/v1/job_event_pb.js";
 
 type Kind = MessageInitShape<typeof JobEventSchema>["kind"];
 

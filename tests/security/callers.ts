@@ -1,8 +1,8 @@
 /** Every kind of caller that the authorisation matrix knows, and what its credentials are worth. */
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { Isolation } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
 import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
-import { RunnerService } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
+import { type Lease, RunnerService } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { TokenService } from "@devmesh/gen/devmesh/api/v1/token_service_pb";
 import { Bed, trueSpec } from "../api/bed.ts";
 
@@ -37,7 +37,7 @@ export class Callers {
     const other = await Bed.open();
     const foreign = other.ownerSecret;
     await other.close();
-    return new Callers(bed, scopes, await jobTokenOf(bed), foreign);
+    return new Callers(bed, scopes, (await leaseOf(bed)).jobToken, foreign);
   }
 
   /** Every kind, for a method with this scope; empty for a public one. */
@@ -129,8 +129,8 @@ function oneBitOff(secret: string): string {
   return secret.slice(0, at) + turned + secret.slice(at + 1);
 }
 
-/** The token of a job that runs. */
-async function jobTokenOf(bed: Bed): Promise<string> {
+/** The lease of a job that runs. */
+export async function leaseOf(bed: Bed): Promise<Lease> {
   const runner = bed.client(RunnerService);
   const row = { driver: "test", isolation: Isolation.PROCESS, available: true };
   await runner.registerRunner({
@@ -141,5 +141,5 @@ async function jobTokenOf(bed: Bed): Promise<string> {
   const { leases } = await runner.leaseJobs({ runnerId: "run_1", maxJobs: 1, isolations });
   const [lease] = leases;
   if (lease === undefined) throw new Error("nothing was leased");
-  return lease.jobToken;
+  return lease;
 }

@@ -1,7 +1,8 @@
 /** The token that a job's own work gets: how little it may do, and for how long. */
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
-import { Isolation, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { RunnerService } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { accessOf } from "@devmesh/mesh/interceptors";
 import { expect } from "chai";

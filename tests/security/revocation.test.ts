@@ -3,8 +3,8 @@ import { once } from "node:events";
 import { createClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { BlobService } from "@devmesh/gen/devmesh/api/v1/blob_service_pb";
-import { Isolation, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { RunnerService } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { TokenService } from "@devmesh/gen/devmesh/api/v1/token_service_pb";
 import { ChatService } from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";
@@ -17,6 +17,7 @@ import { WebSocket as Socket } from "ws";
 import { Bed, trueSpec } from "../api/bed.ts";
 import { postgresUrl } from "../conformance/store-places.ts";
 import { settled } from "../settled.ts";
+import { leaseOf } from "./callers.ts";
 
 /** A stream that has begun; `end` tells the reason it ended for. */
 interface Open {
@@ -182,15 +183,8 @@ describe("a token that ends", function () {
     });
     try {
       const runner = bed.client(RunnerService);
-      const row = { driver: "test", isolation: Isolation.PROCESS, available: true };
-      await runner.registerRunner({
-        runner: { id: "run_1", host: "h", version: "0", capacity: 1, capabilities: [row] },
-      });
-      await bed.client(JobService).createJob({ spec: trueSpec });
-      const isolations = [Isolation.PROCESS];
-      const { leases } = await runner.leaseJobs({ runnerId: "run_1", maxJobs: 1, isolations });
-      const [lease] = leases;
-      if (lease?.job === undefined) throw new Error("nothing was leased");
+      const lease = await leaseOf(bed);
+      if (lease.job === undefined) throw new Error("nothing was leased");
       const request = { model: "m", messages: [{ role: "user", content: "hi" }] };
       const chat = bed.client(ChatService, lease.jobToken);
       const stream = await begun(chat.streamChat({ request }));

@@ -1,6 +1,7 @@
 /** An agent that asks because a budget has ended: answers, silence, the run timeout, and stops. */
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { BudgetEnd, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { BudgetEnd } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { toDevmeshError } from "@devmesh/mesh/errors";
 import { expect } from "chai";
 import type { FakeProgram } from "../../services/vm/drivers/fake.ts";

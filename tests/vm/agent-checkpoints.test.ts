@@ -6,14 +6,14 @@ import { createClient, createRouterTransport } from "@connectrpc/connect";
 import { BlobService, PutBlobResponseSchema } from "@devmesh/gen/devmesh/api/v1/blob_service_pb";
 import { SystemClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
-import { AgentCheckpoints } from "../../services/vm/runner/agent-checkpoints.ts";
+import { AgentCheckpoints } from "../../services/vm/runner/agent/checkpoints.ts";
 import type { Note } from "../../services/vm/runner/job-notes.ts";
 import {
   changedFiles,
   fetchChanges,
   mergeArchives,
-} from "../../services/vm/runner/restore-workspace.ts";
-import { archiveEntries } from "../../services/vm/runner/workspace-changes.ts";
+} from "../../services/vm/runner/workspace/restore-workspace.ts";
+import { archiveEntries } from "../../services/vm/runner/workspace/workspace-changes.ts";
 import { type TempFolder, tempFolder } from "../sdk/temp-folder.ts";
 import { file as plain, tarOf } from "./archives.ts";
 

@@ -1,5 +1,5 @@
 /** Jobs of the agent: its report, its tests, its input, and the ways it can end. */
-import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { expect } from "chai";
 import type { FakeProgram } from "../../services/vm/drivers/fake.ts";
 import { Bed } from "./bed.ts";

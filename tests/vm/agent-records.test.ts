@@ -1,7 +1,7 @@
 /** Records in an agent's standard error: found whatever the chunks, and rubbish stays log. */
 import { expect } from "chai";
 import fc from "fast-check";
-import { type AgentRecord, AgentRecordSplitter } from "../../services/vm/runner/agent-records.ts";
+import { type AgentRecord, AgentRecordSplitter } from "../../services/vm/runner/agent/records.ts";
 
 /** What a stream holds, cut as given: the records, and the log in one piece. */
 function split(chunks: readonly Uint8Array[]): { records: AgentRecord[]; log: string } {

@@ -1,10 +1,10 @@
 /** What operators hear of an agent's work: counters, a duration, a span and a line. */
 import { create } from "@bufbuild/protobuf";
-import { AgentReportSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { AgentReportSchema } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
 import { createLogger } from "@devmesh/mesh/log";
 import { metrics } from "@opentelemetry/api";
 import { expect } from "chai";
-import { measureAgent } from "../../services/vm/runner/agent-telemetry.ts";
+import { measureAgent } from "../../services/vm/runner/agent/telemetry.ts";
 
 describe("an agent's telemetry", () => {
   const seen: [string, number, unknown][] = [];

@@ -13,7 +13,7 @@ import { expect } from "chai";
 import { BlobServiceImpl } from "../../services/api/blobs/blob-service.ts";
 import { MemoryBlobStore } from "../../services/api/blobs/blob-store.memory.ts";
 import { guardedEntries } from "../../services/vm/drivers/tar-guard.ts";
-import { storeChanges } from "../../services/vm/runner/artifacts.ts";
+import { storeChanges } from "../../services/vm/runner/workspace/artifacts.ts";
 import { file, link, type Tree, tarOf } from "./archives.ts";
 
 const { signal } = new AbortController();

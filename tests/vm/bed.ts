@@ -7,13 +7,10 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type Client, createClient, type Interceptor, type Transport } from "@connectrpc/connect";
 import { AuditService } from "@devmesh/gen/devmesh/api/v1/audit_service_pb";
 import { BlobService } from "@devmesh/gen/devmesh/api/v1/blob_service_pb";
-import {
-  type Job,
-  type JobEvent,
-  type JobSpecSchema,
-  JobStatus,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { JobEvent } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
+import type { Job, JobSpecSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { DevmeshError, type Reason } from "@devmesh/mesh/errors";
 import { silentLogger } from "@devmesh/mesh/log";
 import { type Clock, SortableIds, SystemClock, TestClock } from "@devmesh/mesh/runtime";
@@ -62,6 +59,19 @@ export class Faults {
   /** Breaks the next calls of a method, one fault each. */
   next(method: string, ...faults: Fault[]): void {
     this.#once.set(method, [...(this.#once.get(method) ?? []), ...faults]);
+  }
+
+  /** Holds back the answer to the next call of a method: when it has been given, and its way on. */
+  holdAnswer(method: string): { readonly given: Promise<void>; readonly letGo: () => void } {
+    const given = Promise.withResolvers<void>();
+    const go = Promise.withResolvers<void>();
+    this.next(method, async (call) => {
+      const answer = await call();
+      given.resolve();
+      await go.promise;
+      return answer;
+    });
+    return { given: given.promise, letGo: () => go.resolve() };
   }
 
   /** Breaks all calls of a method (`*`: of any) until `heal`. */

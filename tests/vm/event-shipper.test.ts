@@ -1,5 +1,5 @@
 /** The shipper: all bytes, in order, numbered without a gap, whatever happens to appends. */
-import { type JobEvent, LogStream } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { type JobEvent, LogStream } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import { DevmeshError, type Reason } from "@devmesh/mesh/errors";
 import { TestClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";

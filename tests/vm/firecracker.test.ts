@@ -11,11 +11,6 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { FirecrackerApi } from "../../services/vm/drivers/firecracker/api-client.ts";
 import { FirecrackerDriver } from "../../services/vm/drivers/firecracker/firecracker-driver.ts";
-import {
-  saveMachine,
-  setPaused,
-  startRequests,
-} from "../../services/vm/drivers/firecracker/firecracker-vm.ts";
 import { jailerArguments } from "../../services/vm/drivers/firecracker/jail.ts";
 import { finish, suiteSpec } from "../../services/vm/drivers/suite/harness.ts";
 
@@ -160,41 +155,6 @@ describe("Firecracker", function () {
         "--cgroup memory.max=469762048 --cgroup cpu.max=50000 100000 --resource-limit no-file=256 --new-pid-ns -- --api-sock /api.sock",
     );
     expect(jailerArguments({ ...jail, cgroupVersion: 1 })).to.include("cpu.cfs_quota_us=50000");
-  });
-
-  it("loads a snapshot, saves one and stands still by the API's own words", async () => {
-    const start = { kind: "restore", state: "vm.state", memory: "vm.memory" } as const;
-    expect(startRequests({ start, disks: [], kernel: "", initramfs: "" })).to.deep.equal([
-      {
-        method: "PUT",
-        path: "/snapshot/load",
-        body: {
-          snapshot_path: "vm.state",
-          mem_backend: { backend_type: "File", backend_path: "vm.memory" },
-          resume_vm: true,
-        },
-      },
-    ]);
-    const sent: unknown[] = [];
-    const api = new FirecrackerApi({ socketPath: "/none" });
-    api.send = async (wanted) => {
-      sent.push(wanted);
-    };
-    await saveMachine(
-      { pid: 0, api, vsockPath: "", ended: Promise.resolve(""), remove: async () => {} },
-      "s",
-      "m",
-    );
-    await setPaused(api, false);
-    expect(sent).to.deep.equal([
-      { method: "PATCH", path: "/vm", body: { state: "Paused" } },
-      {
-        method: "PUT",
-        path: "/snapshot/create",
-        body: { snapshot_type: "Full", snapshot_path: "s", mem_file_path: "m" },
-      },
-      { method: "PATCH", path: "/vm", body: { state: "Resumed" } },
-    ]);
   });
 
   describe("its driver", () => {

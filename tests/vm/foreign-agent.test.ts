@@ -6,8 +6,8 @@ import {
   AgentHarness,
   type AgentWorkSchema,
   BudgetEnd,
-  JobStatus,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+} from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { expect } from "chai";
 import type { FakeProgram } from "../../services/vm/drivers/fake.ts";
 import { Bed } from "./bed.ts";

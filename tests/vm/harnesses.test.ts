@@ -1,7 +1,7 @@
 /** Agents of other makers as data: how they are started, what their events tell, where they lie. */
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { AgentHarness } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { AgentHarness } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { expect } from "chai";
 import fc from "fast-check";

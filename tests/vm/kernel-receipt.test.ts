@@ -5,12 +5,12 @@ import { statfsSync } from "node:fs";
 import { expect } from "chai";
 import {
   parseInterfaces,
-  parseMounts,
   processReceipt,
   readDiskReceipt,
   readDiskUse,
   readProcessReceipt,
 } from "../../services/vm/drivers/kernel-receipt.ts";
+import { parseMounts } from "../../services/vm/drivers/mount-table.ts";
 import { descendants } from "../../services/vm/drivers/process-tree.ts";
 
 describe("the kernel's own words of a process", function () {

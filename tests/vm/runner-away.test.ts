@@ -1,5 +1,5 @@
 /** A runner that is drained, and one that stood still for longer than its leases live. */
-import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { toDevmeshError } from "@devmesh/mesh/errors";
 import { expect } from "chai";
 import { Bed, type Fault, type Faults, failBefore, untilHeard } from "./bed.ts";

@@ -1,6 +1,7 @@
 /** What a cancel does in every state of an attempt, and what its receipt says of it. */
 import { durationMs } from "@bufbuild/protobuf/wkt";
-import { type Job, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { Job } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { toDevmeshError } from "@devmesh/mesh/errors";
 import { expect } from "chai";
 import { Bed, untilHeard } from "./bed.ts";
@@ -52,18 +53,11 @@ describe("cancel", () => {
   it("before the lease is in the runner's hands ends the attempt at its start", async () => {
     const { faults, driver } = bed.start();
     // Cancelled between the claim and the answer to the runner.
-    const leased = Promise.withResolvers<void>();
-    const go = Promise.withResolvers<void>();
-    faults.next("LeaseJobs", async (call) => {
-      const answer = await call();
-      leased.resolve();
-      await go.promise;
-      return answer;
-    });
+    const lease = faults.holdAnswer("LeaseJobs");
     const id = await bed.command("sleep");
-    await leased.promise;
+    await lease.given;
     await cancel(id);
-    go.resolve();
+    lease.letGo();
     const job = await bed.ended(id, { timePasses: true });
     expect(job.status).to.equal(CANCELLED);
     expect(namesOf(job)?.[0]).to.equal("delivered");

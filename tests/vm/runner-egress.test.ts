@@ -1,7 +1,7 @@
 /** A job with a network policy, from its spec to its audit: doors, variables, notes, reports, bytes. */
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
-import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { expect } from "chai";
 import { Bed, failBefore, loseAnswer } from "./bed.ts";
 import { ask, EgressBed, type TestHost, tunnel } from "./egress/bed.ts";

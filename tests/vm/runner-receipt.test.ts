@@ -1,5 +1,5 @@
 /** What a job's events and result say of its sandbox: the receipt, the caps that it met, what it used. */
-import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { expect } from "chai";
 import { Bed } from "./bed.ts";
 

@@ -1,5 +1,5 @@
 /** A runner that stops, and one whose job is cancelled: each in every state that a job can be in. */
-import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { expect } from "chai";
 import { Bed, failBefore, untilHeard } from "./bed.ts";
 
@@ -52,18 +52,11 @@ describe("runner", () => {
 
     it("gives back what was leased to it as it stopped", async () => {
       const { runner, faults, driver } = bed.start();
-      const arrived = Promise.withResolvers<void>();
-      const go = Promise.withResolvers<void>();
-      faults.next("LeaseJobs", async (call) => {
-        const answer = await call();
-        arrived.resolve();
-        await go.promise;
-        return answer;
-      });
+      const lease = faults.holdAnswer("LeaseJobs");
       const id = await bed.command("sleep");
-      await arrived.promise;
+      await lease.given;
       const closed = runner.close();
-      go.resolve();
+      lease.letGo();
       await closed;
       // The call was given up, so the lease that was in its answer runs out.
       const second = bed.start();

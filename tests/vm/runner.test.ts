@@ -1,5 +1,6 @@
 /** A runner and a real backend in memory: what becomes of jobs, also when things break between them. */
-import { Isolation, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { expect } from "chai";
 import { settled } from "../settled.ts";

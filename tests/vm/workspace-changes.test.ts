@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import fc from "fast-check";
-import { makeGitPatch } from "../../services/vm/runner/git-patch.ts";
-import { compareArchives } from "../../services/vm/runner/workspace-changes.ts";
+import { makeGitPatch } from "../../services/vm/runner/workspace/git-patch.ts";
+import { compareArchives } from "../../services/vm/runner/workspace/workspace-changes.ts";
 import {
   edits,
   entry,

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { expect } from "chai";
 import { setUpBed } from "./console-bed.ts";
 import { numbers } from "./fake/fake-jobs.ts";

@@ -5,11 +5,11 @@ import { timestampDate } from "@bufbuild/protobuf/wkt";
 import {
   type JobEvent,
   JobNoteSchema,
-  JobResultSchema,
   JobStatusChangeSchema,
   JobTrimSchema,
   LogStream,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+} from "@devmesh/gen/devmesh/api/v1/job_event_pb";
+import { JobResultSchema } from "@devmesh/gen/devmesh/api/v1/job_result_pb";
 import {
   JobService,
   ListJobEventsResponseSchema,

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { connect } from "node:net";
-import type { JobEvent } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { JobEvent } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { expect } from "chai";
 import { allWays } from "./all-ways.ts";

@@ -1,32 +1,20 @@
 /** Bounded waits of the wire tests: each ends with what it waited for, or says what never came. */
-import { setTimeout as delay } from "node:timers/promises";
+import { until as untilTrue, within as withinLimit } from "../e2e/wait.ts";
 
 const limitMs = 15_000;
 
 /** The promise's value; throws if it takes too long, naming what was waited for. */
-export async function within<T>(promise: Promise<T>, what: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`never came: ${what}`)), limitMs);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+export function within<T>(promise: Promise<T>, what: string): Promise<T> {
+  return withinLimit(what, promise, limitMs);
 }
 
 /** Waits until the condition holds. */
 export async function until(condition: () => boolean, what: string): Promise<void> {
-  const end = Date.now() + limitMs;
-  while (!condition()) {
-    if (Date.now() > end) throw new Error(`never came true: ${what}`);
-    await delay(5);
-  }
+  await untilTrue(what, condition, limitMs);
 }
 
-/** Waits until a growing number stays as it is for `still` turns of 5 ms in a row. */
-export async function settled(count: () => number, what: string, still = 20): Promise<number> {
+/** Waits until a growing number stays as it is for `still` looks in a row. */
+export async function settled(count: () => number, what: string, still = 8): Promise<number> {
   let last = count();
   let quiet = 0;
   await until(() => {

@@ -6,10 +6,10 @@ import {
   AgentHarness,
   type AgentWorkSchema,
   BudgetEnd,
-  Isolation,
-  type JobSpecSchema,
-  JobStatus,
-} from "./gen/devmesh/api/v1/job_pb.js";
+} from "./gen/devmesh/api/v1/agent_work_pb.js";
+import { Isolation } from "./gen/devmesh/api/v1/isolation_pb.js";
+import type { JobSpecSchema } from "./gen/devmesh/api/v1/job_pb.js";
+import { JobStatus } from "./gen/devmesh/api/v1/job_status_pb.js";
 
 /** How strongly a job's code is kept apart from the host, weakest first. */
 export type IsolationName = "process" | "container" | "gvisor" | "vm";

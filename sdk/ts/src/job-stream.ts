@@ -5,8 +5,10 @@
  */
 import { delayMs, type RetryPolicy, wait } from "./backoff.ts";
 import { Code, type DevmeshApiError, fromConnect } from "./errors.ts";
-import { type JobEvent, type JobResult, JobStatus } from "./gen/devmesh/api/v1/job_pb.js";
+import type { JobEvent } from "./gen/devmesh/api/v1/job_event_pb.js";
+import type { JobResult } from "./gen/devmesh/api/v1/job_result_pb.js";
 import type { WatchJobResponse } from "./gen/devmesh/api/v1/job_service_pb.js";
+import { JobStatus } from "./gen/devmesh/api/v1/job_status_pb.js";
 import type { CreateSha256, LoadSha256, Sha256 } from "./sha256.ts";
 
 /** What a watcher may want to know about the connection. */

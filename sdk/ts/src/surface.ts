@@ -12,32 +12,31 @@ export {
   type Reason,
 } from "./errors.ts";
 export { type Agent, AgentStatus, type Capability } from "./gen/devmesh/api/v1/agent_pb.js";
+export type { AgentCommand, AgentReport } from "./gen/devmesh/api/v1/agent_work_pb.js";
 export type { AuditEvent, VerifyAuditResponse } from "./gen/devmesh/api/v1/audit_service_pb.js";
 export type { SearchContextResponse } from "./gen/devmesh/api/v1/context_service_pb.js";
 export type { InferResponse, ListModelsResponse } from "./gen/devmesh/api/v1/infer_service_pb.js";
+export { Isolation } from "./gen/devmesh/api/v1/isolation_pb.js";
 export {
-  type AgentCommand,
-  type AgentReport,
-  type Artifact,
-  type CancelReceipt,
-  type CancelStep,
-  type FencedWrite,
-  Isolation,
-  type Job,
   type JobEvent,
   type JobLog,
   type JobNote,
-  type JobResult,
-  type JobSpec,
-  JobStatus,
   type JobStatusChange,
   LogStream,
-} from "./gen/devmesh/api/v1/job_pb.js";
+} from "./gen/devmesh/api/v1/job_event_pb.js";
+export type { FencedWrite, Job, JobSpec } from "./gen/devmesh/api/v1/job_pb.js";
+export type {
+  Artifact,
+  CancelReceipt,
+  CancelStep,
+  JobResult,
+} from "./gen/devmesh/api/v1/job_result_pb.js";
 export type {
   ExplainJobResponse,
   JobBlock,
   RetriedJob,
 } from "./gen/devmesh/api/v1/job_service_pb.js";
+export { JobStatus } from "./gen/devmesh/api/v1/job_status_pb.js";
 export type { Queue as QueueState } from "./gen/devmesh/api/v1/queue_service_pb.js";
 export type { RateLimit, Settings } from "./gen/devmesh/api/v1/settings_pb.js";
 export type {

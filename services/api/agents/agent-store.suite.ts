@@ -1,7 +1,7 @@
 /** What every registry of runners holds to. */
 import { create } from "@bufbuild/protobuf";
 import { AgentSchema } from "@devmesh/gen/devmesh/api/v1/agent_pb";
-import { Isolation } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
 import { expect } from "chai";
 import type { AgentStore } from "./agent-store.ts";
 

@@ -2,7 +2,7 @@
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type Agent, AgentStatus, type Capability } from "@devmesh/gen/devmesh/api/v1/agent_pb";
-import { Isolation } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
 import { DevmeshError, notFound } from "@devmesh/mesh/errors";
 import type { Clock } from "@devmesh/mesh/runtime";
 import type { AgentRecord, AgentStore } from "./agent-store.ts";

@@ -1,11 +1,8 @@
 /** Answers to agents that ask: what one does to a job in each of its states. */
 import { create, equals, fromJsonString, toJsonString } from "@bufbuild/protobuf";
-import {
-  type AgentAnswer,
-  AgentAnswerSchema,
-  type Job,
-  type JobEvent,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { type AgentAnswer, AgentAnswerSchema } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
+import type { JobEvent } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
+import type { Job } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { DevmeshError, notFound } from "@devmesh/mesh/errors";
 import { isFinal, type JobRow, toJob } from "./job-rows.ts";
 import type { ReadLimits } from "./job-store.ts";

@@ -1,7 +1,7 @@
 /** The digest of a log where no runner reports one. */
 import { createHash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { JobEvent } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { JobEvent } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import type { JobRow } from "./job-rows.ts";
 import type { ReadLimits } from "./job-store.ts";
 

@@ -5,14 +5,10 @@
  * claiming, renewing and appending are the stores' own.
  */
 import { create } from "@bufbuild/protobuf";
-import {
-  type Job,
-  type JobEvent,
-  JobEventSchema,
-  type JobResult,
-  JobResultSchema,
-  JobStatus,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { type JobEvent, JobEventSchema } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
+import type { Job } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { type JobResult, JobResultSchema } from "@devmesh/gen/devmesh/api/v1/job_result_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { DevmeshError, invalidField, notFound } from "@devmesh/mesh/errors";
 import type { Random } from "@devmesh/mesh/runtime";
 import { digestLog } from "./job-digest.ts";

@@ -1,8 +1,9 @@
 /** Why a job is not running: every rule that keeps it waiting, in words. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type Agent, AgentStatus } from "@devmesh/gen/devmesh/api/v1/agent_pb";
-import { Isolation, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
 import type { JobBlockSchema } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { isPlaced, labelList, labelsOf, placementOf } from "./job-placement.ts";
 import type { QueueFacts } from "./job-store.ts";
 

@@ -1,5 +1,6 @@
 /** Whether a job's network policy makes sense: what contradicts itself is refused when the job is made. */
-import type { EgressRule, JobSpec } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { JobSpec } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { EgressRule } from "@devmesh/gen/devmesh/api/v1/network_policy_pb";
 import { invalidField } from "@devmesh/mesh/errors";
 
 /** Headers that say how a request is framed and where it goes; the proxy writes them itself. */

@@ -1,7 +1,7 @@
 /** The receipt of a cancel in a job's result. */
 import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { type CancelReceipt, CancelReceiptSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { type CancelReceipt, CancelReceiptSchema } from "@devmesh/gen/devmesh/api/v1/job_result_pb";
 import type { JobRow } from "./job-rows.ts";
 
 /** The request as the store knows it, the steps as the runner says; undefined if nobody asked. */

@@ -1,6 +1,7 @@
 /** When a job is started again, and how long after: the rules of `RetryPolicy`. */
 import { type Duration, durationMs } from "@bufbuild/protobuf/wkt";
-import { JobStatus, type RetryPolicy } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { RetryPolicy } from "@devmesh/gen/devmesh/api/v1/job_limits_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import type { Random } from "@devmesh/mesh/runtime";
 import { type JobRow, toSpec } from "./job-rows.ts";
 

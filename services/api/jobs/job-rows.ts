@@ -10,23 +10,24 @@ import {
   toJsonString,
 } from "@bufbuild/protobuf";
 import { type Duration, durationMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
 import {
-  Isolation,
-  type Job,
   type JobEvent,
   JobEventSchema,
   JobNoteSchema,
-  type JobResult,
-  JobResultSchema,
-  JobSchema,
-  type JobSpec,
-  JobSpecSchema,
-  JobStatus,
   type JobStatusChange,
   JobStatusChangeSchema,
   JobTrimSchema,
   LogStream,
+} from "@devmesh/gen/devmesh/api/v1/job_event_pb";
+import {
+  type Job,
+  JobSchema,
+  type JobSpec,
+  JobSpecSchema,
 } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { type JobResult, JobResultSchema } from "@devmesh/gen/devmesh/api/v1/job_result_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { invalidField } from "@devmesh/mesh/errors";
 import { placementOf } from "./job-placement.ts";
 

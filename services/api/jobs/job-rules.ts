@@ -2,12 +2,9 @@
  * Small rules that every store shares: keys, claims, appends, lists. How a
  * job leaves a runner's hands is left to `job-endings.ts`.
  */
-import {
-  Isolation,
-  type JobEvent,
-  JobStatus,
-  type JobStatusChange,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
+import type { JobEvent, JobStatusChange } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { DevmeshError, invalidField } from "@devmesh/mesh/errors";
 import { nextSeq, sequenceGap } from "./job-endings.ts";
 import {

@@ -2,7 +2,6 @@
 
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type {
   AnswerJobRequest,
   CancelJobRequest,
@@ -16,6 +15,7 @@ import type {
   RetryJobsRequest,
   WatchJobRequest,
 } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { kPrincipal, kSubject } from "@devmesh/mesh/context";
 import { invalidField } from "@devmesh/mesh/errors";
 import { decodePageToken, encodePageToken } from "../page-token.ts";

@@ -3,13 +3,10 @@
  * in what it promises, and gone with the process. Long because it is all of the
  * port in one place; its rules are elsewhere.
  */
-import type {
-  AgentAnswer,
-  FencedWrite,
-  Job,
-  JobEvent,
-  JobResult,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { AgentAnswer } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
+import type { JobEvent } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
+import type { FencedWrite, Job } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { JobResult } from "@devmesh/gen/devmesh/api/v1/job_result_pb";
 import type { Clock, Random } from "@devmesh/mesh/runtime";
 import { answerQuestion, toAnswer } from "./job-answers.ts";
 import { requestCancel } from "./job-cancels.ts";
@@ -268,8 +265,8 @@ export class MemoryJobStore implements JobStore {
       const seq = Number(row.last_seq) - 1;
       const logs = log.filter(({ kind }) => kind === "log");
       const bytes = logs.reduce((sum, event) => sum + payloadBytes(event), 0);
-      const stub = { ...trimmed(bytes, endedBeforeMs), seq, ts: this.#time() };
-      this.#events.set(row.id, [stub, ...log.slice(-1)]);
+      const tombstone = { ...trimmed(bytes, endedBeforeMs), seq, ts: this.#time() };
+      this.#events.set(row.id, [tombstone, ...log.slice(-1)]);
       this.#jobs.set(row.id, { ...row, trimmed: true });
     }
     const ids = old.map(({ id }) => id);

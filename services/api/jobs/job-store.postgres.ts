@@ -3,13 +3,10 @@
  * statement, and so one transaction; the server's clock is the clock.
  * Long because it is all of the port in one place; rules and SQL are elsewhere.
  */
-import type {
-  AgentAnswer,
-  FencedWrite,
-  Job,
-  JobEvent,
-  JobResult,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { AgentAnswer } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
+import type { JobEvent } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
+import type { FencedWrite, Job } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { JobResult } from "@devmesh/gen/devmesh/api/v1/job_result_pb";
 import type { Random } from "@devmesh/mesh/runtime";
 import type { Pool } from "pg";
 import { PostgresQueries } from "../postgres-query.ts";

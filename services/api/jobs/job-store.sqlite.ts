@@ -4,13 +4,10 @@
  * is all of the port in one place; its rules and its SQL are elsewhere.
  */
 import type { DatabaseSync } from "node:sqlite";
-import type {
-  AgentAnswer,
-  FencedWrite,
-  Job,
-  JobEvent,
-  JobResult,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { AgentAnswer } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
+import type { JobEvent } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
+import type { FencedWrite, Job } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { JobResult } from "@devmesh/gen/devmesh/api/v1/job_result_pb";
 import { inTransaction } from "@devmesh/mesh/database";
 import type { Clock, Random } from "@devmesh/mesh/runtime";
 import { answerQuestion, toAnswer } from "./job-answers.ts";

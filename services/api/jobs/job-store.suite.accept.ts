@@ -1,6 +1,8 @@
 /** Accepting jobs: what is stored, and what an idempotency key promises. */
 import { clone, equals } from "@bufbuild/protobuf";
-import { Isolation, JobSpecSchema, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
+import { JobSpecSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { expect } from "chai";
 import {

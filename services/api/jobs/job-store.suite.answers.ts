@@ -1,11 +1,7 @@
 /** Answers to agents that ask: which question is open, and what becomes of answers. */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import {
-  type AgentAnswer,
-  AgentAnswerSchema,
-  type JobEvent,
-  JobEventSchema,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { type AgentAnswer, AgentAnswerSchema } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
+import { type JobEvent, JobEventSchema } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import { expect } from "chai";
 import {
   agentSpec,

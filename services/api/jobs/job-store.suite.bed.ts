@@ -1,17 +1,10 @@
 /** What the tests of job stores share: jobs, leases, events, and how to expect refusals. */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import {
-  Isolation,
-  type Job,
-  type JobEvent,
-  JobEventSchema,
-  type JobResult,
-  JobResultSchema,
-  type JobSpec,
-  JobSpecSchema,
-  JobStatus,
-  LogStream,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
+import { type JobEvent, JobEventSchema, LogStream } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
+import { type Job, type JobSpec, JobSpecSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { type JobResult, JobResultSchema } from "@devmesh/gen/devmesh/api/v1/job_result_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { DevmeshError, type Reason } from "@devmesh/mesh/errors";
 import { CountedIds } from "@devmesh/mesh/runtime";
 import { expect } from "chai";

@@ -1,7 +1,8 @@
 /** How jobs end: finished, cancelled, lost. */
 import { createHash } from "node:crypto";
 import { create, equals } from "@bufbuild/protobuf";
-import { JobResultSchema, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobResultSchema } from "@devmesh/gen/devmesh/api/v1/job_result_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { expect } from "chai";
 import {
   accept,

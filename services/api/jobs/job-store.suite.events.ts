@@ -1,6 +1,7 @@
 /** Appending, reading, listing, and hearing of changes. */
 import { create } from "@bufbuild/protobuf";
-import { JobEventSchema, JobStatus, LogStream } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobEventSchema, LogStream } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { expect } from "chai";
 import {
   accept,

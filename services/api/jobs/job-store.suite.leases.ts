@@ -1,5 +1,6 @@
 /** Claims, renewals, releases, and what the fence keeps out. */
-import { Isolation, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { expect } from "chai";
 import {
   accept,

@@ -6,7 +6,7 @@
  * best first. Nothing here hears `onChange`: every hint is lost.
  */
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { expect } from "chai";
 import fc from "fast-check";
 import {

@@ -1,5 +1,5 @@
 /** Which runner gets a job by its labels, and who holds the lease. */
-import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { expect } from "chai";
 import type { Labels } from "./job-placement.ts";
 import {

@@ -1,6 +1,7 @@
 /** What decides when a job starts: priority, delays, concurrency keys, queue timeouts, pause. */
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { type JobSpec, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { JobSpec } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { expect } from "chai";
 import {
   accept,

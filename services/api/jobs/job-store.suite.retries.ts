@@ -1,7 +1,8 @@
 /** Other attempts, the receipt of a cancel, refused writes, and logs that are kept no longer. */
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
-import { type JobResult, JobResultSchema, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { type JobResult, JobResultSchema } from "@devmesh/gen/devmesh/api/v1/job_result_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { expect } from "chai";
 import {
   accept,

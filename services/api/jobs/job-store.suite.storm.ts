@@ -3,7 +3,8 @@
  * wins; the events that are left must tell a story that holds together.
  */
 import { createHash } from "node:crypto";
-import { Isolation, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { expect } from "chai";
 import {

@@ -3,16 +3,12 @@
  * checks sequence numbers; its clock is the only clock, so callers pass
  * durations, never instants. The suite beside it holds every implementation.
  */
-import type {
-  AgentAnswer,
-  FencedWrite,
-  Isolation,
-  Job,
-  JobEvent,
-  JobResult,
-  JobSpec,
-  JobStatus,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { AgentAnswer } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
+import type { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
+import type { JobEvent } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
+import type { FencedWrite, Job, JobSpec } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { JobResult } from "@devmesh/gen/devmesh/api/v1/job_result_pb";
+import type { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import type { Labels } from "./job-placement.ts";
 
 /** A job to accept. */

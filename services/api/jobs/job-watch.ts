@@ -1,5 +1,5 @@
 /** Follows a job's events from any number on until its end. */
-import type { JobEvent } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { JobEvent } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import { DevmeshError, notFound } from "@devmesh/mesh/errors";
 import type { Clock } from "@devmesh/mesh/runtime";
 import { EventPages } from "../streams/event-pages.ts";

@@ -1,14 +1,10 @@
 /** The rules of jobs: defaults, fingerprints, refusals. Knows no transport and no SQL. */
 import { createHash } from "node:crypto";
 import { create, toJson } from "@bufbuild/protobuf";
-import {
-  type AgentAnswer,
-  Isolation,
-  type Job,
-  type JobSpec,
-  JobSpecSchema,
-  JobStatus,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { AgentAnswer } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
+import { type Job, type JobSpec, JobSpecSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { DevmeshError, notFound } from "@devmesh/mesh/errors";
 import type { Features } from "@devmesh/mesh/interceptors";
 import type { Ids } from "@devmesh/mesh/runtime";

@@ -1,13 +1,10 @@
 /** What the backend does for runners: leases, heartbeats, and taking leases back. */
 import { toBinary } from "@bufbuild/protobuf";
 import type { Agent } from "@devmesh/gen/devmesh/api/v1/agent_pb";
-import {
-  type Isolation,
-  type Job,
-  type JobEvent,
-  JobEventSchema,
-  type JobResult,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
+import { type JobEvent, JobEventSchema } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
+import type { Job } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { JobResult } from "@devmesh/gen/devmesh/api/v1/job_result_pb";
 import type { EgressDecision } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type { Logger } from "@devmesh/mesh/log";

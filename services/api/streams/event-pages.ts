@@ -3,7 +3,7 @@
  * number share one read of the store. Bounded in bytes; a job's pages are
  * forgotten with its last watcher.
  */
-import type { JobEvent } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { JobEvent } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import type { JobStore } from "../jobs/job-store.ts";
 
 /** What a page holds at most: a reader that stops reading keeps no more than this. */

@@ -4,7 +4,8 @@
  * hold as everywhere and a slow reader is shed as any watcher.
  */
 import { create } from "@bufbuild/protobuf";
-import { type Job, type JobEvent, LogStream } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { type JobEvent, LogStream } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
+import type { Job } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import {
   GetJobRequestSchema,
   type GetJobResponse,

@@ -2,7 +2,8 @@
  * Where the log of one attempt lies among a job's events, and how long it is:
  * found by reading them once. Bytes are left to `job-log.ts`.
  */
-import { type JobEvent, JobStatus, type LogStream } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { JobEvent, LogStream } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { notFound } from "@devmesh/mesh/errors";
 
 /** Which log of a job. */

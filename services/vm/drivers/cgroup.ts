@@ -23,6 +23,7 @@ import {
   setFrozen,
 } from "./cgroup-files.ts";
 import type { SandboxLimits } from "./driver.ts";
+import { parseMounts } from "./mount-table.ts";
 import { signalProcess } from "./process-tree.ts";
 
 const cpuPeriodUs = 100_000;
@@ -110,21 +111,17 @@ export function groupFolders(membership: string, mountinfo: string): CgroupFolde
     const [, controllers = "", ...path] = line.split(":");
     for (const name of controllers.split(",")) paths.set(name, path.join(":"));
   }
-  const mounts = mountinfo.split("\n").map((line) => {
-    const [front = "", back = ""] = line.split(" - ");
-    const [, , , root = "", folder = ""] = front.split(" ");
-    const [type = "", , options = ""] = back.split(" ");
-    return { root, folder, type, options: options.split(",") };
-  });
+  const mounts = parseMounts(mountinfo);
   const folderOf = (controller: string) => {
-    const mount = mounts.find(({ type, options }) =>
-      controller === "" ? type === "cgroup2" : type === "cgroup" && options.includes(controller),
-    );
+    const mount = mounts.find(({ type, superOptions }) => {
+      if (controller === "") return type === "cgroup2";
+      return type === "cgroup" && superOptions.split(",").includes(controller);
+    });
     const path = paths.get(controller);
     if (mount === undefined || path === undefined) return undefined;
     // A container without a namespace of groups sees its own group mounted, by the host's path.
     const isBelow = mount.root !== "/" && path.startsWith(mount.root);
-    return join(mount.folder, isBelow ? path.slice(mount.root.length) : path);
+    return join(mount.path, isBelow ? path.slice(mount.root.length) : path);
   };
   const [memory, cpu, pids] = ["memory", "cpu", "pids"].map(folderOf);
   if (memory !== undefined && cpu !== undefined && pids !== undefined) {

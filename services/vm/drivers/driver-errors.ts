@@ -1,9 +1,9 @@
 /**
- * What all drivers share: the refusals of the port and the few variables that
- * every program gets.
+ * What all drivers share: the refusals of the port, what a probe says of one, and
+ * the few variables that every program gets.
  */
 import { DevmeshError, invalidField } from "@devmesh/mesh/errors";
-import type { ExecSpec, SandboxDoor } from "./driver.ts";
+import type { DriverProbe, ExecSpec, SandboxDoor } from "./driver.ts";
 
 /** The variables of every sandbox; `ExecSpec.env` is added and wins. */
 export const sandboxVariables: Readonly<Record<string, string>> = {
@@ -36,6 +36,55 @@ export function startFailed(driver: string, error: unknown, signal?: AbortSignal
   }
   const detail = error instanceof Error ? `: ${error.message}` : "";
   return sandboxFailed(driver, `the ${driver} sandbox could not be made${detail}`, error);
+}
+
+/** When a guest's start is given up. */
+export interface StartBounds {
+  /** The caller's. */
+  readonly signal?: AbortSignal | undefined;
+  /** Aborted once the start has taken `limitMs`. */
+  readonly limit: AbortSignal;
+  readonly limitMs: number;
+}
+
+/** The error of a guest that did not start: cancelled, too late, known already, or another. */
+export function guestStartFailed(
+  driver: string,
+  error: unknown,
+  { signal, limit, limitMs }: StartBounds,
+): DevmeshError {
+  if (signal?.aborted) {
+    return new DevmeshError("CANCELLED", "the start was cancelled", { cause: error });
+  }
+  if (limit.aborted) {
+    return sandboxFailed(driver, `the guest did not answer within ${limitMs} ms`, error);
+  }
+  if (error instanceof DevmeshError) return error;
+  return sandboxFailed(driver, "the guest cannot be started", error);
+}
+
+/** What a driver needs and this host has not; `remedy` is what to do about it. */
+export function unavailable(message: string, remedy: string, cause?: unknown): DevmeshError {
+  return new DevmeshError("ISOLATION_UNAVAILABLE", message, { metadata: { remedy }, cause });
+}
+
+/** The same of virtual machines; the remedy is in the message, too. */
+export function vmUnavailable(message: string, remedy: string, cause?: unknown): DevmeshError {
+  return new DevmeshError("ISOLATION_UNAVAILABLE", `${message}; ${remedy}`, {
+    metadata: { isolation: "vm", remedy },
+    cause,
+  });
+}
+
+/** What a probe answers that failed; `remedy` is for errors that know none. */
+export function failedProbe(
+  answer: Pick<DriverProbe, "driver" | "isolation" | "engine">,
+  error: unknown,
+  remedy: string,
+): DriverProbe {
+  const reason = error instanceof Error ? error.message : String(error);
+  const known = error instanceof DevmeshError ? error.metadata.remedy : undefined;
+  return { ...answer, available: false, reason, remedy: known ?? remedy };
 }
 
 const maxInputBytes = 16 * 1024 * 1024;

@@ -4,7 +4,8 @@
  * which process stands for a sandbox to the drivers.
  */
 import { readdir, readFile, readlink, statfs } from "node:fs/promises";
-import type { Measured, ReceiptMount, SandboxReceipt } from "./receipt.ts";
+import { type Mount, parseMounts } from "./mount-table.ts";
+import type { Measured, SandboxReceipt } from "./receipt.ts";
 
 /** The members of a receipt that one process shows. */
 export type ProcessReceipt = Pick<
@@ -101,7 +102,7 @@ export function processReceipt(
     },
     readOnlyRoot: {
       // The last one mounted at a place is the one that is seen.
-      value: mounts.findLast(({ path }) => path === "/")?.readOnly ?? false,
+      value: isReadOnly(mounts.findLast(({ path }) => path === "/")),
       source: source("mountinfo: /"),
     },
   };
@@ -116,20 +117,6 @@ export function parseInterfaces(netDev: string): string[] {
     .filter((name) => name !== "");
 }
 
-/** The mounts of a `mountinfo`, in its order. */
-export function parseMounts(mountinfo: string): (ReceiptMount & { readonly readOnly: boolean })[] {
-  return mountinfo
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line) => {
-      const [front = "", back = ""] = line.split(" - ");
-      const [, , , , path = "", options = ""] = front.split(" ");
-      const [type = "", , superOptions = ""] = back.split(" ");
-      const isReadOnly = [options, superOptions].some((list) => list.split(",").includes("ro"));
-      return { path: plainPath(path), type, options, readOnly: isReadOnly };
-    });
-}
-
 /** The size of the file system that holds a folder, all of it, in bytes. */
 export async function readDiskReceipt(folder: string): Promise<Measured<number>> {
   const { blocks, bsize } = await statfs(folder);
@@ -142,16 +129,15 @@ export async function readDiskUse(folder: string): Promise<number> {
   return (blocks - bfree) * bsize;
 }
 
+/** A mount is read-only by itself, or because its file system is. */
+function isReadOnly(mount: Mount | undefined): boolean {
+  const lists = [mount?.options, mount?.superOptions];
+  return lists.some((list) => list?.split(",").includes("ro"));
+}
+
 async function readNamespaces(folder: string): Promise<Map<string, string>> {
   // What children would get is not what the process itself is in.
   const kinds = (await readdir(folder)).filter((kind) => !kind.endsWith("_for_children"));
   const links = kinds.map(async (kind) => [kind, await readlink(`${folder}/${kind}`)] as const);
   return new Map(await Promise.all(links));
-}
-
-/** mountinfo writes blanks and backslashes as octal numbers. */
-function plainPath(path: string): string {
-  return path.replace(/\\(\d{3})/g, (_, code: string) =>
-    String.fromCharCode(Number.parseInt(code, 8)),
-  );
 }

@@ -1,6 +1,8 @@
 /** Refuses what no driver can make a sandbox of, by the name of the field. */
+import { stat } from "node:fs/promises";
 import { invalidField } from "@devmesh/mesh/errors";
 import type { SandboxLimits, SandboxSpec } from "./driver.ts";
+import { sandboxFailed } from "./driver-errors.ts";
 
 /** The bounds of each limit: below, nothing runs; above, no kernel takes the number. */
 const bounds: Readonly<Record<keyof SandboxLimits, readonly [min: number, max: number]>> = {
@@ -40,5 +42,28 @@ export function checkSpec(
   for (const { name, port = 1024 } of doors) {
     if (Number.isInteger(port) && port >= 1024 && port <= 65_535) continue;
     throw invalidField("doors", `the port of ${name}, ${port}, is not between 1024 and 65535`);
+  }
+}
+
+/** Where mounts appear in every sandbox. */
+const mountRoot = "/opt/devmesh/";
+
+/** Throws SANDBOX_FAILED for mounts that would not appear below `/opt/devmesh/`. */
+export function checkMounts(driver: string, mounts: SandboxSpec["mounts"]): void {
+  for (const { sandboxPath } of mounts) {
+    const parts = sandboxPath.slice(mountRoot.length).split("/");
+    const isPlain = !parts.some((part) => /^\.{0,2}$/.test(part));
+    if (sandboxPath.startsWith(mountRoot) && isPlain) continue;
+    throw sandboxFailed(driver, `${sandboxPath}: mounts must lie below ${mountRoot}`);
+  }
+}
+
+/** A door leads to a socket that is there when the sandbox is made. Throws SANDBOX_FAILED. */
+export async function checkDoors(driver: string, doors: SandboxSpec["doors"]): Promise<void> {
+  for (const { socketPath } of doors) {
+    const found = await stat(socketPath).catch((error: unknown) => {
+      throw sandboxFailed(driver, `the socket ${socketPath} is not there`, error);
+    });
+    if (!found.isSocket()) throw sandboxFailed(driver, `${socketPath} is not a socket`);
   }
 }

@@ -4,8 +4,9 @@
  * is left to the drivers.
  */
 import { randomInt } from "node:crypto";
-import { chmod, chown, lstat, mkdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { chmod, chown, lstat, mkdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { type Mount, readMounts } from "./mount-table.ts";
 import { runTool } from "./run-tool.ts";
 import { forgetSandboxFolder, makeSandboxFolder } from "./sandbox-folders.ts";
 
@@ -147,20 +148,15 @@ async function templateOf(folder: string, diskMib: number): Promise<string> {
 }
 
 async function mountsBelow(folder: string): Promise<string[]> {
-  let table: string;
+  let mounts: Mount[];
   try {
-    table = await readFile("/proc/self/mountinfo", "utf8");
+    mounts = await readMounts();
   } catch {
     // No /proc: no mounts of ours.
     return [];
   }
-  return table
-    .split("\n")
-    .map((line) =>
-      (line.split(" ")[4] ?? "").replace(/\\(\d{3})/g, (_, code: string) =>
-        String.fromCharCode(Number.parseInt(code, 8)),
-      ),
-    )
+  return mounts
+    .map(({ path }) => path)
     .filter((path) => path.startsWith(`${folder}/`))
     .reverse();
 }

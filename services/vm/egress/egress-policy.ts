@@ -1,5 +1,5 @@
 /** A job's network policy as the proxy asks it. Names, addresses and bytes are left to others. */
-import type { EgressRule, NetworkPolicy } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { EgressRule, NetworkPolicy } from "@devmesh/gen/devmesh/api/v1/network_policy_pb";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { type HostSecrets, mayGoTo } from "./egress-secrets.ts";
 import { hostMatches, isHostName } from "./host-name.ts";

@@ -3,7 +3,7 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { getCACertificates } from "node:tls";
-import type { NetworkPolicy } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { NetworkPolicy } from "@devmesh/gen/devmesh/api/v1/network_policy_pb";
 import type { Clock } from "@devmesh/mesh/runtime";
 import type { ReadOnlyMount, SandboxDoor } from "../drivers/driver.ts";
 import { AddressGuard } from "./address-guard.ts";

@@ -1,5 +1,6 @@
 /** OpenAI's codex: how it is started where nobody answers it, and how its events are read. */
 import type { Note } from "../runner/job-notes.ts";
+import { accountOf, callNote, troubleNote, turnNote } from "./agent-notes.ts";
 import { countOf, eventOf, excerpt, type Fields, fieldsOf, textOf } from "./event-fields.ts";
 import {
   type Harness,
@@ -101,32 +102,29 @@ class CodexReader implements HarnessReader {
       }
       case "turn.failed":
         this.#failure = textOf(fieldsOf(event.error).message) || "the turn failed";
-        return [{ level: "error", topic: "agent", message: this.#failure }];
+        return [troubleNote("error", this.#failure)];
       case "error":
-        return [{ level: "warn", topic: "agent", message: textOf(event.message) }];
+        return [troubleNote("warn", textOf(event.message))];
       default:
         return undefined;
     }
   }
 
   report(exitCode: number): HarnessReport {
-    const finished = this.#isDone && this.#failure === "" && exitCode === 0;
-    return {
-      summary: this.#summary,
-      finished,
-      commands: this.#commands,
-      message: finished ? "" : this.#failure || `codex ended with status ${exitCode}`,
-    };
+    return accountOf({
+      ...{ name: "codex", exitCode, isDone: this.#isDone, failure: this.#failure },
+      ...{ summary: this.#summary, commands: this.#commands },
+    });
   }
 
   #item(item: Fields): readonly Note[] {
     const type = textOf(item.type);
     if (type === "agent_message") {
       this.#summary = textOf(item.text);
-      return [{ level: "info", topic: "agent.turn", message: this.#summary }];
+      return [turnNote(this.#summary)];
     }
     if (type === "error") {
-      return [{ level: "warn", topic: "agent", message: textOf(item.message) }];
+      return [troubleNote("warn", textOf(item.message))];
     }
     if (!calls.includes(type)) return [];
     this.#step();
@@ -134,7 +132,7 @@ class CodexReader implements HarnessReader {
       const exitCode = typeof item.exit_code === "number" ? item.exit_code : -1;
       this.#commands.push({ command: textOf(item.command), exitCode, ms: 0 });
     }
-    return [callNote(type, item)];
+    return [noteOfCall(type, item)];
   }
 
   #step(): void {
@@ -142,27 +140,25 @@ class CodexReader implements HarnessReader {
   }
 }
 
-function callNote(type: string, item: Fields): Note {
+function noteOfCall(type: string, item: Fields): Note {
   const isFailed = item.status === "failed" || item.status === "declined";
-  const level = isFailed ? "warn" : "info";
   const { exit_code: exitCode } = item;
   const facts = {
     tool: type,
     status: textOf(item.status),
     ...(typeof exitCode === "number" && { exitCode }),
   };
-  const note = { level, topic: "agent.call" } as const;
   if (type === "command_execution") {
     const command = textOf(item.command);
     const output = excerpt(textOf(item.aggregated_output));
-    return { ...note, message: command, payload: { ...facts, command: excerpt(command), output } };
+    return callNote(command, isFailed, { ...facts, command: excerpt(command), output });
   }
   if (type === "file_change") {
     const changes = Array.isArray(item.changes) ? item.changes.slice(0, 100).map(fieldsOf) : [];
     const paths = changes.map(({ path, kind }) => ({ path: textOf(path), kind: textOf(kind) }));
     const message = `changed ${paths.map(({ path }) => path).join(", ")}`;
-    return { ...note, message, payload: { ...facts, changes: paths } };
+    return callNote(message, isFailed, { ...facts, changes: paths });
   }
   const tool = textOf(item.tool) || textOf(item.query);
-  return { ...note, message: `${type} ${tool}`, payload: facts };
+  return callNote(`${type} ${tool}`, isFailed, facts);
 }

@@ -1,5 +1,5 @@
 /** The agents of other makers that there are. */
-import { AgentHarness } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { AgentHarness } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
 import { codex } from "./codex.ts";
 import { command } from "./command.ts";
 import type { Harness } from "./harness.ts";

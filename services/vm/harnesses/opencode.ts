@@ -1,5 +1,6 @@
 /** opencode: how it is started where nobody answers it, and how its events are read. */
 import type { Note } from "../runner/job-notes.ts";
+import { accountOf, callNote, troubleNote, turnNote } from "./agent-notes.ts";
 import { countOf, eventOf, excerpt, type Fields, fieldsOf, textOf } from "./event-fields.ts";
 import {
   type Harness,
@@ -83,19 +84,19 @@ class OpencodeReader implements HarnessReader {
         return [];
       case "text": {
         this.#summary = textOf(part.text);
-        return [{ level: "info", topic: "agent.turn", message: this.#summary }];
+        return [turnNote(this.#summary)];
       }
       case "tool_use":
         if (part.tool === "bash" && this.#commands.length < maxCommands) {
           this.#commands.push(commandOf(fieldsOf(part.state)));
         }
-        return [callNote(part)];
+        return [noteOfCall(part)];
       case "step_finish":
         this.#step(part);
         return [];
       case "error": {
         this.#failure = failureOf(fieldsOf(event.error));
-        return [{ level: "error", topic: "agent", message: this.#failure }];
+        return [troubleNote("error", this.#failure)];
       }
       default:
         return undefined;
@@ -105,13 +106,10 @@ class OpencodeReader implements HarnessReader {
   report(exitCode: number): HarnessReport {
     // A step that ends by calling tools is followed by another.
     const isDone = this.#lastReason !== "" && this.#lastReason !== "tool-calls";
-    const finished = isDone && this.#failure === "" && exitCode === 0;
-    return {
-      summary: this.#summary,
-      finished,
-      commands: this.#commands,
-      message: finished ? "" : this.#failure || `opencode ended with status ${exitCode}`,
-    };
+    return accountOf({
+      ...{ name: "opencode", exitCode, isDone, failure: this.#failure },
+      ...{ summary: this.#summary, commands: this.#commands },
+    });
   }
 
   #step(part: Fields): void {
@@ -137,18 +135,15 @@ function commandOf(state: Fields): HarnessCommand {
   };
 }
 
-function callNote(part: Fields): Note {
+function noteOfCall(part: Fields): Note {
   const tool = textOf(part.tool);
   const state = fieldsOf(part.state);
   const status = textOf(state.status);
   const isFailed = status === "error";
   const output = excerpt(textOf(isFailed ? state.error : state.output));
-  return {
-    level: isFailed ? "warn" : "info",
-    topic: "agent.call",
-    message: `${tool} ${textOf(state.title) || excerpt(JSON.stringify(state.input ?? {}), 200)}`,
-    payload: { tool, status, input: excerpt(JSON.stringify(state.input ?? {})), output },
-  };
+  const input = JSON.stringify(state.input ?? {});
+  const message = `${tool} ${textOf(state.title) || excerpt(input, 200)}`;
+  return callNote(message, isFailed, { tool, status, input: excerpt(input), output });
 }
 
 function failureOf(error: Fields): string {

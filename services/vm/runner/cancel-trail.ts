@@ -6,7 +6,7 @@ import {
   CancelReceiptSchema,
   type CancelStep,
   CancelStepSchema,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+} from "@devmesh/gen/devmesh/api/v1/job_result_pb";
 
 /** A step after the delivery; the contract tells what each means. */
 export type CancelStepName = "signalled" | "killed" | "stopped" | "sandbox_removed";

@@ -10,7 +10,7 @@ import {
   JobLogSchema,
   type JobNote,
   type LogStream,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+} from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import type { Clock } from "@devmesh/mesh/runtime";
 import { type Note, toJobNote } from "./job-notes.ts";
 import { untilAnswered } from "./until-answered.ts";

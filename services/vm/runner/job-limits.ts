@@ -1,6 +1,7 @@
 /** The bounds of one job: what its spec says, and the defaults where it says nothing. */
 import { durationMs } from "@bufbuild/protobuf/wkt";
-import { type JobSpec, Isolation as ProtoIsolation } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation as ProtoIsolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
+import type { JobSpec } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import type { Isolation, SandboxLimits } from "../drivers/driver.ts";
 
 /** Defaults as the contract names them. */

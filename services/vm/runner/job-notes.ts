@@ -1,6 +1,6 @@
 /** Notes as the contract bounds them, whoever wrote them. */
 import { create, type JsonObject } from "@bufbuild/protobuf";
-import { type JobNote, JobNoteSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { type JobNote, JobNoteSchema } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import { cutText } from "./cut-text.ts";
 
 /** The bounds; a larger or deeper payload is left out. */

@@ -3,21 +3,22 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
+import type { AgentAnswer } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
 import {
-  type AgentAnswer,
-  Isolation,
   type JobResult,
   JobResultSchema,
   type SandboxUsage,
   SandboxUsageSchema,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+} from "@devmesh/gen/devmesh/api/v1/job_result_pb";
 import type { Lease } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import type { SandboxDriver } from "../drivers/driver.ts";
 import type { EgressBytes } from "../egress/upstreams.ts";
 import type { Host } from "../sandboxes/host.ts";
-import { AgentAnswers } from "./agent-answers.ts";
-import { type AttemptTools, type Removal, runAttempt } from "./attempt.ts";
+import { AgentAnswers } from "./agent/answers.ts";
+import { runAttempt } from "./attempt.ts";
+import type { AttemptTools, Removal } from "./attempt-input.ts";
 import { CancelTrail } from "./cancel-trail.ts";
 import { EventShipper } from "./event-shipper.ts";
 import { isolationOf, runTimeoutMs, silenceTimeoutMs, toProtoIsolation } from "./job-limits.ts";

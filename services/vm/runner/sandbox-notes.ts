@@ -1,6 +1,6 @@
 /** What a job's events and its result say of its sandbox. Reading it is left to the drivers. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { SandboxUsageSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { SandboxUsageSchema } from "@devmesh/gen/devmesh/api/v1/job_result_pb";
 import type { Sandbox, SandboxStats } from "../drivers/driver.ts";
 import type { Note } from "./job-notes.ts";
 

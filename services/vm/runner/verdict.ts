@@ -1,6 +1,7 @@
 /** How an attempt is judged: from what the work ended with to the result's outcome and reason. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type JobResultSchema, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { JobResultSchema } from "@devmesh/gen/devmesh/api/v1/job_result_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { toDevmeshError } from "@devmesh/mesh/errors";
 import type { ExitState } from "../drivers/driver.ts";
 import type { AttemptOutcome } from "./attempt.ts";

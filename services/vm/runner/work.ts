@@ -5,16 +5,16 @@ import {
   type AgentReport,
   AgentReportSchema,
   type AgentWork,
-  type JobSpec,
-  LogStream,
-} from "@devmesh/gen/devmesh/api/v1/job_pb";
+} from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
+import { LogStream } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
+import type { JobSpec } from "@devmesh/gen/devmesh/api/v1/job_pb";
 import { DevmeshError, isReason, toDevmeshError } from "@devmesh/mesh/errors";
 import type { Clock } from "@devmesh/mesh/runtime";
 import type { ExecSpec, ExitState, Sandbox } from "../drivers/driver.ts";
-import { type AgentRecord, AgentRecordSplitter, type AgentReportRecord } from "./agent-records.ts";
-import { type AgentSetup, budgetNames, type RoundEnd, runRounds } from "./agent-rounds.ts";
+import { type ForeignAgent, runForeignAgent } from "./agent/foreign-agent.ts";
+import { type AgentRecord, AgentRecordSplitter, type AgentReportRecord } from "./agent/records.ts";
+import { type AgentSetup, budgetNames, type RoundEnd, runRounds } from "./agent/rounds.ts";
 import type { EventShipper } from "./event-shipper.ts";
-import { type ForeignAgent, runForeignAgent } from "./foreign-agent.ts";
 import type { LogDigest } from "./log-digest.ts";
 import { type PumpEnd, pump, type StopSignals } from "./pump.ts";
 import type { SilenceWatch } from "./silence-watch.ts";

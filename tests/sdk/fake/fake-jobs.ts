@@ -6,23 +6,23 @@ import { createHash } from "node:crypto";
 import { EventEmitter, once } from "node:events";
 import { create, type MessageInitShape, toJson } from "@bufbuild/protobuf";
 import { timestampNow } from "@bufbuild/protobuf/wkt";
+import type { AgentReportSchema } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
+import { type JobEvent, JobEventSchema, LogStream } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import {
-  type AgentReportSchema,
-  type Artifact,
-  type ArtifactSchema,
-  type CancelReceiptSchema,
   type FencedWriteSchema,
-  Isolation,
   type Job,
-  type JobEvent,
-  JobEventSchema,
   JobSchema,
   type JobSpec,
   JobSpecSchema,
-  JobStatus,
-  LogStream,
 } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type {
+  Artifact,
+  ArtifactSchema,
+  CancelReceiptSchema,
+} from "@devmesh/gen/devmesh/api/v1/job_result_pb";
 import type { JobBlockSchema, RetryJobsRequest } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { DevmeshError, notFound } from "@devmesh/mesh/errors";
 import type { FakeBlobs } from "./fake-blobs.ts";
 

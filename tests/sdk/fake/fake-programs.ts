@@ -1,7 +1,7 @@
 /** The few programs that the fake server can run, by the first word of a command. */
 
 import { durationFromMs, timestampNow } from "@bufbuild/protobuf/wkt";
-import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { pack } from "tar-stream";
 import type { FakeBlobs } from "./fake-blobs.ts";
 import { artifactOf, type Ending, type Play } from "./fake-jobs.ts";

@@ -15,7 +15,7 @@ import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { NetworkPolicySchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { NetworkPolicySchema } from "@devmesh/gen/devmesh/api/v1/network_policy_pb";
 import { SystemClock } from "@devmesh/mesh/runtime";
 import {
   type Egress,
@@ -197,13 +197,6 @@ export class EgressBed {
     });
     return Object.assign(host, { port: (server.address() as AddressInfo).port });
   }
-}
-
-/** What a raw client got. */
-export interface RawAnswer {
-  readonly status: number;
-  readonly head: string;
-  readonly rest: Buffer;
 }
 
 /** Sends bytes and reads until the other side ends. */

@@ -1,5 +1,6 @@
 /** A fake backend's story for screens: jobs in every status, with logs worth looking at. */
-import { Isolation, JobStatus } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import type { FakeServer } from "./fake-server.ts";
 import { patch } from "./fake-world.ts";
 

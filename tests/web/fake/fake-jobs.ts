@@ -1,17 +1,15 @@
 /** The fake's jobs: accepted, played by hand or by a few known commands, watched from any number. */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampNow } from "@bufbuild/protobuf/wkt";
+import { type JobEvent, JobEventSchema, LogStream } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import {
   type Job,
-  type JobEvent,
-  JobEventSchema,
-  type JobResultSchema,
   JobSchema,
   type JobSpec,
   type JobSpecSchema,
-  JobStatus,
-  LogStream,
 } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { JobResultSchema } from "@devmesh/gen/devmesh/api/v1/job_result_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { DevmeshError } from "@devmesh/mesh/errors";
 
 /** One job with all its events. */

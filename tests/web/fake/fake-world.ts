@@ -1,7 +1,7 @@
 /** What the fake knows besides jobs: models, runners, documents, audit rows, parts. */
 import { timestampFromMs, timestampNow } from "@bufbuild/protobuf/wkt";
 import { AgentStatus } from "@devmesh/gen/devmesh/api/v1/agent_pb";
-import { Isolation } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
 
 /** Two providers that are up, and one that is not. */
 export const providers = [

@@ -5,7 +5,7 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { Isolation } from "./job_pb.js";
+import type { Isolation } from "./isolation_pb.js";
 
 /**
  * Describes the file devmesh/api/v1/agent.proto.

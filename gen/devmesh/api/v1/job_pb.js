@@ -2,15 +2,21 @@
 // @generated from file devmesh/api/v1/job.proto (package devmesh.api.v1, syntax proto3)
 /* eslint-disable */
 
-import { enumDesc, fileDesc, messageDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
-import { file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { file_devmesh_api_v1_agent_work } from "./agent_work_pb.js";
+import { file_devmesh_api_v1_isolation } from "./isolation_pb.js";
+import { file_devmesh_api_v1_job_limits } from "./job_limits_pb.js";
+import { file_devmesh_api_v1_job_result } from "./job_result_pb.js";
+import { file_devmesh_api_v1_job_status } from "./job_status_pb.js";
+import { file_devmesh_api_v1_network_policy } from "./network_policy_pb.js";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file devmesh/api/v1/job.proto.
  */
 export const file_devmesh_api_v1_job = /*@__PURE__*/
-  fileDesc("ChhkZXZtZXNoL2FwaS92MS9qb2IucHJvdG8SDmRldm1lc2guYXBpLnYxIqgCCgtDb21tYW5kV29yaxKEAQoEYXJndhgBIAMoCUJ2ukhzugFcCgxhcmd2LnByb2dyYW0SJHRoZSBwcm9ncmFtJ3MgbmFtZSBtdXN0IG5vdCBiZSBlbXB0eRomdGhpcy5zaXplKCkgPT0gMCB8fCB0aGlzWzBdLnNpemUoKSA+IDCSAREIARDoByIKcggogIAIugEBABJmCgNlbnYYAiADKAsyJC5kZXZtZXNoLmFwaS52MS5Db21tYW5kV29yay5FbnZFbnRyeUIzukgwmgEtEMgBIhxyGjIYXltBLVphLXpfXVtBLVphLXowLTlfXSokKgpyCCiAgAK6AQEAGioKCEVudkVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEi1QMKCUFnZW50V29yaxIZCgR0YXNrGAEgASgJQgu6SAhyBiABKICABBIXCgVtb2RlbBgCIAEoCUIIukgFcgMogAISHAoJdGVzdF9hcmd2GAMgAygJQgm6SAaSAQMQ6AcSGwoJbWF4X3N0ZXBzGAQgASgNQgi6SAUqAxjoBxISCgptYXhfdG9rZW5zGAUgASgNEiEKDmNvbnRleHRfdG9rZW5zGAYgASgNQgm6SAYqBBjAmgwSMgoFdG9vbHMYByADKAlCI7pIIJIBHRAyGAEiF3IVMhNeW2Etel1bYS16X117MCw2Mn0kEiUKD21heF9jb3N0X21pY3JvcxgIIAEoBEIMukgJMgcYgKCUpY0dEjoKDW9uX2J1ZGdldF9lbmQYCSABKA4yGS5kZXZtZXNoLmFwaS52MS5CdWRnZXRFbmRCCLpIBYIBAhABEjcKB2hhcm5lc3MYCiABKA4yHC5kZXZtZXNoLmFwaS52MS5BZ2VudEhhcm5lc3NCCLpIBYIBAhABEiYKDGhhcm5lc3NfYXJndhgLIAMoCUIQukgNkgEKEGQiBnIEKICABBIqCg9wcm90ZWN0ZWRfcGF0aHMYDCADKAlCEbpIDpIBCxBkIgdyBSABKIAIIkQKDU5ldHdvcmtQb2xpY3kSMwoFYWxsb3cYASADKAsyGi5kZXZtZXNoLmFwaS52MS5FZ3Jlc3NSdWxlQgi6SAWSAQIQZCKuAgoKRWdyZXNzUnVsZRJnCgRob3N0GAEgASgJQlm6SFZyVCj9ATJPXihcKlwuKT8oW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pP1wuKSpbYS16XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/JBIXCgRwb3J0GAIgASgNQgm6SAYqBBj//wMSLgoHbWV0aG9kcxgDIAMoCUIdukgakgEXEBQYASIRcg8yDV5bQS1aXXsxLDIwfSQSIQoFcGF0aHMYBCADKAlCErpID5IBDBAyIghyBiiACDoBLxI3CgdzZWNyZXRzGAUgAygLMhwuZGV2bWVzaC5hcGkudjEuRWdyZXNzU2VjcmV0Qgi6SAWSAQIQChISCgpwbGFpbl9odHRwGAYgASgIIpQBCgxFZ3Jlc3NTZWNyZXQSMwoGaGVhZGVyGAEgASgJQiO6SCByHjIcXltBLVphLXpdW0EtWmEtejAtOS1dezAsNjN9JBI2CgZzZWNyZXQYAiABKAlCJrpII3IhMh9eW0EtWmEtel9dW0EtWmEtejAtOV8uLV17MCw2M30kEhcKBnByZWZpeBgDIAEoCUIHukgEcgIoQCKqBQoJSm9iTGltaXRzEj4KC3J1bl90aW1lb3V0GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQg66SAuqAQgiBAiAowUyABJ5CgptZW1vcnlfbWliGAIgASgNQmW6SGK6AVkKEWxpbWl0cy5tZW1vcnlfbWliEiltdXN0IGJlIGF0IGxlYXN0IDE2LCBvciAwIGZvciB0aGUgZGVmYXVsdBoZdGhpcyA9PSAwdSB8fCB0aGlzID49IDE2dSoEGICAQBJ5CgpjcHVfbWlsbGlzGAMgASgNQmW6SGK6AVkKEWxpbWl0cy5jcHVfbWlsbGlzEiltdXN0IGJlIGF0IGxlYXN0IDEwLCBvciAwIGZvciB0aGUgZGVmYXVsdBoZdGhpcyA9PSAwdSB8fCB0aGlzID49IDEwdSoEGMCEPRJrCgRwaWRzGAQgASgNQl26SFq6AVEKC2xpbWl0cy5waWRzEihtdXN0IGJlIGF0IGxlYXN0IDQsIG9yIDAgZm9yIHRoZSBkZWZhdWx0Ghh0aGlzID09IDB1IHx8IHRoaXMgPj0gNHUqBBigjQYScwoIZGlza19taWIYBSABKA1CYbpIXroBVQoPbGltaXRzLmRpc2tfbWliEihtdXN0IGJlIGF0IGxlYXN0IDQsIG9yIDAgZm9yIHRoZSBkZWZhdWx0Ghh0aGlzID09IDB1IHx8IHRoaXMgPj0gNHUqBBiAgEASQQoNcXVldWVfdGltZW91dBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIPukgMqgEJIgUIgM7aAzIAEkIKD3NpbGVuY2VfdGltZW91dBgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIOukgLqgEIIgQIgKMFMgAiPwoLQ29uY3VycmVuY3kSFwoDa2V5GAEgASgJQgq6SAdyBSABKIABEhcKBWxpbWl0GAIgASgNQgi6SAUqAxiQTiKfAQoLUmV0cnlQb2xpY3kSEAoIZmFpbHVyZXMYASABKAgSPgoLbWluX2JhY2tvZmYYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDrpIC6oBCCIECICjBTIAEj4KC21heF9iYWNrb2ZmGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQg66SAuqAQgiBAiAowUyACKFBwoHSm9iU3BlYxIuCgdjb21tYW5kGAEgASgLMhsuZGV2bWVzaC5hcGkudjEuQ29tbWFuZFdvcmtIABIqCgVhZ2VudBgCIAEoCzIZLmRldm1lc2guYXBpLnYxLkFnZW50V29ya0gAEjYKCWlzb2xhdGlvbhgDIAEoDjIZLmRldm1lc2guYXBpLnYxLklzb2xhdGlvbkIIukgFggECEAESMgoQd29ya3NwYWNlX3NoYTI1NhgEIAEoCUIYukgVchMyEV4oWzAtOWEtZl17NjR9KT8kEikKBmxpbWl0cxgFIAEoCzIZLmRldm1lc2guYXBpLnYxLkpvYkxpbWl0cxIdCgxtYXhfYXR0ZW1wdHMYBiABKA1CB7pIBCoCGBQSTAoGbGFiZWxzGAcgAygLMiMuZGV2bWVzaC5hcGkudjEuSm9iU3BlYy5MYWJlbHNFbnRyeUIXukgUmgERECAiBnIEIAEoPyoFcgMo/wESHQoIcHJpb3JpdHkYCCABKBFCC7pICDoGGNAPKM8PEjAKC2NvbmN1cnJlbmN5GAkgASgLMhsuZGV2bWVzaC5hcGkudjEuQ29uY3VycmVuY3kSPwoLc3RhcnRfZGVsYXkYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CD7pIDKoBCSIFCICangEyABIqCgVyZXRyeRgLIAEoCzIbLmRldm1lc2guYXBpLnYxLlJldHJ5UG9saWN5Ei4KB25ldHdvcmsYDCABKAsyHS5kZXZtZXNoLmFwaS52MS5OZXR3b3JrUG9saWN5ErgBCg1ydW5uZXJfbGFiZWxzGA0gAygLMikuZGV2bWVzaC5hcGkudjEuSm9iU3BlYy5SdW5uZXJMYWJlbHNFbnRyeUJ2ukhzmgFwEBAiNHIyMjBeW0EtWmEtejAtOV0oW0EtWmEtejAtOS5fLy1dezAsNjF9W0EtWmEtejAtOV0pPyQqNnI0MjJeKFtBLVphLXowLTldKFtBLVphLXowLTkuXy1dezAsNjF9W0EtWmEtejAtOV0pPyk/JBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjMKEVJ1bm5lckxhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDQoEd29yaxIFukgCCAEiuwMKA0pvYhIKCgJpZBgBIAEoCRIpCgZzdGF0dXMYAiABKA4yGS5kZXZtZXNoLmFwaS52MS5Kb2JTdGF0dXMSJQoEc3BlYxgDIAEoCzIXLmRldm1lc2guYXBpLnYxLkpvYlNwZWMSDAoEdHlwZRgEIAEoCRINCgVvd25lchgFIAEoCRIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKc3RhcnRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2F0dGVtcHQYCSABKA0SDgoGcnVubmVyGAogASgJEhAKCGxhc3Rfc2VxGAsgASgNEhgKEGNhbmNlbF9yZXF1ZXN0ZWQYDCABKAgSKQoGcmVzdWx0GA0gASgLMhkuZGV2bWVzaC5hcGkudjEuSm9iUmVzdWx0EjIKDmF2YWlsYWJsZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ1CgtGZW5jZWRXcml0ZRINCgVlcG9jaBgBIAEoDRIOCgZydW5uZXIYAiABKAkSDgoGYWN0aW9uGAMgASgJEg0KBWNvdW50GAQgASgNEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqICCghKb2JFdmVudBILCgNzZXEYASABKA0SKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJQoDbG9nGAMgASgLMhYuZGV2bWVzaC5hcGkudjEuSm9iTG9nSAASMQoGc3RhdHVzGAQgASgLMh8uZGV2bWVzaC5hcGkudjEuSm9iU3RhdHVzQ2hhbmdlSAASKwoGcmVzdWx0GAUgASgLMhkuZGV2bWVzaC5hcGkudjEuSm9iUmVzdWx0SAASJwoEbm90ZRgGIAEoCzIXLmRldm1lc2guYXBpLnYxLkpvYk5vdGVIABInCgR0cmltGAcgASgLMhcuZGV2bWVzaC5hcGkudjEuSm9iVHJpbUgAQgYKBGtpbmQiPwoHSm9iVHJpbRIRCglmaXJzdF9zZXEYASABKA0SEQoJbG9nX2J5dGVzGAIgASgEEg4KBmRldGFpbBgDIAEoCSJMCgZKb2JMb2cSKQoGc3RyZWFtGAEgASgOMhkuZGV2bWVzaC5hcGkudjEuTG9nU3RyZWFtEhcKBGRhdGEYAiABKAxCCbpIBnoEGICABCJ8Cg9Kb2JTdGF0dXNDaGFuZ2USKQoGc3RhdHVzGAEgASgOMhkuZGV2bWVzaC5hcGkudjEuSm9iU3RhdHVzEg8KB2F0dGVtcHQYAiABKA0SDgoGZGV0YWlsGAMgASgJEg4KBnJ1bm5lchgEIAEoCRINCgVlcG9jaBgFIAEoDSKPAQoHSm9iTm90ZRInCgVsZXZlbBgBIAEoCUIYukgVchNSBGluZm9SBHdhcm5SBWVycm9yEhYKBXRvcGljGAIgASgJQge6SARyAihAEhkKB21lc3NhZ2UYAyABKAlCCLpIBXIDKIAgEigKB3BheWxvYWQYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IvkDCglKb2JSZXN1bHQSOAoHb3V0Y29tZRgBIAEoDjIZLmRldm1lc2guYXBpLnYxLkpvYlN0YXR1c0IMukgJggEGGAMYBBgFEhYKCWV4aXRfY29kZRgCIAEoBUgAiAEBEhcKBnJlYXNvbhgDIAEoCUIHukgEcgIoQBIZCgdtZXNzYWdlGAQgASgJQgi6SAVyAyiAQBIsCgpsb2dfc2hhMjU2GAUgASgJQhi6SBVyEzIRXihbMC05YS1mXXs2NH0pPyQSEQoJbG9nX2J5dGVzGAYgASgEEjYKCWFydGlmYWN0cxgHIAMoCzIYLmRldm1lc2guYXBpLnYxLkFydGlmYWN0Qgm6SAaSAQMQ6AcSFwoGZHJpdmVyGAggASgJQge6SARyAihAEiwKCWlzb2xhdGlvbhgJIAEoDjIZLmRldm1lc2guYXBpLnYxLklzb2xhdGlvbhIqCgVhZ2VudBgKIAEoCzIbLmRldm1lc2guYXBpLnYxLkFnZW50UmVwb3J0Ei0KBmNhbmNlbBgLIAEoCzIdLmRldm1lc2guYXBpLnYxLkNhbmNlbFJlY2VpcHQSEAoIbGFzdF9zZXEYDCABKA0SKwoFdXNhZ2UYDSABKAsyHC5kZXZtZXNoLmFwaS52MS5TYW5kYm94VXNhZ2VCDAoKX2V4aXRfY29kZSKmAQoMU2FuZGJveFVzYWdlEg4KBmNwdV9tcxgBIAEoBBIUCgx0aHJvdHRsZWRfbXMYAiABKAQSGQoRcGVha19tZW1vcnlfYnl0ZXMYAyABKAQSFAoMcGlkc19yZWZ1c2VkGAQgASgEEhIKCmRpc2tfYnl0ZXMYBSABKAQSFAoMZWdyZXNzX2J5dGVzGAYgASgEEhUKDWluZ3Jlc3NfYnl0ZXMYByABKAQitAEKDUNhbmNlbFJlY2VpcHQSFAoMcmVxdWVzdGVkX2J5GAEgASgJEjAKDHJlcXVlc3RfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZGV0YWlsGAMgASgJEjMKBXN0ZXBzGAQgAygLMhouZGV2bWVzaC5hcGkudjEuQ2FuY2VsU3RlcEIIukgFkgECEBQSFgoOcHJvY2Vzc2VzX2xlZnQYBSABKA0igwEKCkNhbmNlbFN0ZXASSwoEbmFtZRgBIAEoCUI9ukg6cjhSCWRlbGl2ZXJlZFIJc2lnbmFsbGVkUgZraWxsZWRSB3N0b3BwZWRSD3NhbmRib3hfcmVtb3ZlZBIoCgVhZnRlchgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJ9CghBcnRpZmFjdBIYCgRuYW1lGAEgASgJQgq6SAdyBSABKIAgEiUKBnNoYTI1NhgCIAEoCUIVukgSchAyDl5bMC05YS1mXXs2NH0kEhIKCnNpemVfYnl0ZXMYAyABKAQSHAoKbWVkaWFfdHlwZRgEIAEoCUIIukgFcgMo/wEi3QIKC0FnZW50UmVwb3J0EhoKB3N1bW1hcnkYASABKAlCCbpIBnIEKICABBINCgVzdGVwcxgCIAEoDRIUCgxpbnB1dF90b2tlbnMYAyABKAQSFQoNb3V0cHV0X3Rva2VucxgEIAEoBBIXCgVtb2RlbBgFIAEoCUIIukgFcgMogAISLQoMdGVzdHNfYmVmb3JlGAYgASgJQhe6SBRyElIAUgZwYXNzZWRSBmZhaWxlZBIsCgt0ZXN0c19hZnRlchgHIAEoCUIXukgUchJSAFIGcGFzc2VkUgZmYWlsZWQSGAoFcGF0Y2gYCCABKAlCCbpIBnIEKICAEBITCgtjb3N0X21pY3JvcxgJIAEoBBI5Cghjb21tYW5kcxgKIAMoCzIcLmRldm1lc2guYXBpLnYxLkFnZW50Q29tbWFuZEIJukgGkgEDEPQDEhYKDnVucHJpY2VkX3N0ZXBzGAsgASgNImkKDEFnZW50Q29tbWFuZBIZCgdjb21tYW5kGAEgASgJQgi6SAVyAyiACBIRCglleGl0X2NvZGUYAiABKAUSKwoIZHVyYXRpb24YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24i7wEKC0FnZW50QW5zd2VyEh0KDHF1ZXN0aW9uX3NlcRgBIAEoDUIHukgEKgIoARIMCgRzdG9wGAIgASgIEhwKCm1vcmVfc3RlcHMYAyABKA1CCLpIBSoDGOgHEhMKC21vcmVfdG9rZW5zGAQgASgNEiYKEG1vcmVfY29zdF9taWNyb3MYBSABKARCDLpICTIHGICglKWNHRI8Cgltb3JlX3RpbWUYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDrpIC6oBCCIECICjBTIAEhoKB21lc3NhZ2UYByABKAlCCbpIBnIEKICAASp+CglJc29sYXRpb24SGQoVSVNPTEFUSU9OX1VOU1BFQ0lGSUVEEAASFQoRSVNPTEFUSU9OX1BST0NFU1MQARIXChNJU09MQVRJT05fQ09OVEFJTkVSEAISFAoQSVNPTEFUSU9OX0dWSVNPUhADEhAKDElTT0xBVElPTl9WTRAEKqEBCglKb2JTdGF0dXMSGgoWSk9CX1NUQVRVU19VTlNQRUNJRklFRBAAEhUKEUpPQl9TVEFUVVNfUVVFVUVEEAESFgoSSk9CX1NUQVRVU19SVU5OSU5HEAISGAoUSk9CX1NUQVRVU19TVUNDRUVERUQQAxIVChFKT0JfU1RBVFVTX0ZBSUxFRBAEEhgKFEpPQl9TVEFUVVNfQ0FOQ0VMTEVEEAUqUAoJQnVkZ2V0RW5kEhoKFkJVREdFVF9FTkRfVU5TUEVDSUZJRUQQABITCg9CVURHRVRfRU5EX1NUT1AQARISCg5CVURHRVRfRU5EX0FTSxACKpYBCgxBZ2VudEhhcm5lc3MSHQoZQUdFTlRfSEFSTkVTU19VTlNQRUNJRklFRBAAEhcKE0FHRU5UX0hBUk5FU1NfQ09ERVIQARIXChNBR0VOVF9IQVJORVNTX0NPREVYEAISGgoWQUdFTlRfSEFSTkVTU19PUEVOQ09ERRADEhkKFUFHRU5UX0hBUk5FU1NfQ09NTUFORBAEKlUKCUxvZ1N0cmVhbRIaChZMT0dfU1RSRUFNX1VOU1BFQ0lGSUVEEAASFQoRTE9HX1NUUkVBTV9TVERPVVQQARIVChFMT0dfU1RSRUFNX1NUREVSUhACYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("ChhkZXZtZXNoL2FwaS92MS9qb2IucHJvdG8SDmRldm1lc2guYXBpLnYxIqgCCgtDb21tYW5kV29yaxKEAQoEYXJndhgBIAMoCUJ2ukhzugFcCgxhcmd2LnByb2dyYW0SJHRoZSBwcm9ncmFtJ3MgbmFtZSBtdXN0IG5vdCBiZSBlbXB0eRomdGhpcy5zaXplKCkgPT0gMCB8fCB0aGlzWzBdLnNpemUoKSA+IDCSAREIARDoByIKcggogIAIugEBABJmCgNlbnYYAiADKAsyJC5kZXZtZXNoLmFwaS52MS5Db21tYW5kV29yay5FbnZFbnRyeUIzukgwmgEtEMgBIhxyGjIYXltBLVphLXpfXVtBLVphLXowLTlfXSokKgpyCCiAgAK6AQEAGioKCEVudkVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEihQcKB0pvYlNwZWMSLgoHY29tbWFuZBgBIAEoCzIbLmRldm1lc2guYXBpLnYxLkNvbW1hbmRXb3JrSAASKgoFYWdlbnQYAiABKAsyGS5kZXZtZXNoLmFwaS52MS5BZ2VudFdvcmtIABI2Cglpc29sYXRpb24YAyABKA4yGS5kZXZtZXNoLmFwaS52MS5Jc29sYXRpb25CCLpIBYIBAhABEjIKEHdvcmtzcGFjZV9zaGEyNTYYBCABKAlCGLpIFXITMhFeKFswLTlhLWZdezY0fSk/JBIpCgZsaW1pdHMYBSABKAsyGS5kZXZtZXNoLmFwaS52MS5Kb2JMaW1pdHMSHQoMbWF4X2F0dGVtcHRzGAYgASgNQge6SAQqAhgUEkwKBmxhYmVscxgHIAMoCzIjLmRldm1lc2guYXBpLnYxLkpvYlNwZWMuTGFiZWxzRW50cnlCF7pIFJoBERAgIgZyBCABKD8qBXIDKP8BEh0KCHByaW9yaXR5GAggASgRQgu6SAg6BhjQDyjPDxIwCgtjb25jdXJyZW5jeRgJIAEoCzIbLmRldm1lc2guYXBpLnYxLkNvbmN1cnJlbmN5Ej8KC3N0YXJ0X2RlbGF5GAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQg+6SAyqAQkiBQiAmp4BMgASKgoFcmV0cnkYCyABKAsyGy5kZXZtZXNoLmFwaS52MS5SZXRyeVBvbGljeRIuCgduZXR3b3JrGAwgASgLMh0uZGV2bWVzaC5hcGkudjEuTmV0d29ya1BvbGljeRK4AQoNcnVubmVyX2xhYmVscxgNIAMoCzIpLmRldm1lc2guYXBpLnYxLkpvYlNwZWMuUnVubmVyTGFiZWxzRW50cnlCdrpIc5oBcBAQIjRyMjIwXltBLVphLXowLTldKFtBLVphLXowLTkuXy8tXXswLDYxfVtBLVphLXowLTldKT8kKjZyNDIyXihbQS1aYS16MC05XShbQS1aYS16MC05Ll8tXXswLDYxfVtBLVphLXowLTldKT8pPyQaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARozChFSdW5uZXJMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQg0KBHdvcmsSBbpIAggBIrsDCgNKb2ISCgoCaWQYASABKAkSKQoGc3RhdHVzGAIgASgOMhkuZGV2bWVzaC5hcGkudjEuSm9iU3RhdHVzEiUKBHNwZWMYAyABKAsyFy5kZXZtZXNoLmFwaS52MS5Kb2JTcGVjEgwKBHR5cGUYBCABKAkSDQoFb3duZXIYBSABKAkSLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdhdHRlbXB0GAkgASgNEg4KBnJ1bm5lchgKIAEoCRIQCghsYXN0X3NlcRgLIAEoDRIYChBjYW5jZWxfcmVxdWVzdGVkGAwgASgIEikKBnJlc3VsdBgNIAEoCzIZLmRldm1lc2guYXBpLnYxLkpvYlJlc3VsdBIyCg5hdmFpbGFibGVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAidQoLRmVuY2VkV3JpdGUSDQoFZXBvY2gYASABKA0SDgoGcnVubmVyGAIgASgJEg4KBmFjdGlvbhgDIAEoCRINCgVjb3VudBgEIAEoDRIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcGIGcHJvdG8z", [file_buf_validate_validate, file_devmesh_api_v1_agent_work, file_devmesh_api_v1_isolation, file_devmesh_api_v1_job_limits, file_devmesh_api_v1_job_result, file_devmesh_api_v1_job_status, file_devmesh_api_v1_network_policy, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message devmesh.api.v1.CommandWork.
@@ -20,234 +26,23 @@ export const CommandWorkSchema = /*@__PURE__*/
   messageDesc(file_devmesh_api_v1_job, 0);
 
 /**
- * Describes the message devmesh.api.v1.AgentWork.
- * Use `create(AgentWorkSchema)` to create a new message.
- */
-export const AgentWorkSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 1);
-
-/**
- * Describes the message devmesh.api.v1.NetworkPolicy.
- * Use `create(NetworkPolicySchema)` to create a new message.
- */
-export const NetworkPolicySchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 2);
-
-/**
- * Describes the message devmesh.api.v1.EgressRule.
- * Use `create(EgressRuleSchema)` to create a new message.
- */
-export const EgressRuleSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 3);
-
-/**
- * Describes the message devmesh.api.v1.EgressSecret.
- * Use `create(EgressSecretSchema)` to create a new message.
- */
-export const EgressSecretSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 4);
-
-/**
- * Describes the message devmesh.api.v1.JobLimits.
- * Use `create(JobLimitsSchema)` to create a new message.
- */
-export const JobLimitsSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 5);
-
-/**
- * Describes the message devmesh.api.v1.Concurrency.
- * Use `create(ConcurrencySchema)` to create a new message.
- */
-export const ConcurrencySchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 6);
-
-/**
- * Describes the message devmesh.api.v1.RetryPolicy.
- * Use `create(RetryPolicySchema)` to create a new message.
- */
-export const RetryPolicySchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 7);
-
-/**
  * Describes the message devmesh.api.v1.JobSpec.
  * Use `create(JobSpecSchema)` to create a new message.
  */
 export const JobSpecSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 8);
+  messageDesc(file_devmesh_api_v1_job, 1);
 
 /**
  * Describes the message devmesh.api.v1.Job.
  * Use `create(JobSchema)` to create a new message.
  */
 export const JobSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 9);
+  messageDesc(file_devmesh_api_v1_job, 2);
 
 /**
  * Describes the message devmesh.api.v1.FencedWrite.
  * Use `create(FencedWriteSchema)` to create a new message.
  */
 export const FencedWriteSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 10);
-
-/**
- * Describes the message devmesh.api.v1.JobEvent.
- * Use `create(JobEventSchema)` to create a new message.
- */
-export const JobEventSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 11);
-
-/**
- * Describes the message devmesh.api.v1.JobTrim.
- * Use `create(JobTrimSchema)` to create a new message.
- */
-export const JobTrimSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 12);
-
-/**
- * Describes the message devmesh.api.v1.JobLog.
- * Use `create(JobLogSchema)` to create a new message.
- */
-export const JobLogSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 13);
-
-/**
- * Describes the message devmesh.api.v1.JobStatusChange.
- * Use `create(JobStatusChangeSchema)` to create a new message.
- */
-export const JobStatusChangeSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 14);
-
-/**
- * Describes the message devmesh.api.v1.JobNote.
- * Use `create(JobNoteSchema)` to create a new message.
- */
-export const JobNoteSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 15);
-
-/**
- * Describes the message devmesh.api.v1.JobResult.
- * Use `create(JobResultSchema)` to create a new message.
- */
-export const JobResultSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 16);
-
-/**
- * Describes the message devmesh.api.v1.SandboxUsage.
- * Use `create(SandboxUsageSchema)` to create a new message.
- */
-export const SandboxUsageSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 17);
-
-/**
- * Describes the message devmesh.api.v1.CancelReceipt.
- * Use `create(CancelReceiptSchema)` to create a new message.
- */
-export const CancelReceiptSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 18);
-
-/**
- * Describes the message devmesh.api.v1.CancelStep.
- * Use `create(CancelStepSchema)` to create a new message.
- */
-export const CancelStepSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 19);
-
-/**
- * Describes the message devmesh.api.v1.Artifact.
- * Use `create(ArtifactSchema)` to create a new message.
- */
-export const ArtifactSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 20);
-
-/**
- * Describes the message devmesh.api.v1.AgentReport.
- * Use `create(AgentReportSchema)` to create a new message.
- */
-export const AgentReportSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 21);
-
-/**
- * Describes the message devmesh.api.v1.AgentCommand.
- * Use `create(AgentCommandSchema)` to create a new message.
- */
-export const AgentCommandSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 22);
-
-/**
- * Describes the message devmesh.api.v1.AgentAnswer.
- * Use `create(AgentAnswerSchema)` to create a new message.
- */
-export const AgentAnswerSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 23);
-
-/**
- * Describes the enum devmesh.api.v1.Isolation.
- */
-export const IsolationSchema = /*@__PURE__*/
-  enumDesc(file_devmesh_api_v1_job, 0);
-
-/**
- * How strongly a job's code is kept apart from the host, weakest first. A job
- * names the least that it accepts and never gets less.
- *
- * @generated from enum devmesh.api.v1.Isolation
- */
-export const Isolation = /*@__PURE__*/
-  tsEnum(IsolationSchema);
-
-/**
- * Describes the enum devmesh.api.v1.JobStatus.
- */
-export const JobStatusSchema = /*@__PURE__*/
-  enumDesc(file_devmesh_api_v1_job, 1);
-
-/**
- * Where a job stands. `SUCCEEDED`, `FAILED` and `CANCELLED` are final.
- *
- * @generated from enum devmesh.api.v1.JobStatus
- */
-export const JobStatus = /*@__PURE__*/
-  tsEnum(JobStatusSchema);
-
-/**
- * Describes the enum devmesh.api.v1.BudgetEnd.
- */
-export const BudgetEndSchema = /*@__PURE__*/
-  enumDesc(file_devmesh_api_v1_job, 2);
-
-/**
- * What an agent does when one of its budgets ends.
- *
- * @generated from enum devmesh.api.v1.BudgetEnd
- */
-export const BudgetEnd = /*@__PURE__*/
-  tsEnum(BudgetEndSchema);
-
-/**
- * Describes the enum devmesh.api.v1.AgentHarness.
- */
-export const AgentHarnessSchema = /*@__PURE__*/
-  enumDesc(file_devmesh_api_v1_job, 3);
-
-/**
- * The program that does an agent's work.
- *
- * @generated from enum devmesh.api.v1.AgentHarness
- */
-export const AgentHarness = /*@__PURE__*/
-  tsEnum(AgentHarnessSchema);
-
-/**
- * Describes the enum devmesh.api.v1.LogStream.
- */
-export const LogStreamSchema = /*@__PURE__*/
-  enumDesc(file_devmesh_api_v1_job, 4);
-
-/**
- * Which of its two outputs a program wrote to.
- *
- * @generated from enum devmesh.api.v1.LogStream
- */
-export const LogStream = /*@__PURE__*/
-  tsEnum(LogStreamSchema);
+  messageDesc(file_devmesh_api_v1_job, 3);
 

@@ -4,8 +4,11 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { AgentAnswer, FencedWrite, Job, JobEvent, JobSpec, JobStatus } from "./job_pb.js";
+import type { FencedWrite, Job, JobSpec } from "./job_pb.js";
+import type { JobStatus } from "./job_status_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { JobEvent } from "./job_event_pb.js";
+import type { AgentAnswer } from "./agent_work_pb.js";
 
 /**
  * Describes the file devmesh/api/v1/job_service.proto.

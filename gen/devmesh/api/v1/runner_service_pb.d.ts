@@ -6,7 +6,11 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import type { Message } from "@bufbuild/protobuf";
 import type { Agent } from "./agent_pb.js";
 import type { Duration } from "@bufbuild/protobuf/wkt";
-import type { AgentAnswer, Isolation, Job, JobEvent, JobResult } from "./job_pb.js";
+import type { Isolation } from "./isolation_pb.js";
+import type { Job } from "./job_pb.js";
+import type { AgentAnswer } from "./agent_work_pb.js";
+import type { JobEvent } from "./job_event_pb.js";
+import type { JobResult } from "./job_result_pb.js";
 
 /**
  * Describes the file devmesh/api/v1/runner_service.proto.

@@ -8,7 +8,7 @@ import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import { extract, type Header } from "tar-stream";
 import type { Devmesh } from "../client.ts";
-import type { Artifact } from "../gen/devmesh/api/v1/job_pb.js";
+import type { Artifact } from "../gen/devmesh/api/v1/job_result_pb.js";
 import { archiveFacts, peek } from "./archive-facts.ts";
 import { findConflicts, WorkspaceConflictError } from "./conflicts.ts";
 import { hasRealParents, isInside, openFolder, WorkspaceError } from "./tree.ts";

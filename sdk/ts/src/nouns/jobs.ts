@@ -3,7 +3,9 @@ import type { Client } from "@connectrpc/connect";
 import type { RetryPolicy } from "../backoff.ts";
 import { type Caller, present } from "../caller.ts";
 import { Code, DevmeshApiError } from "../errors.ts";
-import type { FencedWrite, Job, JobEvent, JobResult } from "../gen/devmesh/api/v1/job_pb.js";
+import type { JobEvent } from "../gen/devmesh/api/v1/job_event_pb.js";
+import type { FencedWrite, Job } from "../gen/devmesh/api/v1/job_pb.js";
+import type { JobResult } from "../gen/devmesh/api/v1/job_result_pb.js";
 import type {
   ExplainJobResponse,
   JobService,

@@ -5,7 +5,6 @@
  */
 import { randomInt } from "node:crypto";
 import { realpath, stat } from "node:fs/promises";
-import { posix } from "node:path";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type {
   DriverProbe,
@@ -22,7 +21,7 @@ import { isAlive, parseOwner } from "../owner.ts";
 import { requireReceipt } from "../receipt-check.ts";
 import { ResidentSandbox } from "../resident/resident-sandbox.ts";
 import { leftovers } from "../sandbox-folders.ts";
-import { checkSpec } from "../spec-check.ts";
+import { checkDoors, checkMounts, checkSpec } from "../spec-check.ts";
 import { within } from "../within.ts";
 import { containerCage } from "./container-cage.ts";
 import { ContainerMaker, type MadeContainer } from "./container-maker.ts";
@@ -134,9 +133,11 @@ export class DockerDriver implements SandboxDriver {
     if (signal?.aborted) throw new DevmeshError("CANCELLED", "the start was cancelled");
     checkSpec(spec, this.#least);
     try {
+      checkMounts(this.name, spec.mounts);
+      await checkDoors(this.name, spec.doors);
       const [shape, doors] = await Promise.all([
         this.#shapeOf(spec, signal),
-        Promise.all(spec.doors.map(checkDoor)),
+        Promise.all(spec.doors.map(realDoor)),
       ]);
       this.#pool.forget(({ imageId }) => imageId !== shape.imageId);
       const ready = await this.#takeReady(shape, signal);
@@ -289,7 +290,7 @@ export class DockerDriver implements SandboxDriver {
   async #shapeOf({ limits, mounts }: SandboxSpec, signal?: AbortSignal): Promise<ContainerShape> {
     const [imageId, ...found] = await Promise.all([
       this.#engine.imageId(this.#options.image, signal),
-      ...mounts.map(checkMount),
+      ...mounts.map(realMount),
     ]);
     return { imageId, limits, mounts: found };
   }
@@ -319,17 +320,12 @@ export class DockerDriver implements SandboxDriver {
 }
 
 /** `file` tells a mount whose source was replaced meanwhile apart from what it was. */
-async function checkMount({ hostPath, sandboxPath }: ReadOnlyMount) {
-  if (!sandboxPath.startsWith("/opt/devmesh/") || posix.normalize(sandboxPath) !== sandboxPath) {
-    throw new Error(`${sandboxPath}: mounts must lie below /opt/devmesh/`);
-  }
+async function realMount({ hostPath, sandboxPath }: ReadOnlyMount) {
   const path = await realpath(hostPath);
   const { dev, ino } = await stat(path);
   return { sandboxPath, hostPath: path, file: `${dev}:${ino}` };
 }
 
-async function checkDoor(door: SandboxDoor): Promise<SandboxDoor> {
-  const socketPath = await realpath(door.socketPath);
-  if (!(await stat(socketPath)).isSocket()) throw new Error(`${socketPath} is not a socket`);
-  return { ...door, socketPath };
+async function realDoor(door: SandboxDoor): Promise<SandboxDoor> {
+  return { ...door, socketPath: await realpath(door.socketPath) };
 }

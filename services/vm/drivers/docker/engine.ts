@@ -4,7 +4,7 @@
  */
 import { DevmeshError } from "@devmesh/mesh/errors";
 import Docker, { type Container, type ContainerCreateOptions } from "dockerode";
-import { sandboxFailed } from "../driver-errors.ts";
+import { sandboxFailed, unavailable } from "../driver-errors.ts";
 import { within } from "../within.ts";
 import { Attachment } from "./attachment.ts";
 import { endProcessesOf } from "./shim.ts";
@@ -199,8 +199,4 @@ function isCancelled(error: unknown): boolean {
 
 function isTimeout(error: unknown): boolean {
   return error instanceof DevmeshError && error.reason === "SANDBOX_FAILED";
-}
-
-function unavailable(message: string, remedy: string, cause?: unknown): DevmeshError {
-  return new DevmeshError("ISOLATION_UNAVAILABLE", message, { metadata: { remedy }, cause });
 }

@@ -26,9 +26,9 @@ export interface ApiClientOptions {
   readonly timeoutMs?: number;
 }
 
-const TIMEOUT_MS = 5_000;
-const MAX_ANSWER_BYTES = 64 << 10;
-const FAULT_CHARS = 500;
+const defaultTimeoutMs = 5_000;
+const maxAnswerBytes = 64 << 10;
+const faultChars = 500;
 
 /** A client of one Firecracker. */
 export class FirecrackerApi {
@@ -45,7 +45,7 @@ export class FirecrackerApi {
    */
   async send(wanted: ApiRequest, signal?: AbortSignal): Promise<unknown> {
     const what = `${wanted.method} ${wanted.path}`;
-    const { timeoutMs = TIMEOUT_MS } = this.#options;
+    const { timeoutMs = defaultTimeoutMs } = this.#options;
     const limit = AbortSignal.timeout(timeoutMs);
     const stop = signal ? AbortSignal.any([signal, limit]) : limit;
     let status: number;
@@ -95,9 +95,9 @@ async function textOf(answer: IncomingMessage, signal: AbortSignal): Promise<str
   for await (const part of answer as AsyncIterable<Buffer>) {
     signal.throwIfAborted();
     bytes += part.length;
-    if (bytes > MAX_ANSWER_BYTES) {
+    if (bytes > maxAnswerBytes) {
       answer.destroy();
-      throw failed(`Firecracker's answer is longer than ${MAX_ANSWER_BYTES} bytes`);
+      throw failed(`Firecracker's answer is longer than ${maxAnswerBytes} bytes`);
     }
     parts.push(part);
   }
@@ -116,7 +116,7 @@ function bodyOf(text: string, what: string): unknown {
 function faultOf(body: unknown): string {
   const isFault = typeof body === "object" && body !== null && "fault_message" in body;
   const text = isFault && typeof body.fault_message === "string" ? body.fault_message : "";
-  return text.slice(0, FAULT_CHARS) || "no reason given";
+  return text.slice(0, faultChars) || "no reason given";
 }
 
 function failed(message: string, cause?: unknown): DevmeshError {

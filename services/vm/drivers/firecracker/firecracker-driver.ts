@@ -2,16 +2,18 @@
  * Owns the `firecracker` driver: one throw-away microVM per sandbox, under KVM only. What a
  * guest boots from is built by `deploy/guest/build.ts`.
  */
-import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { constants, existsSync } from "node:fs";
 import { access, mkdir, open, realpath, rm, stat } from "node:fs/promises";
 import { delimiter, join } from "node:path";
-import { promisify } from "node:util";
-import { DevmeshError } from "@devmesh/mesh/errors";
 import { findCgroups } from "../cgroup.ts";
 import type { DriverProbe, Sandbox, SandboxDriver, SandboxSpec, SandboxStats } from "../driver.ts";
-import { sandboxFailed } from "../driver-errors.ts";
+import {
+  failedProbe,
+  guestStartFailed,
+  sandboxFailed,
+  vmUnavailable as unavailable,
+} from "../driver-errors.ts";
 import { makeScratch, mountImage } from "../guest/disk-images.ts";
 import { guestReceipt, readCaps, readFacts, readGuestStats } from "../guest/guest-facts.ts";
 import { guestFiles, readGuestManifest } from "../guest/guest-image.ts";
@@ -20,7 +22,8 @@ import { makeVmFolder, reapVmFolders } from "../guest/vm-folder.ts";
 import { requireReceipt } from "../receipt-check.ts";
 import { ResidentChannel } from "../resident/channel.ts";
 import { type Cage, ResidentSandbox } from "../resident/resident-sandbox.ts";
-import { checkSpec } from "../spec-check.ts";
+import { runTool } from "../run-tool.ts";
+import { checkDoors, checkMounts, checkSpec } from "../spec-check.ts";
 import { type Machine, setPaused, startMachine } from "./firecracker-vm.ts";
 import { giveToJail, type JailOptions, jailRoot, putIntoJail } from "./jail.ts";
 import { connectVsock } from "./vsock.ts";
@@ -52,20 +55,18 @@ interface Ground {
 }
 
 /** The port of the guest at which its resident listens. */
-const RESIDENT_PORT = 1024;
-const BOOT_LIMIT_MS = 15_000;
-const VERSION_LIMIT_MS = 5_000;
-const CONNECT_POLL_MS = 10;
+const residentPort = 1024;
+const defaultBootLimitMs = 15_000;
+const versionLimitMs = 5_000;
+const connectPollMs = 10;
 /** What Firecracker itself takes beside the guest's memory. */
-const VMM_MIB = 64;
-const OVERHEAD_MIB = 128;
-const MIB = 1 << 20;
-const FIRST_UID = 64_000;
-const UIDS = 1_000;
-const PROBE_LIMITS = { memoryMib: 128, cpuMillis: 1000, pids: 16, diskMib: 16 };
-const INTERNAL = "own-";
-
-const run = promisify(execFile);
+const vmmMib = 64;
+const overheadMib = 128;
+const mib = 1 << 20;
+const firstUid = 64_000;
+const uidCount = 1_000;
+const probeLimits = { memoryMib: 128, cpuMillis: 1000, pids: 16, diskMib: 16 };
+const internalPrefix = "own-";
 
 /** Virtual machines by Firecracker. */
 export class FirecrackerDriver implements SandboxDriver {
@@ -74,7 +75,7 @@ export class FirecrackerDriver implements SandboxDriver {
   readonly #options: FirecrackerDriverOptions;
   readonly #sandboxes = new Map<string, Sandbox>();
   readonly #vmsDir: string;
-  #nextUser = Math.floor(Math.random() * UIDS);
+  #nextUser = Math.floor(Math.random() * uidCount);
 
   constructor(options: FirecrackerDriverOptions) {
     this.#options = options;
@@ -86,20 +87,19 @@ export class FirecrackerDriver implements SandboxDriver {
     try {
       const ground = await this.#findGround();
       const engine = `Firecracker ${ground.version}`;
-      const id = `${INTERNAL}${randomBytes(8).toString("hex")}`;
-      const spec = { id, jobId: "", limits: PROBE_LIMITS, mounts: [], doors: [] };
+      const id = `${internalPrefix}${randomBytes(8).toString("hex")}`;
+      const spec = { id, jobId: "", limits: probeLimits, mounts: [], doors: [] };
       await (await this.#cage(ground, spec, signal)).remove();
       return { ...base, engine, available: true, reason: "", remedy: "" };
     } catch (error: unknown) {
-      const reason = error instanceof Error ? error.message : String(error);
-      const known = error instanceof DevmeshError ? error.metadata.remedy : undefined;
-      const remedy = known ?? "look at the cause in the log; boot the guest by hand";
-      return { ...base, available: false, reason, remedy };
+      return failedProbe(base, error, "look at the cause in the log; boot the guest by hand");
     }
   }
 
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     checkSpec(spec);
+    checkMounts(this.name, spec.mounts);
+    await checkDoors(this.name, spec.doors);
     const cage = await this.#cage(await this.#findGround(), spec, signal);
     const { id, jobId, limits } = spec;
     const sandbox = new ResidentSandbox({
@@ -125,11 +125,11 @@ export class FirecrackerDriver implements SandboxDriver {
       // The jailer's words and those that it starts Firecracker with.
       (words, id) => words[words.indexOf("--id") + 1] === jailId(id),
     );
-    return ids.filter((id) => !id.startsWith(INTERNAL));
+    return ids.filter((id) => !id.startsWith(internalPrefix));
   }
 
   async #cage(ground: Ground, spec: SandboxSpec, signal?: AbortSignal): Promise<Cage> {
-    const { bootLimitMs = BOOT_LIMIT_MS } = this.#options;
+    const { bootLimitMs = defaultBootLimitMs } = this.#options;
     const limit = AbortSignal.timeout(bootLimitMs);
     const stop = signal ? AbortSignal.any([signal, limit]) : limit;
     const folder = await makeVmFolder(this.#vmsDir, spec.id).catch((error: unknown) => {
@@ -150,7 +150,8 @@ export class FirecrackerDriver implements SandboxDriver {
       machine = await startMachine(
         {
           jail,
-          start: { kind: "boot", cpus, memoryMib: spec.limits.memoryMib + OVERHEAD_MIB },
+          cpus,
+          memoryMib: spec.limits.memoryMib + overheadMib,
           disks,
           kernel: guestFiles.kernel,
           initramfs: guestFiles.initramfs,
@@ -161,25 +162,18 @@ export class FirecrackerDriver implements SandboxDriver {
       return await cageOf({ channel, machine, spec, kinds, engine: ground.version, remove, stop });
     } catch (error: unknown) {
       await remove();
-      if (signal?.aborted) {
-        throw new DevmeshError("CANCELLED", "the start was cancelled", { cause: error });
-      }
-      if (limit.aborted) {
-        throw failed(`the guest did not answer within ${bootLimitMs} ms`, error);
-      }
-      if (error instanceof DevmeshError) throw error;
-      throw failed("the guest cannot be started", error);
+      throw guestStartFailed(this.name, error, { signal, limit, limitMs: bootLimitMs });
     }
   }
 
   #jailOf(ground: Ground, spec: SandboxSpec, folder: string): JailOptions {
-    this.#nextUser = (this.#nextUser + 1) % UIDS;
+    this.#nextUser = (this.#nextUser + 1) % uidCount;
     return {
       ...ground,
       id: jailId(spec.id),
       base: join(folder, "jail"),
-      uid: FIRST_UID + this.#nextUser,
-      memoryMib: spec.limits.memoryMib + OVERHEAD_MIB + VMM_MIB,
+      uid: firstUid + this.#nextUser,
+      memoryMib: spec.limits.memoryMib + overheadMib + vmmMib,
       cpuMillis: spec.limits.cpuMillis,
     };
   }
@@ -246,15 +240,15 @@ async function canUseKvm(path: string): Promise<void> {
     await access(path, constants.R_OK | constants.W_OK);
     await (await open(path, "r+")).close();
   } catch (error: unknown) {
-    throw unavailable("no usable KVM", NEED_KVM, error);
+    throw unavailable("no usable KVM", kvmRemedy, error);
   }
 }
 
-const NEED_KVM = "use a host whose processor lends its virtualisation (KVM), or the qemu driver";
+const kvmRemedy = "use a host whose processor lends its virtualisation (KVM), or the qemu driver";
 
 async function versionOf(firecracker: string): Promise<string> {
   try {
-    const { stdout } = await run(firecracker, ["--version"], { timeout: VERSION_LIMIT_MS });
+    const stdout = await runTool(firecracker, ["--version"], { timeoutMs: versionLimitMs });
     return /v(\d\S*)/.exec(stdout)?.[1] ?? "of unknown version";
   } catch (error: unknown) {
     throw unavailable(`${firecracker} cannot be run`, "install Firecracker with its jailer", error);
@@ -272,8 +266,7 @@ async function residentOf(machine: Machine, stop: AbortSignal): Promise<Resident
     if (isOver) throw failed("the virtual machine ended while it started");
     const isThere = await stat(machine.vsockPath).catch(() => undefined);
     const connection =
-      isThere &&
-      (await connectVsock(machine.vsockPath, RESIDENT_PORT, stop).catch(() => undefined));
+      isThere && (await connectVsock(machine.vsockPath, residentPort, stop).catch(() => undefined));
     if (connection) {
       const channel = new ResidentChannel({
         connection,
@@ -285,7 +278,7 @@ async function residentOf(machine: Machine, stop: AbortSignal): Promise<Resident
       await channel.hello.finally(() => stop.removeEventListener("abort", closeOnStop));
       return channel;
     }
-    await new Promise((resolve) => setTimeout(resolve, CONNECT_POLL_MS));
+    await new Promise((resolve) => setTimeout(resolve, connectPollMs));
   }
 }
 
@@ -311,7 +304,7 @@ async function cageOf(parts: CageParts): Promise<Cage> {
       ...mounts.map(({ sandboxPath }, index) => {
         return ["mount", `mount${index}`, sandboxPath, kinds[index] ?? "folder"] as const;
       }),
-      ["limits", limits.memoryMib * MIB, limits.pids, limits.cpuMillis * 100],
+      ["limits", limits.memoryMib * mib, limits.pids, limits.cpuMillis * 100],
     ]);
     await setClock(channel);
     await channel.openDoors(doors);
@@ -347,13 +340,6 @@ async function cageOf(parts: CageParts): Promise<Cage> {
   } finally {
     stop.removeEventListener("abort", closeOnStop);
   }
-}
-
-function unavailable(message: string, remedy: string, cause?: unknown): DevmeshError {
-  return new DevmeshError("ISOLATION_UNAVAILABLE", `${message}; ${remedy}`, {
-    metadata: { isolation: "vm", remedy },
-    cause,
-  });
 }
 
 const failed = (message: string, cause?: unknown) => sandboxFailed("firecracker", message, cause);

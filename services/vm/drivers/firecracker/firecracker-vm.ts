@@ -22,16 +22,11 @@ export interface JailDisk {
   readonly isReadOnly: boolean;
 }
 
-/** What a machine begins with. */
-export type MachineStart =
-  | { readonly kind: "boot"; readonly cpus: number; readonly memoryMib: number }
-  /** Files of the jail that `saveMachine` wrote. */
-  | { readonly kind: "restore"; readonly state: string; readonly memory: string };
-
 /** What a machine shall be. */
 export interface MachineOptions {
   readonly jail: JailOptions;
-  readonly start: MachineStart;
+  readonly cpus: number;
+  readonly memoryMib: number;
   /** In the order in which the guest numbers them. */
   readonly disks: readonly JailDisk[];
   /** Kernel and initramfs in the jail. */
@@ -52,36 +47,24 @@ export interface Machine {
 }
 
 /** The guest's address; every guest has a socket of its own, so all have the same. */
-const GUEST_CID = 3;
-const SOCKET_POLL_MS = 2;
-const WORDS_BYTES = 8_192;
+const guestCid = 3;
+const socketPollMs = 2;
+const wordsBytes = 8_192;
 /**
  * What a booted kernel is told. Firecracker adds where its devices are.
  * The order of the disks is theirs; `devmesh.disks` names them in it.
  */
-const KERNEL_LINE = "console=ttyS0 reboot=k panic=1 pci=off quiet random.trust_cpu=on";
+const kernelLine = "console=ttyS0 reboot=k panic=1 pci=off quiet random.trust_cpu=on";
 
 /** The requests that make a machine, in the order in which they must be sent. */
-export function startRequests({
-  start,
-  disks,
-  kernel,
-  initramfs,
-}: Omit<MachineOptions, "jail">): ApiRequest[] {
-  if (start.kind === "restore") {
-    const body = {
-      snapshot_path: start.state,
-      mem_backend: { backend_type: "File", backend_path: start.memory },
-      resume_vm: true,
-    };
-    return [{ method: "PUT", path: "/snapshot/load", body }];
-  }
+function startRequests(options: MachineOptions): ApiRequest[] {
+  const { cpus, memoryMib, disks, kernel, initramfs } = options;
   const names = disks.map(({ id }) => id).join(",");
-  const machine = { vcpu_count: start.cpus, mem_size_mib: start.memoryMib, smt: false };
+  const machine = { vcpu_count: cpus, mem_size_mib: memoryMib, smt: false };
   const boot = {
     kernel_image_path: kernel,
     initrd_path: initramfs,
-    boot_args: `${KERNEL_LINE} devmesh.disks=${names}`,
+    boot_args: `${kernelLine} devmesh.disks=${names}`,
   };
   return [
     { method: "PUT", path: "/machine-config", body: machine },
@@ -98,7 +81,7 @@ export function startRequests({
         },
       }),
     ),
-    { method: "PUT", path: "/vsock", body: { guest_cid: GUEST_CID, uds_path: "vsock.sock" } },
+    { method: "PUT", path: "/vsock", body: { guest_cid: guestCid, uds_path: "vsock.sock" } },
     { method: "PUT", path: "/actions", body: { action_type: "InstanceStart" } },
   ];
 }
@@ -153,18 +136,6 @@ export async function setPaused(api: FirecrackerApi, isPaused: boolean): Promise
   await api.send({ method: "PATCH", path: "/vm", body: { state } });
 }
 
-/** Saves a machine into files of its jail; it stands still then. Throws SANDBOX_FAILED. */
-export async function saveMachine(
-  { api }: Machine,
-  state: string,
-  memory: string,
-  signal?: AbortSignal,
-): Promise<void> {
-  await setPaused(api, true);
-  const body = { snapshot_type: "Full", snapshot_path: state, mem_file_path: memory };
-  await api.send({ method: "PUT", path: "/snapshot/create", body }, signal);
-}
-
 async function appears(path: string, ended: Promise<string>, signal: AbortSignal): Promise<void> {
   let words: string | undefined;
   ended.then((last) => {
@@ -177,7 +148,7 @@ async function appears(path: string, ended: Promise<string>, signal: AbortSignal
       throw sandboxFailed("firecracker", "Firecracker ended before it listened", cause);
     }
     if (await listens(path)) return;
-    await delay(SOCKET_POLL_MS, undefined, { signal });
+    await delay(socketPollMs, undefined, { signal });
   }
 }
 
@@ -208,7 +179,7 @@ function lastWords(child: ChildProcess): Promise<string> {
   let kept: Buffer = Buffer.alloc(0);
   for (const stream of [child.stdout, child.stderr]) {
     stream?.on("data", (bytes: Buffer) => {
-      kept = Buffer.concat([kept, bytes]).subarray(-WORDS_BYTES);
+      kept = Buffer.concat([kept, bytes]).subarray(-wordsBytes);
     });
   }
   return new Promise((resolve) => {

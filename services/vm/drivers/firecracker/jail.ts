@@ -23,9 +23,9 @@ export interface JailOptions {
   readonly cpuMillis: number;
 }
 
-const CPU_PERIOD_US = 100_000;
-const MAX_FILES = 256;
-const MIB = 1 << 20;
+const cpuPeriodUs = 100_000;
+const maxOpenFiles = 256;
+const mib = 1 << 20;
 
 /** The path that is `/` for Firecracker. */
 export function jailRoot({ base, firecracker, id }: JailOptions): string {
@@ -38,14 +38,14 @@ export function jailRoot({ base, firecracker, id }: JailOptions): string {
  */
 export function jailerArguments(options: JailOptions): string[] {
   const { firecracker, id, base, uid, cgroupVersion, memoryMib, cpuMillis } = options;
-  const quota = Math.round((cpuMillis * CPU_PERIOD_US) / 1000);
-  const bytes = memoryMib * MIB;
+  const quota = Math.round((cpuMillis * cpuPeriodUs) / 1000);
+  const bytes = memoryMib * mib;
   const groups =
     cgroupVersion === 2
-      ? [`memory.max=${bytes}`, `cpu.max=${quota} ${CPU_PERIOD_US}`]
+      ? [`memory.max=${bytes}`, `cpu.max=${quota} ${cpuPeriodUs}`]
       : [
           `memory.limit_in_bytes=${bytes}`,
-          `cpu.cfs_period_us=${CPU_PERIOD_US}`,
+          `cpu.cfs_period_us=${cpuPeriodUs}`,
           `cpu.cfs_quota_us=${quota}`,
         ];
   return [
@@ -54,7 +54,7 @@ export function jailerArguments(options: JailOptions): string[] {
     ...["--chroot-base-dir", base],
     ...["--cgroup-version", String(cgroupVersion)],
     ...groups.flatMap((value) => ["--cgroup", value]),
-    ...["--resource-limit", `no-file=${MAX_FILES}`],
+    ...["--resource-limit", `no-file=${maxOpenFiles}`],
     "--new-pid-ns",
     "--",
     ...["--api-sock", "/api.sock"],

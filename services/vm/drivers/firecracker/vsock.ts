@@ -7,8 +7,8 @@ import { DevmeshError } from "@devmesh/mesh/errors";
 import { sandboxFailed } from "../driver-errors.ts";
 
 /** `OK` and a number, with room to spare. */
-const MAX_ANSWER_BYTES = 64;
-const NEWLINE = 10;
+const maxAnswerBytes = 64;
+const newlineByte = 10;
 
 /**
  * A connection to `port` of the guest. Throws SANDBOX_FAILED when nobody in the guest listens
@@ -51,8 +51,8 @@ function firstLine(socket: Socket): Promise<string> {
     const read = () => {
       for (let part = socket.read(); part !== null; part = socket.read()) {
         all = Buffer.concat([all, part]);
-        const end = all.indexOf(NEWLINE);
-        if (end < 0 && all.length <= MAX_ANSWER_BYTES) continue;
+        const end = all.indexOf(newlineByte);
+        if (end < 0 && all.length <= maxAnswerBytes) continue;
         if (end < 0) return done(() => reject(new Error("the answer has no end")));
         const rest = all.subarray(end + 1);
         return done(() => {

@@ -2,20 +2,16 @@
  * Owns the disk images that a sandbox needs besides its root: the scratch disk behind its
  * writes, and one read-only image per mount, kept as long as its source does not change.
  */
-import { execFile } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { copyFile, lstat, mkdir, open, readdir, realpath, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
+import { runTool } from "../run-tool.ts";
 
-const run = promisify(execFile);
-const MKFS_LIMIT_MS = 120_000;
-const MIB = 1 << 20;
+const mkfsLimitMs = 120_000;
+const mib = 1 << 20;
 /** No journal and no checksums: an image is either scratch or never written again. */
-const FEATURES = ["-O", "^has_journal,^metadata_csum,uninit_bg", "-E", "lazy_itable_init=1"];
-/** Administrators' programs are not on everybody's PATH. */
-const PATH = `${process.env.PATH ?? ""}:/usr/sbin:/sbin`;
-const IMAGE_FORM = "2";
+const ext4Features = ["-O", "^has_journal,^metadata_csum,uninit_bg", "-E", "lazy_itable_init=1"];
+const imageForm = "2";
 
 /** A mount's image. */
 export interface MountImage {
@@ -26,7 +22,7 @@ export interface MountImage {
 /** True if `mkfs.ext4` is here. */
 export async function hasMkfs(): Promise<boolean> {
   try {
-    await run("mkfs.ext4", ["-V"], { env: { PATH } });
+    await runTool("mkfs.ext4", ["-V"]);
     return true;
   } catch {
     return false;
@@ -35,7 +31,7 @@ export async function hasMkfs(): Promise<boolean> {
 
 /** Makes an empty ext4 at `path` that holds `sizeMib`; it takes space only as it is written. */
 export async function makeScratch(path: string, sizeMib: number): Promise<void> {
-  await allocate(path, sizeMib * MIB);
+  await allocate(path, sizeMib * mib);
   await mkfs(path, ["-m", "0", "-i", "8192"]);
 }
 
@@ -67,7 +63,7 @@ async function build(folder: string, source: string, survey: Survey, image: Moun
   const tree = `${draft}.tree`;
   await mkdir(folder, { recursive: true });
   try {
-    await allocate(draft, survey.bytes + survey.entries * 512 + 16 * MIB);
+    await allocate(draft, survey.bytes + survey.entries * 512 + 16 * mib);
     if (image.kind === "file") {
       await mkdir(tree, { mode: 0o755 });
       await copyFile(source, join(tree, "file"));
@@ -91,7 +87,7 @@ interface Survey {
 async function surveyOf(source: string): Promise<Survey> {
   const kind = (await lstat(source)).isDirectory() ? "folder" : "file";
   const survey: Survey = { kind, hash: createHash("sha256"), bytes: 0, entries: 0 };
-  survey.hash.update(JSON.stringify([IMAGE_FORM, source]));
+  survey.hash.update(JSON.stringify([imageForm, source]));
   await visit(source, survey);
   return survey;
 }
@@ -116,8 +112,8 @@ async function allocate(path: string, bytes: number): Promise<void> {
 }
 
 async function mkfs(path: string, options: string[]): Promise<void> {
-  const args = ["-q", "-F", "-b", "4096", ...FEATURES, ...options, path];
-  await run("mkfs.ext4", args, { env: { PATH, LC_ALL: "C" }, timeout: MKFS_LIMIT_MS });
+  const args = ["-q", "-F", "-b", "4096", ...ext4Features, ...options, path];
+  await runTool("mkfs.ext4", args, { timeoutMs: mkfsLimitMs });
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -20,8 +20,8 @@ export interface GuestFacts {
 /** The caps that hold in a guest that runs, as its kernel shows them. */
 export type GuestCaps = Pick<SandboxReceipt, "memoryBytes" | "cpuMillis" | "pids" | "diskBytes">;
 
-const JOB = "/sys/fs/cgroup/job";
-const PROGRAMS: Readonly<Record<keyof GuestFacts, readonly string[]>> = {
+const jobGroup = "/sys/fs/cgroup/job";
+const factPrograms: Readonly<Record<keyof GuestFacts, readonly string[]>> = {
   status: ["cat", "/proc/self/status"],
   mountinfo: ["cat", "/proc/self/mountinfo"],
   netDev: ["cat", "/proc/self/net/dev"],
@@ -33,22 +33,22 @@ export async function readFacts(
   run: (argv: readonly string[]) => Promise<string>,
 ): Promise<GuestFacts> {
   return {
-    status: await run(PROGRAMS.status),
-    mountinfo: await run(PROGRAMS.mountinfo),
-    netDev: await run(PROGRAMS.netDev),
-    namespaces: await run(PROGRAMS.namespaces),
+    status: await run(factPrograms.status),
+    mountinfo: await run(factPrograms.mountinfo),
+    netDev: await run(factPrograms.netDev),
+    namespaces: await run(factPrograms.namespaces),
   };
 }
 
 /** Reads the caps. Throws SANDBOX_FAILED when the guest shows none. */
 export async function readCaps(channel: ResidentChannel): Promise<GuestCaps> {
   const [memory, cpu, pids, disk] = await Promise.all([
-    measured(channel, `${JOB}/memory.max`, numberOf),
-    measured(channel, `${JOB}/cpu.max`, (text) => {
+    measured(channel, `${jobGroup}/memory.max`, numberOf),
+    measured(channel, `${jobGroup}/cpu.max`, (text) => {
       const [quota, period] = text.split(" ").map(Number);
       return quota !== undefined && period ? (quota * 1000) / period : Number.NaN;
     }),
-    measured(channel, `${JOB}/pids.max`, numberOf),
+    measured(channel, `${jobGroup}/pids.max`, numberOf),
     measured(channel, "statfs:/work", (text) => {
       const [size = Number.NaN, blocks = Number.NaN] = text.split(" ").map(Number);
       return size * blocks;
@@ -61,11 +61,11 @@ export async function readCaps(channel: ResidentChannel): Promise<GuestCaps> {
 export async function readGuestStats(channel: ResidentChannel): Promise<SandboxStats> {
   const text = async (path: string) => (await channel.read(path)) ?? "";
   const [cpu, memory, peak, pids, refused, disk] = await Promise.all([
-    text(`${JOB}/cpu.stat`),
-    text(`${JOB}/memory.current`),
-    text(`${JOB}/memory.peak`),
-    text(`${JOB}/pids.current`),
-    text(`${JOB}/pids.events`),
+    text(`${jobGroup}/cpu.stat`),
+    text(`${jobGroup}/memory.current`),
+    text(`${jobGroup}/memory.peak`),
+    text(`${jobGroup}/pids.current`),
+    text(`${jobGroup}/pids.events`),
     text("statfs:/work"),
   ]);
   const field = (of: string, name: string) =>

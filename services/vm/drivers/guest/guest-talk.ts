@@ -7,10 +7,10 @@ import { text } from "node:stream/consumers";
 import { sandboxVariables } from "../driver-errors.ts";
 import type { ResidentChannel, ResidentSetting } from "../resident/channel.ts";
 
-const ENTROPY_BYTES = 64;
-const MACHINE_ID_BYTES = 16;
-const HOST_NAME_BYTES = 63;
-const CLOCK_TRIES = 5;
+const entropyBytes = 64;
+const machineIdBytes = 16;
+const hostNameBytes = 63;
+const clockTries = 5;
 
 /** A clock that took longer to be set, in milliseconds, is behind by too much. */
 export const clockLimitMs = 400;
@@ -18,8 +18,8 @@ export const clockLimitMs = 400;
 /** What tells a guest apart from all others: entropy, the name of its host, its machine id. */
 export function identitySettings(id: string): ResidentSetting[] {
   return [
-    ["entropy", randomBytes(ENTROPY_BYTES).toString("hex")],
-    ["identity", hostNameOf(id), randomBytes(MACHINE_ID_BYTES).toString("hex")],
+    ["entropy", randomBytes(entropyBytes).toString("hex")],
+    ["identity", hostNameOf(id), randomBytes(machineIdBytes).toString("hex")],
   ];
 }
 
@@ -31,7 +31,7 @@ export function clockSetting(): ResidentSetting {
 
 /** Brings the guest's clock to the host's: again while it took too long to tell. */
 export async function setClock(channel: ResidentChannel): Promise<void> {
-  for (let tries = 0; tries < CLOCK_TRIES; tries++) {
+  for (let tries = 0; tries < clockTries; tries++) {
     const began = performance.now();
     await channel.configure([clockSetting()]);
     if (performance.now() - began <= clockLimitMs) return;
@@ -57,5 +57,5 @@ async function* outputOf(chunks: AsyncIterable<{ readonly data: Buffer }>) {
 
 /** The sandbox's id, as far as the name of a host may hold it. */
 function hostNameOf(id: string): string {
-  return id.toLowerCase().replaceAll("_", "-").slice(0, HOST_NAME_BYTES).replace(/-+$/, "");
+  return id.toLowerCase().replaceAll("_", "-").slice(0, hostNameBytes).replace(/-+$/, "");
 }

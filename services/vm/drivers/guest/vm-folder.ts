@@ -8,9 +8,9 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { formatOwner, isAlive, parseOwner, thisOwner } from "../owner.ts";
 
-const OWNER_FILE = "owner";
-const DEATH_LIMIT_MS = 5_000;
-const DEATH_POLL_MS = 20;
+const ownerFile = "owner";
+const deathLimitMs = 5_000;
+const deathPollMs = 20;
 
 /** Makes the folder of sandbox `id` below `parent`; it appears with its owner in it. */
 export async function makeVmFolder(parent: string, id: string): Promise<string> {
@@ -19,7 +19,7 @@ export async function makeVmFolder(parent: string, id: string): Promise<string> 
   const folder = join(parent, id);
   try {
     await mkdir(draft, { mode: 0o700 });
-    await writeFile(join(draft, OWNER_FILE), formatOwner(await thisOwner()));
+    await writeFile(join(draft, ownerFile), formatOwner(await thisOwner()));
     // Fails when the folder is there already, since it is never empty.
     await rename(draft, folder);
     return folder;
@@ -47,7 +47,7 @@ export async function reapVmFolders(
       if (!lives(Number(name.split(".")[1]))) await rm(folder, { recursive: true, force: true });
       continue;
     }
-    const owner = parseOwner(await readFile(join(folder, OWNER_FILE), "utf8").catch(() => ""));
+    const owner = parseOwner(await readFile(join(folder, ownerFile), "utf8").catch(() => ""));
     if (owner && (await isAlive(owner))) continue;
     await endLeftovers(name, isOf);
     await clear(name);
@@ -64,13 +64,13 @@ const isGuest: IsOf = (words, id) => words[words.indexOf("-name") + 1] === `gues
 
 /** Kills every machine whose command line names this sandbox, and waits until it is gone. */
 async function endLeftovers(id: string, isOf: IsOf): Promise<void> {
-  const deadline = Date.now() + DEATH_LIMIT_MS;
+  const deadline = Date.now() + deathLimitMs;
   for (;;) {
     const left = await machinesOf(id, isOf);
     if (left.length === 0) return;
     if (Date.now() > deadline) throw new Error(`QEMU of ${id} (${left.join(", ")}) does not end`);
     for (const pid of left) kill(pid);
-    await delay(DEATH_POLL_MS);
+    await delay(deathPollMs);
   }
 }
 

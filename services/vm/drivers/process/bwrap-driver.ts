@@ -4,7 +4,7 @@
  */
 import { randomInt } from "node:crypto";
 import { mkdir, realpath, stat, writeFile } from "node:fs/promises";
-import { join, posix } from "node:path";
+import { join } from "node:path";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type { Cgroup } from "../cgroup.ts";
 import type { DriverProbe, Sandbox, SandboxDriver, SandboxSpec } from "../driver.ts";
@@ -12,7 +12,7 @@ import { startFailed } from "../driver-errors.ts";
 import { requireReceipt } from "../receipt-check.ts";
 import { ResidentSandbox } from "../resident/resident-sandbox.ts";
 import { leftovers } from "../sandbox-folders.ts";
-import { checkSpec } from "../spec-check.ts";
+import { checkDoors, checkMounts, checkSpec } from "../spec-check.ts";
 import { bindAll, isReachableByAll, type StagedBind } from "../work-disk.ts";
 import { openCage } from "./bwrap-cage.ts";
 import { etcArguments, findHost, type ProcessHost } from "./host.ts";
@@ -161,7 +161,8 @@ export class BwrapDriver implements SandboxDriver {
     user: number | undefined,
     signal: AbortSignal | undefined,
   ): Promise<Sandbox> {
-    await checkDoors(spec);
+    checkMounts(this.name, spec.mounts);
+    await checkDoors(this.name, spec.doors);
     const [place, cgroup] = await bothDone(
       this.#place(host, spec, user),
       host.cgroups?.create(spec.id, spec.limits),
@@ -248,15 +249,8 @@ async function bothDone(
   return [first.value, second.value];
 }
 
-/** A door leads to a socket that is there when the sandbox is made. */
-async function checkDoors({ doors }: SandboxSpec): Promise<void> {
-  for (const { socketPath } of doors) {
-    if (!(await stat(socketPath)).isSocket()) throw new Error(`${socketPath} is not a socket`);
-  }
-}
-
 /**
- * Checks mounts, and finds for each the path by which the sandbox's user reaches
+ * Finds for each mount the path by which the sandbox's user reaches
  * it: its own, or a bind that is made below the sandbox's folder where the way to
  * it is closed for others.
  */
@@ -268,9 +262,6 @@ async function stage(
   const binds = new Map<string, string>();
   const staged: StagedBind[] = [];
   for (const { sandboxPath: inside, hostPath } of spec.mounts) {
-    if (!inside.startsWith("/opt/devmesh/") || posix.normalize(inside) !== inside) {
-      throw new Error(`${inside}: mounts must lie below /opt/devmesh/`);
-    }
     const source = await realpath(hostPath);
     const found = await stat(source);
     if (user === undefined || (await isReachableByAll(source))) {

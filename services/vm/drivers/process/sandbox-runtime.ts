@@ -2,7 +2,7 @@
  * The library that writes Seatbelt profiles, as far as it is used here. It is
  * loaded only where it is needed; its own types are checked against this.
  */
-import { DevmeshError } from "@devmesh/mesh/errors";
+import { unavailable } from "../driver-errors.ts";
 
 /** What a program may do, in the library's words. */
 export interface RuntimeRules {
@@ -46,11 +46,8 @@ export async function loadSandboxRuntime(): Promise<SandboxRuntime> {
     const { SandboxManager } = await import("@anthropic-ai/sandbox-runtime");
     return SandboxManager;
   } catch (error: unknown) {
-    throw new DevmeshError(
-      "ISOLATION_UNAVAILABLE",
-      "the package @anthropic-ai/sandbox-runtime cannot be loaded",
-      { metadata: { remedy: "npm install @anthropic-ai/sandbox-runtime" }, cause: error },
-    );
+    const name = "@anthropic-ai/sandbox-runtime";
+    throw unavailable(`the package ${name} cannot be loaded`, `npm install ${name}`, error);
   }
 }
 

@@ -9,11 +9,11 @@ import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type { DriverProbe, Sandbox, SandboxDriver, SandboxSpec } from "../driver.ts";
-import { startFailed } from "../driver-errors.ts";
+import { failedProbe, startFailed, unavailable } from "../driver-errors.ts";
 import { requireReceipt } from "../receipt-check.ts";
 import { runTool } from "../run-tool.ts";
 import { forgetSandboxFolder, leftovers, makeSandboxFolder } from "../sandbox-folders.ts";
-import { checkSpec } from "../spec-check.ts";
+import { checkDoors, checkMounts, checkSpec } from "../spec-check.ts";
 import { loadSandboxRuntime, type RuntimeRules, type SandboxRuntime } from "./sandbox-runtime.ts";
 import { openDoors } from "./seatbelt-doors.ts";
 import { SeatbeltFamily } from "./seatbelt-family.ts";
@@ -59,9 +59,7 @@ export class SeatbeltDriver implements SandboxDriver {
       await sandbox.delete();
       return { ...answer, available: true, reason: "", remedy: "" };
     } catch (error: unknown) {
-      const reason = error instanceof Error ? error.message : String(error);
-      const remedy = error instanceof DevmeshError ? error.metadata.remedy : undefined;
-      return { ...answer, available: false, reason, remedy: remedy ?? "use the docker driver" };
+      return failedProbe(answer, error, "use the docker driver");
     }
   }
 
@@ -71,6 +69,8 @@ export class SeatbeltDriver implements SandboxDriver {
     let tidy = async () => {};
     try {
       this.#refuseWeaker();
+      checkMounts(this.name, spec.mounts);
+      await checkDoors(this.name, spec.doors);
       const runtime = await this.#findRuntime();
       const root = await this.#root();
       const folder = await makeSandboxFolder(root, spec.id);
@@ -225,8 +225,4 @@ async function removeAll(root: string, id: string, doors?: string): Promise<void
   await rm(join(root, id), { recursive: true, force: true });
   if (doors !== undefined) await rm(doors, { recursive: true, force: true });
   await forgetSandboxFolder(root, id);
-}
-
-function unavailable(message: string, remedy: string): DevmeshError {
-  return new DevmeshError("ISOLATION_UNAVAILABLE", message, { metadata: { remedy } });
 }

@@ -4,7 +4,7 @@
  */
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type { Cgroup, CgroupHost } from "../cgroup.ts";
-import { sandboxFailed } from "../driver-errors.ts";
+import { guestStartFailed, sandboxFailed } from "../driver-errors.ts";
 import { ResidentChannel } from "../resident/channel.ts";
 import type { Launcher } from "./launcher.ts";
 import { type Accelerator, startVm, type VirtualMachine, type VmSpec } from "./vm-process.ts";
@@ -73,14 +73,7 @@ export async function withGuest<T>(
     return await used(guest, stop, use);
   } catch (error: unknown) {
     await guest?.remove();
-    if (signal?.aborted)
-      throw new DevmeshError("CANCELLED", "the start was cancelled", { cause: error });
-    if (limit.aborted) {
-      const why = `the guest did not answer within ${limitMs} ms`;
-      throw sandboxFailed("qemu", why, error);
-    }
-    if (error instanceof DevmeshError) throw error;
-    throw sandboxFailed("qemu", "the guest cannot be started", error);
+    throw guestStartFailed("qemu", error, { signal, limit, limitMs });
   }
 }
 

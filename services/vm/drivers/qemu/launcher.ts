@@ -2,11 +2,9 @@
  * Owns how QEMU is kept apart from the host and tied to this process: its own user, no
  * network, death with its parent. What QEMU emulates is left to `vm-process.ts`.
  */
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
-import { DevmeshError } from "@devmesh/mesh/errors";
+import { vmUnavailable } from "../driver-errors.ts";
+import { runTool } from "../run-tool.ts";
 
-const run = promisify(execFile);
 const TRY_LIMIT_MS = 5_000;
 
 /** Users for QEMU, one per virtual machine: no package and no person has these. */
@@ -41,11 +39,8 @@ export async function findLauncher(): Promise<Launcher> {
   const ownNetwork = root && (await works([...unshare, ...setpriv(FIRST_UID)]));
   if (!ownNetwork && !(await works(setpriv(FIRST_UID)))) {
     if (!root) return none;
-    throw new DevmeshError(
-      "ISOLATION_UNAVAILABLE",
-      "QEMU must not run as root, and setpriv is not here; install util-linux",
-      { metadata: { isolation: "vm", remedy: "install util-linux" } },
-    );
+    const message = "QEMU must not run as root, and setpriv is not here";
+    throw vmUnavailable(message, "install util-linux");
   }
   let next = Math.floor(Math.random() * UIDS);
   return {
@@ -63,7 +58,7 @@ const none: Launcher = { ownUser: false, ownNetwork: false, prefix: () => [] };
 async function works(prefix: string[]): Promise<boolean> {
   const [file = "", ...args] = prefix;
   try {
-    await run(file, [...args, "true"], { timeout: TRY_LIMIT_MS });
+    await runTool(file, [...args, "true"], { timeoutMs: TRY_LIMIT_MS });
     return true;
   } catch {
     // Not installed, not allowed, too old: each means that this prefix is not to be had.

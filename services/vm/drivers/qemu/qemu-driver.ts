@@ -2,21 +2,20 @@
  * Owns the `qemu` driver: one throw-away virtual machine per sandbox. What a guest boots
  * from is built by `deploy/guest/build.ts`.
  */
-import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { type FileHandle, mkdir, open, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { findCgroups } from "../cgroup.ts";
 import type { DriverProbe, Sandbox, SandboxDriver, SandboxSpec } from "../driver.ts";
-import { sandboxFailed } from "../driver-errors.ts";
+import { failedProbe, sandboxFailed, vmUnavailable as unavailable } from "../driver-errors.ts";
 import { hasMkfs, mountImage } from "../guest/disk-images.ts";
 import { type GuestManifest, guestFiles, readGuestManifest } from "../guest/guest-image.ts";
 import { makeVmFolder, reapVmFolders } from "../guest/vm-folder.ts";
 import { requireReceipt } from "../receipt-check.ts";
 import { type Cage, ResidentSandbox } from "../resident/resident-sandbox.ts";
-import { checkSpec } from "../spec-check.ts";
+import { runTool } from "../run-tool.ts";
+import { checkDoors, checkMounts, checkSpec } from "../spec-check.ts";
 import { type AcceleratorChoice, chooseAccelerator } from "./accelerator.ts";
 import type { GuestSetting } from "./boot.ts";
 import { findLauncher } from "./launcher.ts";
@@ -52,9 +51,6 @@ const VERSION_LIMIT_MS = 10_000;
 const PROBE_LIMITS = { memoryMib: 128, cpuMillis: 1000, pids: 16, diskMib: 16 };
 /** How ids of guests begin that are no sandboxes: tried out, saved. */
 const INTERNAL = "own_";
-const MOUNT_ROOT = "/opt/devmesh/";
-
-const run = promisify(execFile);
 
 /** What guests are made with: how QEMU is started, and what it boots. */
 interface Ground {
@@ -100,17 +96,16 @@ export class QemuDriver implements SandboxDriver {
       await this.#tryOut(ground, signal);
       return { ...base, available: true, engine, reason: "", remedy: "" };
     } catch (error: unknown) {
-      const reason = error instanceof Error ? error.message : String(error);
-      const known = error instanceof DevmeshError ? error.metadata.remedy : undefined;
-      const remedy = known ?? "look at the cause in the log; boot the guest by hand";
-      return { ...base, engine, available: false, reason, remedy };
+      const remedy = "look at the cause in the log; boot the guest by hand";
+      return failedProbe({ ...base, engine }, error, remedy);
     }
   }
 
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     checkSpec(spec);
-    checkMounts(spec);
-    for (const { socketPath } of spec.doors) await checkSocket(socketPath);
+    checkDisks(spec);
+    checkMounts(this.name, spec.mounts);
+    await checkDoors(this.name, spec.doors);
     const cage = await this.#cage(await this.#findGround(), spec, signal);
     const { id, jobId, limits } = spec;
     const sandbox = new ResidentSandbox({
@@ -273,7 +268,7 @@ export class QemuDriver implements SandboxDriver {
 
   async #version(): Promise<string> {
     try {
-      const { stdout } = await run(this.#binary, ["--version"], { timeout: VERSION_LIMIT_MS });
+      const stdout = await runTool(this.#binary, ["--version"], { timeoutMs: VERSION_LIMIT_MS });
       return /version (\S+)/.exec(stdout)?.[1] ?? "of unknown version";
     } catch (error: unknown) {
       const remedy = "install QEMU for x86-64 guests (Debian: qemu-system-x86)";
@@ -286,30 +281,10 @@ const internalId = () => `${INTERNAL}${randomBytes(8).toString("hex")}`;
 
 const BUILD_GUEST = "run `npm run setup -- vm`";
 
-function checkMounts(spec: SandboxSpec): void {
+function checkDisks(spec: SandboxSpec): void {
   if (spec.mounts.length > maxDisks - 2) {
     throw failed(`a virtual machine takes ${maxDisks - 2} mounts, not ${spec.mounts.length}`);
   }
-  for (const { sandboxPath } of spec.mounts) {
-    const parts = sandboxPath.slice(MOUNT_ROOT.length).split("/");
-    if (sandboxPath.startsWith(MOUNT_ROOT) && !parts.some((part) => /^\.{0,2}$/.test(part)))
-      continue;
-    throw failed(`the mount ${sandboxPath} is not below ${MOUNT_ROOT}`);
-  }
-}
-
-async function checkSocket(path: string): Promise<void> {
-  const info = await stat(path).catch((error: unknown) => {
-    throw failed(`the backend's socket ${path} is not there`, error);
-  });
-  if (!info.isSocket()) throw failed(`the backend's socket ${path} is no socket`);
-}
-
-function unavailable(message: string, remedy: string, cause?: unknown): DevmeshError {
-  return new DevmeshError("ISOLATION_UNAVAILABLE", `${message}; ${remedy}`, {
-    metadata: { isolation: "vm", remedy },
-    cause,
-  });
 }
 
 const failed = (message: string, cause?: unknown) => sandboxFailed("qemu", message, cause);

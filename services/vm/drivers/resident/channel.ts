@@ -62,8 +62,8 @@ export interface ChannelOptions {
 /** What a resident read; `undefined` where there is nothing to read. */
 export type ResidentText = string | undefined;
 
-const FLAGS = { job: "jl", user: "j", root: "" };
-const ENOENT = 2;
+const programFlags = { job: "jl", user: "j", root: "" };
+const errnoNoEntry = 2;
 
 /** The connection to one resident. */
 export class ResidentChannel {
@@ -130,7 +130,7 @@ export class ResidentChannel {
 
   /** Starts a program; what became of it is told by the stream. */
   start(program: ResidentProgram): ResidentStream {
-    const flags = FLAGS[program.rights] + (program.input ? "i" : "");
+    const flags = programFlags[program.rights] + (program.input ? "i" : "");
     const list = [flags, program.cwd, program.argv.length, ...program.argv];
     const env = Object.entries(program.env).flat();
     const id = this.#nextStream++;
@@ -242,7 +242,7 @@ export class ResidentChannel {
     this.#reads.delete(stream);
     const errno = payload.readUInt32BE(0);
     if (errno === 0) waiting.resolve(payload.toString("utf8", 4));
-    else if (errno === ENOENT) waiting.resolve(undefined);
+    else if (errno === errnoNoEntry) waiting.resolve(undefined);
     else waiting.reject(sandboxFailed(this.#options.driver, `reading gave error ${errno}`));
   }
 

@@ -8,7 +8,7 @@ import { DevmeshError } from "@devmesh/mesh/errors";
 import type { ResidentStream } from "./stream.ts";
 
 /** As many as a resident takes at a time. */
-const MAX_CONNECTIONS = 64;
+const maxConnections = 64;
 
 /** Carries connections of one sandbox to one socket of the host. */
 export class DoorBridge {
@@ -22,7 +22,7 @@ export class DoorBridge {
 
   /** Connects `stream` and carries bytes both ways until both have ended. Throws above the limit. */
   carry(stream: ResidentStream): void {
-    if (this.#open >= MAX_CONNECTIONS) throw new Error("the sandbox opened too many connections");
+    if (this.#open >= maxConnections) throw new Error("the sandbox opened too many connections");
     this.#open++;
     const socket = connect({ path: this.#path, allowHalfOpen: true });
     // The reading side reports it; without a listener it would end the process.

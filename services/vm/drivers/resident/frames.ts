@@ -69,16 +69,16 @@ export const chunkBytes = 32_768;
 /** Streams with this number and above are opened by the resident. */
 export const firstResidentStream = 0x8000_0000;
 
-const HEADER_BYTES = 9;
-const MAX_PAYLOAD_BYTES = 65_536;
+const headerBytes = 9;
+const maxPayloadBytes = 65_536;
 
 /** A frame as bytes. */
 export function encodeFrame(type: FrameType, stream: number, payload: Buffer = empty): Buffer {
-  const frame = Buffer.allocUnsafe(HEADER_BYTES + payload.length);
+  const frame = Buffer.allocUnsafe(headerBytes + payload.length);
   frame.writeUInt32BE(payload.length, 0);
   frame.writeUInt8(type, 4);
   frame.writeUInt32BE(stream, 5);
-  payload.copy(frame, HEADER_BYTES);
+  payload.copy(frame, headerBytes);
   return frame;
 }
 
@@ -120,15 +120,15 @@ export class FrameReader {
     const all = this.#rest.length === 0 ? bytes : Buffer.concat([this.#rest, bytes]);
     const frames: Frame[] = [];
     let at = 0;
-    while (all.length - at >= HEADER_BYTES) {
+    while (all.length - at >= headerBytes) {
       const size = all.readUInt32BE(at);
-      if (size > MAX_PAYLOAD_BYTES) throw new Error(`the resident sent a frame of ${size} bytes`);
-      const end = at + HEADER_BYTES + size;
+      if (size > maxPayloadBytes) throw new Error(`the resident sent a frame of ${size} bytes`);
+      const end = at + headerBytes + size;
       if (end > all.length) break;
       frames.push({
         type: all.readUInt8(at + 4),
         stream: all.readUInt32BE(at + 5),
-        payload: all.subarray(at + HEADER_BYTES, end),
+        payload: all.subarray(at + headerBytes, end),
       });
       at = end;
     }

@@ -45,8 +45,8 @@ export interface ResidentSandboxOptions {
   readonly onDeleted: () => void;
 }
 
-const WORK = "/work";
-const WORDS_BYTES = 2_048;
+const workFolder = "/work";
+const wordsBytes = 2_048;
 
 /** A sandbox by its resident. */
 export class ResidentSandbox implements Sandbox {
@@ -103,7 +103,7 @@ export class ResidentSandbox implements Sandbox {
     const stream = this.#start({
       argv: spec.argv,
       env: { ...sandboxVariables, ...spec.env },
-      cwd: spec.cwd ?? WORK,
+      cwd: spec.cwd ?? workFolder,
       rights: "job",
       input: input.length > 0,
     });
@@ -179,7 +179,7 @@ export class ResidentSandbox implements Sandbox {
   }
 
   #start(program: Partial<ResidentProgram> & Pick<ResidentProgram, "argv" | "rights" | "input">) {
-    return this.#cage.channel.start({ env: sandboxVariables, cwd: WORK, ...program });
+    return this.#cage.channel.start({ env: sandboxVariables, cwd: workFolder, ...program });
   }
 
   /** The archive that tar writes; ends with an error where tar failed. */
@@ -188,7 +188,7 @@ export class ResidentSandbox implements Sandbox {
     try {
       for await (const { stream: source, data } of stream.chunks()) {
         if (source === "stdout") yield data;
-        else words = (words + data.toString("utf8")).slice(-WORDS_BYTES);
+        else words = (words + data.toString("utf8")).slice(-wordsBytes);
       }
       const { status } = await stream.exit;
       // 1: files changed while they were read. The archive is whole all the same.
@@ -201,7 +201,7 @@ export class ResidentSandbox implements Sandbox {
     }
   }
 
-  #refusalOf(error: StartRefusal, command: string, cwd = WORK): DevmeshError {
+  #refusalOf(error: StartRefusal, command: string, cwd = workFolder): DevmeshError {
     if (error.stage === "exec") return commandNotFound(command, error.message);
     if (error.stage === "cwd") return commandNotFound(command, `${cwd}: ${error.message}`);
     return this.#failed(`${command} cannot be started: ${error.message}`, error);
@@ -236,7 +236,7 @@ async function lastWords(stream: ResidentStream): Promise<string> {
   let words = "";
   try {
     for await (const { data } of stream.chunks()) {
-      words = (words + data.toString("utf8")).slice(-WORDS_BYTES);
+      words = (words + data.toString("utf8")).slice(-wordsBytes);
     }
   } catch (error: unknown) {
     // The stream's user sees the same error by its exit; here it only ends the words.

@@ -4,6 +4,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { findCgroups } from "../../drivers/cgroup.ts";
+import { readMounts } from "../../drivers/mount-table.ts";
 import { commandLine, signalProcess, startTicks } from "../../drivers/process-tree.ts";
 import { runTool } from "../../drivers/run-tool.ts";
 import type { FinderContext, Leftover, LeftoverFinder } from "../leftover.ts";
@@ -58,11 +59,9 @@ async function endProcess(pid: number, began: string): Promise<void> {
 export const mountFinder: LeftoverFinder = {
   kind: "mount",
   find: async (context) => {
-    const table = await readFile("/proc/self/mountinfo", "utf8");
-    return table
-      .split("\n")
-      .map((line) => unescaped(line.split(" ")[4] ?? ""))
-      .flatMap((path): Leftover[] => {
+    const mounts = await readMounts();
+    return mounts
+      .flatMap(({ path }): Leftover[] => {
         const sandboxId = idIn(`${path}/`, context);
         if (sandboxId === undefined) return [];
         return [{ kind: "mount", name: path, sandboxId, remove: () => unmount(path) }];
@@ -75,19 +74,11 @@ async function unmount(path: string): Promise<void> {
   try {
     await runTool("umount", [path]);
   } catch (error: unknown) {
-    const table = await readFile("/proc/self/mountinfo", "utf8");
-    if (!table.split("\n").some((line) => unescaped(line.split(" ")[4] ?? "") === path)) return;
+    if (!(await readMounts()).some((mount) => mount.path === path)) return;
     if (error instanceof Error && !/busy/.test(error.message)) throw error;
     // In use in another mount namespace for a moment: it goes when that one does.
     await runTool("umount", ["--lazy", path]);
   }
-}
-
-/** Spaces and the like are octal in the kernel's table. */
-function unescaped(path: string): string {
-  return path.replace(/\\(\d{3})/g, (_, code: string) =>
-    String.fromCharCode(Number.parseInt(code, 8)),
-  );
 }
 
 /** Loop devices whose image lies, or lay, in the state folder. */

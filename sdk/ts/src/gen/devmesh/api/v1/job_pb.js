@@ -2,14 +2,20 @@
 // @generated from file devmesh/api/v1/job.proto (package devmesh.api.v1, syntax proto3)
 /* eslint-disable */
 
-import { enumDesc, fileDesc, messageDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
-import { file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_devmesh_api_v1_agent_work } from "./agent_work_pb.js";
+import { file_devmesh_api_v1_isolation } from "./isolation_pb.js";
+import { file_devmesh_api_v1_job_limits } from "./job_limits_pb.js";
+import { file_devmesh_api_v1_job_result } from "./job_result_pb.js";
+import { file_devmesh_api_v1_job_status } from "./job_status_pb.js";
+import { file_devmesh_api_v1_network_policy } from "./network_policy_pb.js";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file devmesh/api/v1/job.proto.
  */
 export const file_devmesh_api_v1_job = /*@__PURE__*/
-  fileDesc("ChhkZXZtZXNoL2FwaS92MS9qb2IucHJvdG8SDmRldm1lc2guYXBpLnYxInoKC0NvbW1hbmRXb3JrEgwKBGFyZ3YYASADKAkSMQoDZW52GAIgAygLMiQuZGV2bWVzaC5hcGkudjEuQ29tbWFuZFdvcmsuRW52RW50cnkaKgoIRW52RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKyAgoJQWdlbnRXb3JrEgwKBHRhc2sYASABKAkSDQoFbW9kZWwYAiABKAkSEQoJdGVzdF9hcmd2GAMgAygJEhEKCW1heF9zdGVwcxgEIAEoDRISCgptYXhfdG9rZW5zGAUgASgNEhYKDmNvbnRleHRfdG9rZW5zGAYgASgNEg0KBXRvb2xzGAcgAygJEhcKD21heF9jb3N0X21pY3JvcxgIIAEoBBIwCg1vbl9idWRnZXRfZW5kGAkgASgOMhkuZGV2bWVzaC5hcGkudjEuQnVkZ2V0RW5kEi0KB2hhcm5lc3MYCiABKA4yHC5kZXZtZXNoLmFwaS52MS5BZ2VudEhhcm5lc3MSFAoMaGFybmVzc19hcmd2GAsgAygJEhcKD3Byb3RlY3RlZF9wYXRocxgMIAMoCSI6Cg1OZXR3b3JrUG9saWN5EikKBWFsbG93GAEgAygLMhouZGV2bWVzaC5hcGkudjEuRWdyZXNzUnVsZSKLAQoKRWdyZXNzUnVsZRIMCgRob3N0GAEgASgJEgwKBHBvcnQYAiABKA0SDwoHbWV0aG9kcxgDIAMoCRINCgVwYXRocxgEIAMoCRItCgdzZWNyZXRzGAUgAygLMhwuZGV2bWVzaC5hcGkudjEuRWdyZXNzU2VjcmV0EhIKCnBsYWluX2h0dHAYBiABKAgiPgoMRWdyZXNzU2VjcmV0Eg4KBmhlYWRlchgBIAEoCRIOCgZzZWNyZXQYAiABKAkSDgoGcHJlZml4GAMgASgJIukBCglKb2JMaW1pdHMSLgoLcnVuX3RpbWVvdXQYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEgoKbWVtb3J5X21pYhgCIAEoDRISCgpjcHVfbWlsbGlzGAMgASgNEgwKBHBpZHMYBCABKA0SEAoIZGlza19taWIYBSABKA0SMAoNcXVldWVfdGltZW91dBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIyCg9zaWxlbmNlX3RpbWVvdXQYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iKQoLQ29uY3VycmVuY3kSCwoDa2V5GAEgASgJEg0KBWxpbWl0GAIgASgNIn8KC1JldHJ5UG9saWN5EhAKCGZhaWx1cmVzGAEgASgIEi4KC21pbl9iYWNrb2ZmGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi4KC21heF9iYWNrb2ZmGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIqEFCgdKb2JTcGVjEi4KB2NvbW1hbmQYASABKAsyGy5kZXZtZXNoLmFwaS52MS5Db21tYW5kV29ya0gAEioKBWFnZW50GAIgASgLMhkuZGV2bWVzaC5hcGkudjEuQWdlbnRXb3JrSAASLAoJaXNvbGF0aW9uGAMgASgOMhkuZGV2bWVzaC5hcGkudjEuSXNvbGF0aW9uEhgKEHdvcmtzcGFjZV9zaGEyNTYYBCABKAkSKQoGbGltaXRzGAUgASgLMhkuZGV2bWVzaC5hcGkudjEuSm9iTGltaXRzEhQKDG1heF9hdHRlbXB0cxgGIAEoDRIzCgZsYWJlbHMYByADKAsyIy5kZXZtZXNoLmFwaS52MS5Kb2JTcGVjLkxhYmVsc0VudHJ5EhAKCHByaW9yaXR5GAggASgREjAKC2NvbmN1cnJlbmN5GAkgASgLMhsuZGV2bWVzaC5hcGkudjEuQ29uY3VycmVuY3kSLgoLc3RhcnRfZGVsYXkYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKgoFcmV0cnkYCyABKAsyGy5kZXZtZXNoLmFwaS52MS5SZXRyeVBvbGljeRIuCgduZXR3b3JrGAwgASgLMh0uZGV2bWVzaC5hcGkudjEuTmV0d29ya1BvbGljeRJACg1ydW5uZXJfbGFiZWxzGA0gAygLMikuZGV2bWVzaC5hcGkudjEuSm9iU3BlYy5SdW5uZXJMYWJlbHNFbnRyeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjMKEVJ1bm5lckxhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCBgoEd29yayK7AwoDSm9iEgoKAmlkGAEgASgJEikKBnN0YXR1cxgCIAEoDjIZLmRldm1lc2guYXBpLnYxLkpvYlN0YXR1cxIlCgRzcGVjGAMgASgLMhcuZGV2bWVzaC5hcGkudjEuSm9iU3BlYxIMCgR0eXBlGAQgASgJEg0KBW93bmVyGAUgASgJEi8KC2NyZWF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHYXR0ZW1wdBgJIAEoDRIOCgZydW5uZXIYCiABKAkSEAoIbGFzdF9zZXEYCyABKA0SGAoQY2FuY2VsX3JlcXVlc3RlZBgMIAEoCBIpCgZyZXN1bHQYDSABKAsyGS5kZXZtZXNoLmFwaS52MS5Kb2JSZXN1bHQSMgoOYXZhaWxhYmxlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInUKC0ZlbmNlZFdyaXRlEg0KBWVwb2NoGAEgASgNEg4KBnJ1bm5lchgCIAEoCRIOCgZhY3Rpb24YAyABKAkSDQoFY291bnQYBCABKA0SKAoEdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiogIKCEpvYkV2ZW50EgsKA3NlcRgBIAEoDRIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIlCgNsb2cYAyABKAsyFi5kZXZtZXNoLmFwaS52MS5Kb2JMb2dIABIxCgZzdGF0dXMYBCABKAsyHy5kZXZtZXNoLmFwaS52MS5Kb2JTdGF0dXNDaGFuZ2VIABIrCgZyZXN1bHQYBSABKAsyGS5kZXZtZXNoLmFwaS52MS5Kb2JSZXN1bHRIABInCgRub3RlGAYgASgLMhcuZGV2bWVzaC5hcGkudjEuSm9iTm90ZUgAEicKBHRyaW0YByABKAsyFy5kZXZtZXNoLmFwaS52MS5Kb2JUcmltSABCBgoEa2luZCI/CgdKb2JUcmltEhEKCWZpcnN0X3NlcRgBIAEoDRIRCglsb2dfYnl0ZXMYAiABKAQSDgoGZGV0YWlsGAMgASgJIkEKBkpvYkxvZxIpCgZzdHJlYW0YASABKA4yGS5kZXZtZXNoLmFwaS52MS5Mb2dTdHJlYW0SDAoEZGF0YRgCIAEoDCJ8Cg9Kb2JTdGF0dXNDaGFuZ2USKQoGc3RhdHVzGAEgASgOMhkuZGV2bWVzaC5hcGkudjEuSm9iU3RhdHVzEg8KB2F0dGVtcHQYAiABKA0SDgoGZGV0YWlsGAMgASgJEg4KBnJ1bm5lchgEIAEoCRINCgVlcG9jaBgFIAEoDSJiCgdKb2JOb3RlEg0KBWxldmVsGAEgASgJEg0KBXRvcGljGAIgASgJEg8KB21lc3NhZ2UYAyABKAkSKAoHcGF5bG9hZBgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiqgMKCUpvYlJlc3VsdBIqCgdvdXRjb21lGAEgASgOMhkuZGV2bWVzaC5hcGkudjEuSm9iU3RhdHVzEhYKCWV4aXRfY29kZRgCIAEoBUgAiAEBEg4KBnJlYXNvbhgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhIKCmxvZ19zaGEyNTYYBSABKAkSEQoJbG9nX2J5dGVzGAYgASgEEisKCWFydGlmYWN0cxgHIAMoCzIYLmRldm1lc2guYXBpLnYxLkFydGlmYWN0Eg4KBmRyaXZlchgIIAEoCRIsCglpc29sYXRpb24YCSABKA4yGS5kZXZtZXNoLmFwaS52MS5Jc29sYXRpb24SKgoFYWdlbnQYCiABKAsyGy5kZXZtZXNoLmFwaS52MS5BZ2VudFJlcG9ydBItCgZjYW5jZWwYCyABKAsyHS5kZXZtZXNoLmFwaS52MS5DYW5jZWxSZWNlaXB0EhAKCGxhc3Rfc2VxGAwgASgNEisKBXVzYWdlGA0gASgLMhwuZGV2bWVzaC5hcGkudjEuU2FuZGJveFVzYWdlQgwKCl9leGl0X2NvZGUipgEKDFNhbmRib3hVc2FnZRIOCgZjcHVfbXMYASABKAQSFAoMdGhyb3R0bGVkX21zGAIgASgEEhkKEXBlYWtfbWVtb3J5X2J5dGVzGAMgASgEEhQKDHBpZHNfcmVmdXNlZBgEIAEoBBISCgpkaXNrX2J5dGVzGAUgASgEEhQKDGVncmVzc19ieXRlcxgGIAEoBBIVCg1pbmdyZXNzX2J5dGVzGAcgASgEIqoBCg1DYW5jZWxSZWNlaXB0EhQKDHJlcXVlc3RlZF9ieRgBIAEoCRIwCgxyZXF1ZXN0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmRldGFpbBgDIAEoCRIpCgVzdGVwcxgEIAMoCzIaLmRldm1lc2guYXBpLnYxLkNhbmNlbFN0ZXASFgoOcHJvY2Vzc2VzX2xlZnQYBSABKA0iRAoKQ2FuY2VsU3RlcBIMCgRuYW1lGAEgASgJEigKBWFmdGVyGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIlAKCEFydGlmYWN0EgwKBG5hbWUYASABKAkSDgoGc2hhMjU2GAIgASgJEhIKCnNpemVfYnl0ZXMYAyABKAQSEgoKbWVkaWFfdHlwZRgEIAEoCSKAAgoLQWdlbnRSZXBvcnQSDwoHc3VtbWFyeRgBIAEoCRINCgVzdGVwcxgCIAEoDRIUCgxpbnB1dF90b2tlbnMYAyABKAQSFQoNb3V0cHV0X3Rva2VucxgEIAEoBBINCgVtb2RlbBgFIAEoCRIUCgx0ZXN0c19iZWZvcmUYBiABKAkSEwoLdGVzdHNfYWZ0ZXIYByABKAkSDQoFcGF0Y2gYCCABKAkSEwoLY29zdF9taWNyb3MYCSABKAQSLgoIY29tbWFuZHMYCiADKAsyHC5kZXZtZXNoLmFwaS52MS5BZ2VudENvbW1hbmQSFgoOdW5wcmljZWRfc3RlcHMYCyABKA0iXwoMQWdlbnRDb21tYW5kEg8KB2NvbW1hbmQYASABKAkSEQoJZXhpdF9jb2RlGAIgASgFEisKCGR1cmF0aW9uGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIrMBCgtBZ2VudEFuc3dlchIUCgxxdWVzdGlvbl9zZXEYASABKA0SDAoEc3RvcBgCIAEoCBISCgptb3JlX3N0ZXBzGAMgASgNEhMKC21vcmVfdG9rZW5zGAQgASgNEhgKEG1vcmVfY29zdF9taWNyb3MYBSABKAQSLAoJbW9yZV90aW1lGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg8KB21lc3NhZ2UYByABKAkqfgoJSXNvbGF0aW9uEhkKFUlTT0xBVElPTl9VTlNQRUNJRklFRBAAEhUKEUlTT0xBVElPTl9QUk9DRVNTEAESFwoTSVNPTEFUSU9OX0NPTlRBSU5FUhACEhQKEElTT0xBVElPTl9HVklTT1IQAxIQCgxJU09MQVRJT05fVk0QBCqhAQoJSm9iU3RhdHVzEhoKFkpPQl9TVEFUVVNfVU5TUEVDSUZJRUQQABIVChFKT0JfU1RBVFVTX1FVRVVFRBABEhYKEkpPQl9TVEFUVVNfUlVOTklORxACEhgKFEpPQl9TVEFUVVNfU1VDQ0VFREVEEAMSFQoRSk9CX1NUQVRVU19GQUlMRUQQBBIYChRKT0JfU1RBVFVTX0NBTkNFTExFRBAFKlAKCUJ1ZGdldEVuZBIaChZCVURHRVRfRU5EX1VOU1BFQ0lGSUVEEAASEwoPQlVER0VUX0VORF9TVE9QEAESEgoOQlVER0VUX0VORF9BU0sQAiqWAQoMQWdlbnRIYXJuZXNzEh0KGUFHRU5UX0hBUk5FU1NfVU5TUEVDSUZJRUQQABIXChNBR0VOVF9IQVJORVNTX0NPREVSEAESFwoTQUdFTlRfSEFSTkVTU19DT0RFWBACEhoKFkFHRU5UX0hBUk5FU1NfT1BFTkNPREUQAxIZChVBR0VOVF9IQVJORVNTX0NPTU1BTkQQBCpVCglMb2dTdHJlYW0SGgoWTE9HX1NUUkVBTV9VTlNQRUNJRklFRBAAEhUKEUxPR19TVFJFQU1fU1RET1VUEAESFQoRTE9HX1NUUkVBTV9TVERFUlIQAmIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("ChhkZXZtZXNoL2FwaS92MS9qb2IucHJvdG8SDmRldm1lc2guYXBpLnYxInoKC0NvbW1hbmRXb3JrEgwKBGFyZ3YYASADKAkSMQoDZW52GAIgAygLMiQuZGV2bWVzaC5hcGkudjEuQ29tbWFuZFdvcmsuRW52RW50cnkaKgoIRW52RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKhBQoHSm9iU3BlYxIuCgdjb21tYW5kGAEgASgLMhsuZGV2bWVzaC5hcGkudjEuQ29tbWFuZFdvcmtIABIqCgVhZ2VudBgCIAEoCzIZLmRldm1lc2guYXBpLnYxLkFnZW50V29ya0gAEiwKCWlzb2xhdGlvbhgDIAEoDjIZLmRldm1lc2guYXBpLnYxLklzb2xhdGlvbhIYChB3b3Jrc3BhY2Vfc2hhMjU2GAQgASgJEikKBmxpbWl0cxgFIAEoCzIZLmRldm1lc2guYXBpLnYxLkpvYkxpbWl0cxIUCgxtYXhfYXR0ZW1wdHMYBiABKA0SMwoGbGFiZWxzGAcgAygLMiMuZGV2bWVzaC5hcGkudjEuSm9iU3BlYy5MYWJlbHNFbnRyeRIQCghwcmlvcml0eRgIIAEoERIwCgtjb25jdXJyZW5jeRgJIAEoCzIbLmRldm1lc2guYXBpLnYxLkNvbmN1cnJlbmN5Ei4KC3N0YXJ0X2RlbGF5GAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEioKBXJldHJ5GAsgASgLMhsuZGV2bWVzaC5hcGkudjEuUmV0cnlQb2xpY3kSLgoHbmV0d29yaxgMIAEoCzIdLmRldm1lc2guYXBpLnYxLk5ldHdvcmtQb2xpY3kSQAoNcnVubmVyX2xhYmVscxgNIAMoCzIpLmRldm1lc2guYXBpLnYxLkpvYlNwZWMuUnVubmVyTGFiZWxzRW50cnkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARozChFSdW5uZXJMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgYKBHdvcmsiuwMKA0pvYhIKCgJpZBgBIAEoCRIpCgZzdGF0dXMYAiABKA4yGS5kZXZtZXNoLmFwaS52MS5Kb2JTdGF0dXMSJQoEc3BlYxgDIAEoCzIXLmRldm1lc2guYXBpLnYxLkpvYlNwZWMSDAoEdHlwZRgEIAEoCRINCgVvd25lchgFIAEoCRIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKc3RhcnRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2F0dGVtcHQYCSABKA0SDgoGcnVubmVyGAogASgJEhAKCGxhc3Rfc2VxGAsgASgNEhgKEGNhbmNlbF9yZXF1ZXN0ZWQYDCABKAgSKQoGcmVzdWx0GA0gASgLMhkuZGV2bWVzaC5hcGkudjEuSm9iUmVzdWx0EjIKDmF2YWlsYWJsZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ1CgtGZW5jZWRXcml0ZRINCgVlcG9jaBgBIAEoDRIOCgZydW5uZXIYAiABKAkSDgoGYWN0aW9uGAMgASgJEg0KBWNvdW50GAQgASgNEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wYgZwcm90bzM", [file_devmesh_api_v1_agent_work, file_devmesh_api_v1_isolation, file_devmesh_api_v1_job_limits, file_devmesh_api_v1_job_result, file_devmesh_api_v1_job_status, file_devmesh_api_v1_network_policy, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message devmesh.api.v1.CommandWork.
@@ -19,234 +25,23 @@ export const CommandWorkSchema = /*@__PURE__*/
   messageDesc(file_devmesh_api_v1_job, 0);
 
 /**
- * Describes the message devmesh.api.v1.AgentWork.
- * Use `create(AgentWorkSchema)` to create a new message.
- */
-export const AgentWorkSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 1);
-
-/**
- * Describes the message devmesh.api.v1.NetworkPolicy.
- * Use `create(NetworkPolicySchema)` to create a new message.
- */
-export const NetworkPolicySchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 2);
-
-/**
- * Describes the message devmesh.api.v1.EgressRule.
- * Use `create(EgressRuleSchema)` to create a new message.
- */
-export const EgressRuleSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 3);
-
-/**
- * Describes the message devmesh.api.v1.EgressSecret.
- * Use `create(EgressSecretSchema)` to create a new message.
- */
-export const EgressSecretSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 4);
-
-/**
- * Describes the message devmesh.api.v1.JobLimits.
- * Use `create(JobLimitsSchema)` to create a new message.
- */
-export const JobLimitsSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 5);
-
-/**
- * Describes the message devmesh.api.v1.Concurrency.
- * Use `create(ConcurrencySchema)` to create a new message.
- */
-export const ConcurrencySchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 6);
-
-/**
- * Describes the message devmesh.api.v1.RetryPolicy.
- * Use `create(RetryPolicySchema)` to create a new message.
- */
-export const RetryPolicySchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 7);
-
-/**
  * Describes the message devmesh.api.v1.JobSpec.
  * Use `create(JobSpecSchema)` to create a new message.
  */
 export const JobSpecSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 8);
+  messageDesc(file_devmesh_api_v1_job, 1);
 
 /**
  * Describes the message devmesh.api.v1.Job.
  * Use `create(JobSchema)` to create a new message.
  */
 export const JobSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 9);
+  messageDesc(file_devmesh_api_v1_job, 2);
 
 /**
  * Describes the message devmesh.api.v1.FencedWrite.
  * Use `create(FencedWriteSchema)` to create a new message.
  */
 export const FencedWriteSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 10);
-
-/**
- * Describes the message devmesh.api.v1.JobEvent.
- * Use `create(JobEventSchema)` to create a new message.
- */
-export const JobEventSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 11);
-
-/**
- * Describes the message devmesh.api.v1.JobTrim.
- * Use `create(JobTrimSchema)` to create a new message.
- */
-export const JobTrimSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 12);
-
-/**
- * Describes the message devmesh.api.v1.JobLog.
- * Use `create(JobLogSchema)` to create a new message.
- */
-export const JobLogSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 13);
-
-/**
- * Describes the message devmesh.api.v1.JobStatusChange.
- * Use `create(JobStatusChangeSchema)` to create a new message.
- */
-export const JobStatusChangeSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 14);
-
-/**
- * Describes the message devmesh.api.v1.JobNote.
- * Use `create(JobNoteSchema)` to create a new message.
- */
-export const JobNoteSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 15);
-
-/**
- * Describes the message devmesh.api.v1.JobResult.
- * Use `create(JobResultSchema)` to create a new message.
- */
-export const JobResultSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 16);
-
-/**
- * Describes the message devmesh.api.v1.SandboxUsage.
- * Use `create(SandboxUsageSchema)` to create a new message.
- */
-export const SandboxUsageSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 17);
-
-/**
- * Describes the message devmesh.api.v1.CancelReceipt.
- * Use `create(CancelReceiptSchema)` to create a new message.
- */
-export const CancelReceiptSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 18);
-
-/**
- * Describes the message devmesh.api.v1.CancelStep.
- * Use `create(CancelStepSchema)` to create a new message.
- */
-export const CancelStepSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 19);
-
-/**
- * Describes the message devmesh.api.v1.Artifact.
- * Use `create(ArtifactSchema)` to create a new message.
- */
-export const ArtifactSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 20);
-
-/**
- * Describes the message devmesh.api.v1.AgentReport.
- * Use `create(AgentReportSchema)` to create a new message.
- */
-export const AgentReportSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 21);
-
-/**
- * Describes the message devmesh.api.v1.AgentCommand.
- * Use `create(AgentCommandSchema)` to create a new message.
- */
-export const AgentCommandSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 22);
-
-/**
- * Describes the message devmesh.api.v1.AgentAnswer.
- * Use `create(AgentAnswerSchema)` to create a new message.
- */
-export const AgentAnswerSchema = /*@__PURE__*/
-  messageDesc(file_devmesh_api_v1_job, 23);
-
-/**
- * Describes the enum devmesh.api.v1.Isolation.
- */
-export const IsolationSchema = /*@__PURE__*/
-  enumDesc(file_devmesh_api_v1_job, 0);
-
-/**
- * How strongly a job's code is kept apart from the host, weakest first. A job
- * names the least that it accepts and never gets less.
- *
- * @generated from enum devmesh.api.v1.Isolation
- */
-export const Isolation = /*@__PURE__*/
-  tsEnum(IsolationSchema);
-
-/**
- * Describes the enum devmesh.api.v1.JobStatus.
- */
-export const JobStatusSchema = /*@__PURE__*/
-  enumDesc(file_devmesh_api_v1_job, 1);
-
-/**
- * Where a job stands. `SUCCEEDED`, `FAILED` and `CANCELLED` are final.
- *
- * @generated from enum devmesh.api.v1.JobStatus
- */
-export const JobStatus = /*@__PURE__*/
-  tsEnum(JobStatusSchema);
-
-/**
- * Describes the enum devmesh.api.v1.BudgetEnd.
- */
-export const BudgetEndSchema = /*@__PURE__*/
-  enumDesc(file_devmesh_api_v1_job, 2);
-
-/**
- * What an agent does when one of its budgets ends.
- *
- * @generated from enum devmesh.api.v1.BudgetEnd
- */
-export const BudgetEnd = /*@__PURE__*/
-  tsEnum(BudgetEndSchema);
-
-/**
- * Describes the enum devmesh.api.v1.AgentHarness.
- */
-export const AgentHarnessSchema = /*@__PURE__*/
-  enumDesc(file_devmesh_api_v1_job, 3);
-
-/**
- * The program that does an agent's work.
- *
- * @generated from enum devmesh.api.v1.AgentHarness
- */
-export const AgentHarness = /*@__PURE__*/
-  tsEnum(AgentHarnessSchema);
-
-/**
- * Describes the enum devmesh.api.v1.LogStream.
- */
-export const LogStreamSchema = /*@__PURE__*/
-  enumDesc(file_devmesh_api_v1_job, 4);
-
-/**
- * Which of its two outputs a program wrote to.
- *
- * @generated from enum devmesh.api.v1.LogStream
- */
-export const LogStream = /*@__PURE__*/
-  tsEnum(LogStreamSchema);
+  messageDesc(file_devmesh_api_v1_job, 3);
 

@@ -6,10 +6,10 @@
 import { appendFile, mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { toDevmeshError } from "@devmesh/mesh/errors";
-import { padding } from "../drivers/tar-format.ts";
-import { type BlobAccess, contentOf, storeBlob } from "./blob-content.ts";
-import type { Note } from "./job-notes.ts";
-import { TarFile } from "./tar-file.ts";
+import { padding } from "../../drivers/tar-format.ts";
+import type { Note } from "../job-notes.ts";
+import { type BlobAccess, contentOf, storeBlob } from "../workspace/blob-content.ts";
+import { TarFile } from "../workspace/tar-file.ts";
 
 /** Files of one checkpoint together; beyond that none is kept any more. */
 const maxBytes = 200 * 1024 * 1024;

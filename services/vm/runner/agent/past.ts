@@ -1,10 +1,10 @@
 /** What a job's log says of its agent's work so far, whichever runner had it. */
-import type { JobEvent } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { JobEvent } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import type { Lease } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import type { Clock } from "@devmesh/mesh/runtime";
-import { AgentTranscript, type Facts } from "./agent-transcript.ts";
-import type { Backend } from "./backend.ts";
-import { untilAnswered } from "./until-answered.ts";
+import type { Backend } from "../backend.ts";
+import { untilAnswered } from "../until-answered.ts";
+import { AgentTranscript, type Facts } from "./transcript.ts";
 
 /** A question that nobody has answered yet. */
 export interface OpenQuestion {

@@ -6,7 +6,7 @@ import { pipeline } from "node:stream/promises";
 import type { Client } from "@connectrpc/connect";
 import type { BlobService } from "@devmesh/gen/devmesh/api/v1/blob_service_pb";
 import type { Clock } from "@devmesh/mesh/runtime";
-import { untilAnswered } from "./until-answered.ts";
+import { untilAnswered } from "../until-answered.ts";
 
 /** The largest piece of a blob upload. */
 export const pieceBytes = 256 * 1024;

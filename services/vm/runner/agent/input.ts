@@ -1,10 +1,10 @@
 /** What an agent is given: its task, its limits and its context pack. */
 import type { JsonObject } from "@bufbuild/protobuf";
-import type { AgentWork } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { AgentWork } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
 import type { ContextPack } from "@devmesh/gen/devmesh/mcp/v1/pack_pb";
 import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
-import type { Backend } from "./backend.ts";
-import type { EventShipper } from "./event-shipper.ts";
+import type { Backend } from "../backend.ts";
+import type { EventShipper } from "../event-shipper.ts";
 
 /** Defaults as the contract names them. */
 const defaults = { model: "coding", maxSteps: 40, maxTokens: 400_000, contextTokens: 4_000 };

@@ -4,9 +4,9 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { padding, tarEnd, tarHeader } from "../drivers/tar-format.ts";
-import type { ChangedFile } from "./agent-checkpoints.ts";
-import type { KeptFiles } from "./agent-past.ts";
+import { padding, tarEnd, tarHeader } from "../../drivers/tar-format.ts";
+import type { ChangedFile } from "../agent/checkpoints.ts";
+import type { KeptFiles } from "../agent/past.ts";
 import { type BlobAccess, fetchBlob } from "./blob-content.ts";
 import { type Archive, archiveEntries, readContents } from "./workspace-changes.ts";
 

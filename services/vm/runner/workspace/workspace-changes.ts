@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { type GuardedEntry, guardedEntries } from "../drivers/tar-guard.ts";
+import { type GuardedEntry, guardedEntries } from "../../drivers/tar-guard.ts";
 
 /** A file or a link as it was found in one of the archives. */
 export interface FileFacts {

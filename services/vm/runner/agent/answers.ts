@@ -1,5 +1,5 @@
 /** Answers to an agent's questions, as heartbeats bring them. */
-import type { AgentAnswer } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import type { AgentAnswer } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
 
 /** Where answers come in and are waited for. */
 export class AgentAnswers {

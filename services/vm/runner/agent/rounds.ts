@@ -4,16 +4,20 @@
  * of the agent runs is left to `work.ts`.
  */
 import { durationMs } from "@bufbuild/protobuf/wkt";
-import { type AgentAnswer, type AgentWork, BudgetEnd } from "@devmesh/gen/devmesh/api/v1/job_pb";
-import type { AgentAnswers } from "./agent-answers.ts";
-import type { AgentCheckpoints } from "./agent-checkpoints.ts";
-import { type AgentInput, agentSeconds } from "./agent-input.ts";
-import type { AgentPast, OpenQuestion } from "./agent-past.ts";
-import type { AgentReportRecord } from "./agent-records.ts";
-import type { EventShipper } from "./event-shipper.ts";
-import type { PumpEnd } from "./pump.ts";
-import type { RunDeadline } from "./run-deadline.ts";
-import type { SilenceWatch } from "./silence-watch.ts";
+import {
+  type AgentAnswer,
+  type AgentWork,
+  BudgetEnd,
+} from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
+import type { EventShipper } from "../event-shipper.ts";
+import type { PumpEnd } from "../pump.ts";
+import type { RunDeadline } from "../run-deadline.ts";
+import type { SilenceWatch } from "../silence-watch.ts";
+import type { AgentAnswers } from "./answers.ts";
+import type { AgentCheckpoints } from "./checkpoints.ts";
+import { type AgentInput, agentSeconds } from "./input.ts";
+import type { AgentPast, OpenQuestion } from "./past.ts";
+import type { AgentReportRecord } from "./records.ts";
 
 /** What an agent's work needs besides its sandbox. */
 export interface AgentSetup {

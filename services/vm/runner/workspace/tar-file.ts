@@ -2,7 +2,7 @@
 import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { type TarEntry, tarEnd, tarHeader } from "../drivers/tar-format.ts";
+import { type TarEntry, tarEnd, tarHeader } from "../../drivers/tar-format.ts";
 import { type Content, pieceBytes } from "./blob-content.ts";
 
 /** The files together; more are not taken. */

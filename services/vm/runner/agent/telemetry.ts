@@ -1,7 +1,7 @@
 /** What an agent's work took, for operators: a line in the log, metrics and a span. */
 import type { Logger } from "@devmesh/mesh/log";
 import { count, duration, span } from "@devmesh/mesh/telemetry";
-import type { WorkOutcome } from "./work.ts";
+import type { WorkOutcome } from "../work.ts";
 
 /** One agent's work. */
 export interface AgentMeasure {

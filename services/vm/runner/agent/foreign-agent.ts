@@ -3,20 +3,21 @@
  * tells, and the bounds that it is held to. Each agent's own ways are in
  * `harnesses/`.
  */
-import { type AgentWork, BudgetEnd, LogStream } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { type AgentWork, BudgetEnd } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
+import { LogStream } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import { invalidField } from "@devmesh/mesh/errors";
 import type { Clock } from "@devmesh/mesh/runtime";
-import type { ExecSpec, ReadOnlyMount, Sandbox } from "../drivers/driver.ts";
-import { type Harness, type HarnessReader, harnessFolder } from "../harnesses/harness.ts";
-import { harnessOf } from "../harnesses/harnesses.ts";
-import { findInstalled } from "../harnesses/installed.ts";
-import type { AgentInput } from "./agent-input.ts";
-import type { AgentReportRecord } from "./agent-records.ts";
-import { cutText } from "./cut-text.ts";
-import type { EventShipper } from "./event-shipper.ts";
-import { LineSplitter } from "./line-splitter.ts";
-import { type PumpEnd, pump, type StopSignals } from "./pump.ts";
-import type { SilenceWatch } from "./silence-watch.ts";
+import type { ExecSpec, ReadOnlyMount, Sandbox } from "../../drivers/driver.ts";
+import { type Harness, type HarnessReader, harnessFolder } from "../../harnesses/harness.ts";
+import { harnessOf } from "../../harnesses/harnesses.ts";
+import { findInstalled } from "../../harnesses/installed.ts";
+import { cutText } from "../cut-text.ts";
+import type { EventShipper } from "../event-shipper.ts";
+import { LineSplitter } from "../line-splitter.ts";
+import { type PumpEnd, pump, type StopSignals } from "../pump.ts";
+import type { SilenceWatch } from "../silence-watch.ts";
+import type { AgentInput } from "./input.ts";
+import type { AgentReportRecord } from "./records.ts";
 
 /** The port of the sandbox's own loopback that leads to the backend. */
 export const modelPort = 7107;

@@ -2,9 +2,10 @@
  * Takes an agent's structured records out of its standard error: RFC 7464
  * JSON text sequences (`RS`, JSON, `LF`). Everything else is log, byte for byte.
  */
-import type { CheckpointPiece } from "./agent-checkpoints.ts";
-import { cutText } from "./cut-text.ts";
-import type { Note } from "./job-notes.ts";
+
+import { cutText } from "../cut-text.ts";
+import type { Note } from "../job-notes.ts";
+import type { CheckpointPiece } from "./checkpoints.ts";
 
 const recordSeparator = 0x1e;
 const lineFeed = 0x0a;

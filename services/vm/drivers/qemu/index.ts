@@ -1,1 +1,0 @@
-export { QemuDriver, type QemuDriverOptions } from "./qemu-driver.ts";
