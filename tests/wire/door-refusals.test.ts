@@ -146,6 +146,12 @@ describe("refusals at the door", () => {
     });
   }
 
+  it("a Connect call by GET whose encoding is none: 415 that names it", async () => {
+    const path = "/devmesh.vm.v1.SandboxService/ProbeHost?connect=v1&encoding=xml&message=x";
+    const { status, problem } = await refusedBy(fetchSender(bed.url), { method: "GET", path });
+    expect([status, problem.metadata.field]).to.deep.equal([415, "encoding"]);
+  });
+
   it("TRACE by HTTP/1.1, CONNECT and small letters by HTTP/2: 405", async () => {
     const connection = await openRaw(bed.port);
     connection.socket.write(`TRACE /v1/host HTTP/1.1\r\n${host}Connection: close\r\n\r\n`);

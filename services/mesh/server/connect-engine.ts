@@ -125,7 +125,10 @@ export function createConnectEngine(options: ConnectEngineOptions): ConnectEngin
     });
     answered
       .then((answer) => {
-        const error = bareRefusal(answer, method, header);
+        const error = bareRefusal(answer, method, {
+          verb: request.method,
+          type: header.get("content-type"),
+        });
         if (error !== undefined) return refuse(error);
         return universalResponseToNodeResponse(bounded(answer, res, stallTimeoutMs), nodeRes);
       })

@@ -97,7 +97,7 @@ export async function withReason(
 export function bareRefusal(
   { status, header, body }: UniversalServerResponse,
   { idempotency, methodKind }: DescMethod,
-  asked: Headers,
+  asked: { readonly verb: string; readonly type: string | null },
 ): DevmeshError | undefined {
   if (status < 400 || body !== undefined || header?.has("content-type")) return undefined;
   if (status === 405) {
@@ -107,10 +107,15 @@ export function bareRefusal(
       isRead && methodKind === "unary" ? ["GET", "POST"] : ["POST"],
     );
   }
+  if (status === 415 && asked.verb === "GET") {
+    return new DevmeshError("UNSUPPORTED_MEDIA_TYPE", "encoding: wants json or proto", {
+      metadata: { field: "encoding" },
+    });
+  }
   if (status === 415) {
+    const { type } = asked;
     const forms = methodKind === "unary" ? "application/json" : "application/connect+json";
-    const named = asked.get("content-type");
-    const what = named === null ? "is missing" : `${JSON.stringify(named)} is not taken`;
+    const what = type === null ? "is missing" : `${JSON.stringify(type)} is not taken`;
     const text = `Content-Type: ${what}: a call wants ${forms}, its protobuf form, or gRPC's`;
     return new DevmeshError("UNSUPPORTED_MEDIA_TYPE", text, {
       metadata: { field: "Content-Type" },
