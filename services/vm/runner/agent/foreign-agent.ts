@@ -3,7 +3,7 @@
  * tells, and the bounds that it is held to. Each agent's own ways are in
  * `harnesses/`.
  */
-import { type AgentWork, BudgetEnd } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
+import type { AgentWork } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
 import { LogStream } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import { invalidField } from "@devmesh/mesh/errors";
 import type { Clock } from "@devmesh/mesh/runtime";
@@ -71,7 +71,6 @@ export async function prepareForeignAgent(
   const harness = harnessOf(work.harness);
   if (harness === undefined) return undefined;
   refuseUnheld(work, harness);
-  refuseNul(work);
   const node = { hostPath: tools.nodePath, sandboxPath: "/opt/devmesh/bin/node" };
   const mounts: ReadOnlyMount[] = [node];
   let version = "";
@@ -101,25 +100,14 @@ function execOf({ harness, task, prompt, model, argv }: ForeignAgent, token: str
   return harness.exec({ task, prompt, model, argv, baseUrl, token });
 }
 
-/** A bound that nobody would hold is refused, not forgotten. */
+/** A bound that this harness would not hold is refused, not forgotten. */
 function refuseUnheld(work: AgentWork, { name, tells }: Harness): void {
   const refuse = (field: string, why: string) => {
     throw invalidField(`agent.${field}`, `${name} cannot be held to it: ${why}`);
   };
-  if (work.tools.length > 0) refuse("tools", "its tools are its own");
-  if (work.maxCostMicros > 0n) refuse("max_cost_micros", "it does not tell what it costs");
-  if (work.onBudgetEnd === BudgetEnd.ASK) refuse("on_budget_end", "it cannot be asked to go on");
   if (work.maxSteps > 0 && !tells.steps) refuse("max_steps", "it does not tell its steps");
   if (work.maxTokens > 0 && !tells.tokens) {
     refuse("max_tokens", "it does not tell its tokens while it works");
-  }
-}
-
-/** What goes into arguments and variables cannot have a NUL. */
-function refuseNul({ task, model, harnessArgv }: AgentWork): void {
-  const fields = { task, model, harness_argv: harnessArgv.join("") };
-  for (const [name, text] of Object.entries(fields)) {
-    if (text.includes("\0")) throw invalidField(`agent.${name}`, "it has a NUL in it");
   }
 }
 
