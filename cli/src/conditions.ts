@@ -66,21 +66,24 @@ export function readConditions(args: Args): JobConditions {
   };
 }
 
-/** The contract's own bounds; 0 is the server's default. */
-const mostMib = 1_048_576;
-const mostPids = 100_000;
-const mostCpus = 1024;
+/** Below the least nothing runs; the most is the contract's own. */
+const caps = {
+  memoryMib: [16, 1_048_576],
+  diskMib: [4, 1_048_576],
+  pids: [4, 100_000],
+  cpus: [0.01, 1024],
+} as const;
 
 function capOptions(args: Args): NonNullable<JobConditions["limits"]> {
   const memory = args.text("memory");
   const disk = args.text("disk");
   const cpus = args.text("cpus");
-  const pids = args.integer("pids", 0, mostPids);
+  const pids = args.integer("pids", ...caps.pids);
   return {
-    ...(memory !== undefined && { memoryMib: parseMib("--memory", memory, mostMib) }),
-    ...(disk !== undefined && { diskMib: parseMib("--disk", disk, mostMib) }),
+    ...(memory !== undefined && { memoryMib: parseMib("--memory", memory, ...caps.memoryMib) }),
+    ...(disk !== undefined && { diskMib: parseMib("--disk", disk, ...caps.diskMib) }),
     ...(pids !== undefined && { pids }),
-    ...(cpus !== undefined && { cpuMillis: parseCpuMillis("--cpus", cpus, mostCpus) }),
+    ...(cpus !== undefined && { cpuMillis: parseCpuMillis("--cpus", cpus, ...caps.cpus) }),
   };
 }
 

@@ -24,17 +24,27 @@ describe("devmesh run with caps", function () {
   });
 
   for (const [option, value] of [
+    ["--memory", "0"],
     ["--memory", "-1m"],
+    ["--memory", "15m"],
     ["--memory", "64"],
     ["--memory", "1000000000000000000m"],
-    ["--disk", "0.5m"],
+    ["--memory", "1000000000000000000"],
+    ["--disk", "0"],
+    ["--disk", "3m"],
+    ["--disk", "4.5m"],
+    ["--disk", "-1"],
     ["--disk", "1e18"],
+    ["--pids", "0"],
+    ["--pids", "3"],
     ["--pids", "-1"],
     ["--pids", "1000000000000000000"],
+    ["--cpus", "0"],
+    ["--cpus", "-1"],
     ["--cpus", "-0.5"],
     ["--cpus", "NaN"],
     ["--cpus", "1000000000000000000"],
-    ["--cpus", "0.0001"],
+    ["--cpus", "0.009"],
   ] as const) {
     it(`refuses ${option}=${value} by name`, async () => {
       const { code, err } = await bed.cli(["run", `${option}=${value}`, "--", "exit", "0"]);
@@ -43,13 +53,13 @@ describe("devmesh run with caps", function () {
     });
   }
 
-  it("reads sizes in every unit, and 0 as the default", () => {
-    const sizes = ["1024k", "64M", "2g", "1.5GiB", "1t", "0"].map((text) =>
-      parseMib("--memory", text, 1_048_576),
+  it("reads sizes in every unit", () => {
+    const sizes = ["1024k", "64M", "2g", "1.5GiB", "1t"].map((text) =>
+      parseMib("--memory", text, 1, 1_048_576),
     );
-    expect(sizes).to.deep.equal([1, 64, 2048, 1536, 1_048_576, 0]);
+    expect(sizes).to.deep.equal([1, 64, 2048, 1536, 1_048_576]);
     expect(
-      ["0.5", "2", "0", "0.001"].map((text) => parseCpuMillis("--cpus", text, 1024)),
-    ).to.deep.equal([500, 2000, 0, 1]);
+      ["0.5", "2", "0.01"].map((text) => parseCpuMillis("--cpus", text, 0.01, 1024)),
+    ).to.deep.equal([500, 2000, 10]);
   });
 });
