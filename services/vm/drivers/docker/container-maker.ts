@@ -11,6 +11,7 @@ import type { Isolation } from "../driver.ts";
 import { sandboxFailed } from "../driver-errors.ts";
 import { formatOwner, thisOwner } from "../owner.ts";
 import { ResidentChannel } from "../resident/channel.ts";
+import { metFlag } from "../resident/frames.ts";
 import { residentPath } from "../resident/resident-path.ts";
 import { forgetSandboxFolder, makeSandboxFolder } from "../sandbox-folders.ts";
 import { findDiskKind, makeWorkDisk, removeFolder, type WorkDisk } from "../work-disk.ts";
@@ -99,12 +100,19 @@ export class ContainerMaker {
       const { id: containerId, attachment } = running;
       const connection = socket ? await this.#connection(socket, containerId) : attachment;
       if (connection === undefined) throw new Error("the container has no connection");
+      let kernel: ContainerKernel | undefined;
       const channel = new ResidentChannel({
         connection,
         driver,
         // One that breaks the protocol has lost its connection, and with that its life.
         onBroken: () => {},
-        endedByMemory: () => engine.endedByMemory(containerId),
+        endedByCap: async () => {
+          // Looked at first: the group goes with the container.
+          const { pidsRefused } = (await kernel?.counts()) ?? { pidsRefused: 0 };
+          if (await engine.endedByMemory(containerId)) return metFlag.memory;
+          // A kernel that is a program cannot live without a thread that it wants to start.
+          return isolation === "gvisor" && pidsRefused > 0 ? metFlag.pids : 0;
+        },
       });
       const gone = new Promise<void>((resolve) => connection.once("close", () => resolve()));
       await channel.hello.catch((error: unknown) => {
@@ -113,7 +121,7 @@ export class ContainerMaker {
       });
       const pid = await engine.pidOf(containerId);
       const place = { driver, isolation, engine: description, containerId, pid, channel };
-      const kernel = await ContainerKernel.find({ ...place, work: disk?.work });
+      kernel = await ContainerKernel.find({ ...place, work: disk?.work });
       const isAlive = () => channel.isOpen;
       return { id, containerId, channel, kernel, gone, isAlive };
     } finally {
