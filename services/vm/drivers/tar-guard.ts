@@ -101,7 +101,8 @@ function admitted(raw: TarEntry, rules: Rules, limits: TarLimits): TarEntry | un
 function leaveOut(error: unknown, { onRefused }: TarLimits): void {
   const path = error instanceof DevmeshError ? (error.metadata.path ?? "") : "";
   if (onRefused === undefined || path === "") throw error;
-  onRefused(path);
+  // As the paths of entries that pass are told.
+  onRefused(plainParts(path).join("/"));
 }
 
 async function* repack(
@@ -208,7 +209,7 @@ class Rules {
   #inside(path: string): string {
     if (path.startsWith("/")) throw workspaceInvalid(`${path}: absolute paths are not taken`, path);
     if (path.includes("\0")) throw workspaceInvalid("a name in the archive has a NUL in it");
-    const parts = path.split("/").filter((part) => part !== "" && part !== ".");
+    const parts = plainParts(path);
     if (parts.includes(".."))
       throw workspaceInvalid(`${path}: paths with ".." are not taken`, path);
     for (let depth = 1; depth < parts.length; depth++) {
@@ -219,6 +220,11 @@ class Rules {
     }
     return parts.join("/");
   }
+}
+
+/** The parts of a path that say something. */
+function plainParts(path: string): string[] {
+  return path.split("/").filter((part) => part !== "" && part !== ".");
 }
 
 /**
@@ -232,7 +238,7 @@ function checkTarget(path: string, target: string): void {
       path,
     );
   }
-  const parts = target.split("/").filter((part) => part !== "" && part !== ".");
+  const parts = plainParts(target);
   const ups = parts.findIndex((part) => part !== "..");
   const leading = ups < 0 ? parts.length : ups;
   const depth = path.split("/").length - 1;
