@@ -7,6 +7,7 @@ import { mkdir, readFile, realpath, writeFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { join } from "node:path";
 import type { ContainerCreateOptions } from "dockerode";
+import type { RefusalWatch } from "../cgroup.ts";
 import type { Isolation } from "../driver.ts";
 import { sandboxFailed } from "../driver-errors.ts";
 import { formatOwner, thisOwner } from "../owner.ts";
@@ -100,18 +101,15 @@ export class ContainerMaker {
       const { id: containerId, attachment } = running;
       const connection = socket ? await this.#connection(socket, containerId) : attachment;
       if (connection === undefined) throw new Error("the container has no connection");
-      let kernel: ContainerKernel | undefined;
+      let starts: RefusalWatch | undefined;
       const channel = new ResidentChannel({
         connection,
         driver,
         // One that breaks the protocol has lost its connection, and with that its life.
         onBroken: () => {},
         endedByCap: async () => {
-          // Looked at first: the group goes with the container.
-          const { pidsRefused } = (await kernel?.counts()) ?? { pidsRefused: 0 };
           if (await engine.endedByMemory(containerId)) return metFlag.memory;
-          // A kernel that is a program cannot live without a thread that it wants to start.
-          return isolation === "gvisor" && pidsRefused > 0 ? metFlag.pids : 0;
+          return (starts?.refused ?? 0) > 0 ? metFlag.pids : 0;
         },
       });
       const gone = new Promise<void>((resolve) => connection.once("close", () => resolve()));
@@ -121,7 +119,10 @@ export class ContainerMaker {
       });
       const pid = await engine.pidOf(containerId);
       const place = { driver, isolation, engine: description, containerId, pid, channel };
-      kernel = await ContainerKernel.find({ ...place, work: disk?.work });
+      const kernel = await ContainerKernel.find({ ...place, work: disk?.work });
+      // A kernel that is a program does not live on without a thread that it wants to start.
+      if (isolation === "gvisor") starts = kernel.watchPidsRefused();
+      gone.then(() => starts?.close());
       const isAlive = () => channel.isOpen;
       return { id, containerId, channel, kernel, gone, isAlive };
     } finally {
