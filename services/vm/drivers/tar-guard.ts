@@ -17,6 +17,8 @@ import {
   workspaceInvalid,
 } from "./tar-format.ts";
 
+const pieceBytes = 32 * 1024;
+
 /** Bounds of one archive. */
 export interface TarLimits {
   /** Content and headers together, unpacked, in bytes. */
@@ -43,7 +45,7 @@ export interface GuardedEntry {
  * `maxBytes`. What came before that entry has been passed on.
  */
 export function guardTar(source: Readable, limits: TarLimits, signal?: AbortSignal): Readable {
-  return Readable.from(repack(source, limits, signal), { objectMode: false });
+  return Readable.from(inPieces(repack(source, limits, signal)), { objectMode: false });
 }
 
 /** The entries of `source` as `guardTar` lets them through, for unpacking in this process. */
@@ -116,6 +118,21 @@ async function* repack(
     yield padding(entry.size);
   }
   yield tarEnd();
+}
+
+/** The same bytes in fewer pieces: an archive of many small files is mostly headers. */
+async function* inPieces(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let kept: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of chunks) {
+    kept.push(chunk);
+    bytes += chunk.length;
+    if (bytes < pieceBytes) continue;
+    yield Buffer.concat(kept);
+    kept = [];
+    bytes = 0;
+  }
+  if (bytes > 0) yield Buffer.concat(kept);
 }
 
 async function* content(reader: ByteReader, entry: TarEntry): AsyncGenerator<Buffer> {
