@@ -98,6 +98,28 @@ describe("network policies", () => {
       at("[0].secrets[0].prefix"),
     ],
     [
+      "a secret with two prefixes",
+      [
+        { host, secrets: [secret] },
+        { host, methods: ["GET"], secrets: [{ ...secret, prefix: "Token " }] },
+      ],
+      at("[0].secrets[0].prefix"),
+    ],
+    ["a path that is there twice", [{ host, paths: ["/a", "/b", "/a"] }], at("[0].paths[2]")],
+    ["a rule that says nothing", [{ host }, {}], at("[1].host")],
+    ["a rule that is there twice", [{ host }, { host, port: 443 }], at("[1]")],
+    [
+      "a rule that is there twice in other words",
+      [
+        { host, methods: ["GET", "PUT"], paths: ["/a"], secrets: [secret] },
+        {
+          ...{ host, methods: ["PUT", "GET"], paths: ["/a"] },
+          secrets: [{ ...secret, header: "Authorization" }],
+        },
+      ],
+      at("[1]"),
+    ],
+    [
       "a bound without effect",
       [{ host: "x.a.example", methods: ["GET"] }, { host: "*.a.example" }],
       at("[0]"),

@@ -58,6 +58,16 @@ describe("foreign agent job", () => {
     };
   };
 
+  it("that writes many short lines has few events", async () => {
+    install();
+    const count = 20_000;
+    const text = "y\n".repeat(count) + lines(said, done);
+    const { id } = await run({ harness: AgentHarness.CODEX }, { sh: codex(text) });
+    expect(await bed.log(id)).to.have.length("starting\n".length + 2 * count);
+    const logs = (await bed.events(id)).filter(({ kind }) => kind.case === "log");
+    expect(logs.length).to.be.below(50);
+  });
+
   it("takes codex's events for notes and its report, and the rest for log", async () => {
     install();
     const text = `${lines({ type: "turn.started" }, ran)}no event\n${lines(said, done)}`;

@@ -21,6 +21,7 @@ import {
   readProcesses,
   readUsage,
   setFrozen,
+  watchPidsRefused,
 } from "./cgroup-files.ts";
 import type { SandboxLimits } from "./driver.ts";
 import { parseMounts } from "./mount-table.ts";
@@ -39,6 +40,12 @@ export interface CgroupHost {
   open(id: string): Cgroup;
 }
 
+/** What a group has counted so far, also when it is gone. */
+export interface RefusalWatch {
+  readonly refused: number;
+  close(): void;
+}
+
 /** One sandbox's group. */
 export interface Cgroup {
   /** False where the kernel has no freezer for it. */
@@ -51,6 +58,11 @@ export interface Cgroup {
   oomKills(): Promise<number>;
   /** How many starts of a process its cap has refused so far; 0 if it is gone. */
   pidsRefused(): Promise<number>;
+  /**
+   * Counts refused starts of a process as they come, for a group that may be gone when one
+   * asks.
+   */
+  watchPidsRefused(): RefusalWatch;
   /** Its limits, read back from the kernel. Throws if it is not there. */
   limits(): Promise<CgroupLimits>;
   /** What it uses now. Throws if it is not there. */
@@ -233,6 +245,7 @@ export function openGroup(at: CgroupFolders): Cgroup {
     processes: () => readProcesses(at),
     oomKills: () => readOomKills(at),
     pidsRefused: () => readPidsRefused(at),
+    watchPidsRefused: () => watchPidsRefused(at),
     limits: () => readLimits(at),
     usage: () => readUsage(at),
     freeze: () => setFrozen(at, true),

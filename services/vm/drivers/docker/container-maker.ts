@@ -7,10 +7,12 @@ import { mkdir, readFile, realpath, writeFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { join } from "node:path";
 import type { ContainerCreateOptions } from "dockerode";
+import type { RefusalWatch } from "../cgroup.ts";
 import type { Isolation } from "../driver.ts";
 import { sandboxFailed } from "../driver-errors.ts";
 import { formatOwner, thisOwner } from "../owner.ts";
 import { ResidentChannel } from "../resident/channel.ts";
+import { metFlag } from "../resident/frames.ts";
 import { residentPath } from "../resident/resident-path.ts";
 import { forgetSandboxFolder, makeSandboxFolder } from "../sandbox-folders.ts";
 import { findDiskKind, makeWorkDisk, removeFolder, type WorkDisk } from "../work-disk.ts";
@@ -99,12 +101,16 @@ export class ContainerMaker {
       const { id: containerId, attachment } = running;
       const connection = socket ? await this.#connection(socket, containerId) : attachment;
       if (connection === undefined) throw new Error("the container has no connection");
+      let starts: RefusalWatch | undefined;
       const channel = new ResidentChannel({
         connection,
         driver,
         // One that breaks the protocol has lost its connection, and with that its life.
         onBroken: () => {},
-        endedByMemory: () => engine.endedByMemory(containerId),
+        endedByCap: async () => {
+          if (await engine.endedByMemory(containerId)) return metFlag.memory;
+          return (starts?.refused ?? 0) > 0 ? metFlag.pids : 0;
+        },
       });
       const gone = new Promise<void>((resolve) => connection.once("close", () => resolve()));
       await channel.hello.catch((error: unknown) => {
@@ -114,6 +120,9 @@ export class ContainerMaker {
       const pid = await engine.pidOf(containerId);
       const place = { driver, isolation, engine: description, containerId, pid, channel };
       const kernel = await ContainerKernel.find({ ...place, work: disk?.work });
+      // A kernel that is a program does not live on without a thread that it wants to start.
+      if (isolation === "gvisor") starts = kernel.watchPidsRefused();
+      gone.then(() => starts?.close());
       const isAlive = () => channel.isOpen;
       return { id, containerId, channel, kernel, gone, isAlive };
     } finally {

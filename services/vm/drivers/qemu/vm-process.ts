@@ -92,11 +92,13 @@ const SAVE_POLL_MS = 5;
  * The guest kernel's command line. What is left out of the start is what an emulated
  * processor is slow at: self-tests, key loading, tracing; and what a busy host makes wrong:
  * measuring the timer and the processor's counter. Waits inside of the kernel are cut short.
+ * Memory is promised as a host promises it, so that too much of it is ended by the cap.
  */
 const KERNEL_LINE = [
   "no_timer_check tsc=unstable rcupdate.rcu_expedited=1",
   "console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests",
   "initcall_blacklist=init_blk_tracer,load_system_certificate_list",
+  "sysctl.vm.overcommit_memory=1",
 ].join(" ");
 
 /** Starts a virtual machine. Throws SANDBOX_FAILED when QEMU cannot be started. */

@@ -13,7 +13,7 @@ import { harnessOf } from "../../harnesses/harnesses.ts";
 import { findInstalled } from "../../harnesses/installed.ts";
 import { cutText } from "../cut-text.ts";
 import type { EventShipper } from "../event-shipper.ts";
-import { LineSplitter } from "../line-splitter.ts";
+import { type LinePart, LineSplitter } from "../line-splitter.ts";
 import { type PumpEnd, pump, type StopSignals } from "../pump.ts";
 import type { SilenceWatch } from "../silence-watch.ts";
 import type { AgentInput } from "./input.ts";
@@ -147,18 +147,28 @@ export async function runForeignAgent(
   const reader = agent.harness.reader();
   const lines = new LineSplitter(maxLineBytes);
   const spent = new AbortController();
-  const onLine = async (bytes: Buffer) => {
-    const notes = reader.take(bytes.toString("utf8").trimEnd());
-    if (notes === undefined) return onLog(LogStream.STDOUT, bytes);
-    for (const note of notes) await shipper.note(note);
-    if (overrun(agent, reader) !== undefined) spent.abort();
+  // Lines that are no records go on together: one that writes many short ones has few events.
+  let plain: Buffer[] = [];
+  const passPlain = async () => {
+    const bytes = Buffer.concat(plain);
+    plain = [];
+    if (bytes.length > 0) await onLog(LogStream.STDOUT, bytes);
   };
-  const onOutput = async (stream: "stdout" | "stderr", chunk: Buffer) => {
-    if (stream === "stderr") return onLog(LogStream.STDERR, chunk);
-    for (const { type, bytes } of lines.push(chunk)) {
-      await (type === "line" ? onLine(bytes) : onLog(LogStream.STDOUT, bytes));
+  const takeParts = async (parts: readonly LinePart[]) => {
+    for (const { type, bytes } of parts) {
+      const notes = type === "line" ? reader.take(bytes.toString("utf8").trimEnd()) : undefined;
+      if (notes === undefined) {
+        plain.push(bytes);
+        continue;
+      }
+      await passPlain();
+      for (const note of notes) await shipper.note(note);
+      if (overrun(agent, reader) !== undefined) spent.abort();
     }
+    await passPlain();
   };
+  const onOutput = (stream: "stdout" | "stderr", chunk: Buffer) =>
+    stream === "stderr" ? onLog(LogStream.STDERR, chunk) : takeParts(lines.push(chunk));
   const ended = await pump({
     sandbox,
     exec: execOf(agent, context.jobToken),
@@ -171,7 +181,7 @@ export async function runForeignAgent(
     onOutput: (stream, chunk) => silence.hear(onOutput(stream, chunk)),
   });
   const rest = lines.end();
-  if (rest.length > 0) await onLine(rest);
+  if (rest.length > 0) await takeParts([{ type: "line", bytes: rest }]);
   const over = spent.signal.aborted ? overrun(agent, reader) : undefined;
   const report = recordOf(reader, ended.exitCode, over);
   return { ...ended, stopped: ended.stopped && stop.aborted, report };
