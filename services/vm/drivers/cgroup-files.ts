@@ -35,6 +35,9 @@ export type CgroupFolders =
 /** What stands for "no limit" in a receipt. */
 export const noLimit = Number.MAX_SAFE_INTEGER;
 
+/** By periods of this length a group's share of the processors is counted. */
+export const cpuPeriodUs = 100_000;
+
 const freezesWithinMs = 5_000;
 
 /** All folders of a group, each once. */
@@ -48,6 +51,23 @@ export function foldersOf(at: CgroupFolders): string[] {
 /** Reads the limits back. Throws if the group or a controller is not there. */
 export async function readLimits(at: CgroupFolders): Promise<CgroupLimits> {
   return at.version === 2 ? limitsOfV2(at.folder) : limitsOfV1(at);
+}
+
+/** Writes what the group may use of the processors, and whether its siblings come first. */
+export async function writeCpu(
+  at: CgroupFolders,
+  cpuMillis: number,
+  behind: boolean,
+): Promise<void> {
+  const quota = String((cpuMillis * cpuPeriodUs) / 1000);
+  // The least that a group can weigh beside its siblings, and what each weighs by itself.
+  if (at.version === 2) {
+    await writeFile(join(at.folder, "cpu.max"), `${quota} ${cpuPeriodUs}`, { flag: "r+" });
+    await writeFile(join(at.folder, "cpu.weight"), behind ? "1" : "100", { flag: "r+" });
+    return;
+  }
+  await writeFile(join(at.cpu, "cpu.cfs_quota_us"), quota, { flag: "r+" });
+  await writeFile(join(at.cpu, "cpu.shares"), behind ? "2" : "1024", { flag: "r+" });
 }
 
 async function limitsOfV1({

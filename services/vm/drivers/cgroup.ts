@@ -12,6 +12,7 @@ import {
   type CgroupLimits,
   type CgroupUsage,
   canFreeze,
+  cpuPeriodUs,
   foldersOf,
   isCode,
   letGo,
@@ -21,11 +22,11 @@ import {
   readProcesses,
   readUsage,
   setFrozen,
+  writeCpu,
 } from "./cgroup-files.ts";
 import type { SandboxLimits } from "./driver.ts";
 import { signalProcess } from "./process-tree.ts";
 
-const cpuPeriodUs = 100_000;
 const goneWithinMs = 5_000;
 
 /** Where groups can be made on this host. */
@@ -52,6 +53,11 @@ export interface Cgroup {
   pidsRefused(): Promise<number>;
   /** Its limits, read back from the kernel. Throws if it is not there. */
   limits(): Promise<CgroupLimits>;
+  /**
+   * Gives it another share of the processors. `behind`: beside other sandboxes' groups it gets
+   * only what they leave. Throws if it is not there.
+   */
+  holdCpu(cpuMillis: number, behind: boolean): Promise<void>;
   /** What it uses now. Throws if it is not there. */
   usage(): Promise<CgroupUsage>;
   /** Stops all in it where it stands. Throws where it cannot. */
@@ -237,6 +243,7 @@ export function openGroup(at: CgroupFolders): Cgroup {
     oomKills: () => readOomKills(at),
     pidsRefused: () => readPidsRefused(at),
     limits: () => readLimits(at),
+    holdCpu: (cpuMillis, behind) => writeCpu(at, cpuMillis, behind),
     usage: () => readUsage(at),
     freeze: () => setFrozen(at, true),
     thaw: () => letGo(at),

@@ -13,6 +13,7 @@ import { formatOwner, thisOwner } from "../owner.ts";
 import { ResidentChannel } from "../resident/channel.ts";
 import { residentPath } from "../resident/resident-path.ts";
 import { forgetSandboxFolder, makeSandboxFolder } from "../sandbox-folders.ts";
+import type { PoolMember } from "../warm-pool.ts";
 import { findDiskKind, makeWorkDisk, removeFolder, type WorkDisk } from "../work-disk.ts";
 import { type ChannelSocket, listenForResident } from "./channel-socket.ts";
 import { ContainerKernel } from "./container-kernel.ts";
@@ -24,7 +25,6 @@ import {
   labels,
 } from "./container-options.ts";
 import { type Engine, statusOf } from "./engine.ts";
-import type { PoolMember } from "./warm-pool.ts";
 
 /** What containers are made with. */
 export interface ContainerMakerOptions {
