@@ -125,12 +125,12 @@ describe("a control group of version 2", () => {
   };
 
   it("is given another share of the processors, also behind all others", async () => {
-    const group = fixture({ "cpu.max": "50000 100000\n", "cpu.weight": "100\n" });
+    const group = fixture({ "cpu.max": "50000 100000\n", "cpu.weight": "" });
     const read = (name: string) => readFileSync(join(folder.path, name), "utf8").split("\n")[0];
     await group.holdCpu(1250, true);
     expect([read("cpu.max"), Number.parseInt(read("cpu.weight") ?? "", 10)]).to.deep.equal([
       "125000 100000",
-      1,
+      6,
     ]);
   });
 

@@ -60,14 +60,14 @@ export async function writeCpu(
   behind: boolean,
 ): Promise<void> {
   const quota = String((cpuMillis * cpuPeriodUs) / 1000);
-  // The least that a group can weigh beside its siblings, and what each weighs by itself.
+  // A sixteenth of what each weighs by itself: the least there is would never come to an end.
   if (at.version === 2) {
     await writeFile(join(at.folder, "cpu.max"), `${quota} ${cpuPeriodUs}`, { flag: "r+" });
-    await writeFile(join(at.folder, "cpu.weight"), behind ? "1" : "100", { flag: "r+" });
+    await writeFile(join(at.folder, "cpu.weight"), behind ? "6" : "100", { flag: "r+" });
     return;
   }
   await writeFile(join(at.cpu, "cpu.cfs_quota_us"), quota, { flag: "r+" });
-  await writeFile(join(at.cpu, "cpu.shares"), behind ? "2" : "1024", { flag: "r+" });
+  await writeFile(join(at.cpu, "cpu.shares"), behind ? "64" : "1024", { flag: "r+" });
 }
 
 async function limitsOfV1({

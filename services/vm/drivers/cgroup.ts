@@ -55,7 +55,7 @@ export interface Cgroup {
   limits(): Promise<CgroupLimits>;
   /**
    * Gives it another share of the processors. `behind`: beside other sandboxes' groups it gets
-   * only what they leave. Throws if it is not there.
+   * little but what they leave. Throws if it is not there.
    */
   holdCpu(cpuMillis: number, behind: boolean): Promise<void>;
   /** What it uses now. Throws if it is not there. */

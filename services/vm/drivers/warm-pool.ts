@@ -107,8 +107,11 @@ export class WarmPool<Shape, Member extends PoolMember> {
 
   #fill(shelf: Shelf<Shape, Member>): void {
     const { perShape, total, room, make } = this.#options;
-    if (room && room.of(shelf.shape) > room.most) return;
-    while (shelf.ready.length + shelf.making.length < Math.min(perShape, total)) {
+    for (;;) {
+      const own = shelf.ready.length + shelf.making.length;
+      if (own >= Math.min(perShape, total)) return;
+      // Others make room only for what fits in then.
+      if (room && room.of(shelf.shape) * (own + 1) > room.most) return;
       while (!this.#hasRoom(shelf.shape)) if (!this.#makeRoom(shelf)) return;
       const making = make(shelf.shape);
       shelf.making.push(making);

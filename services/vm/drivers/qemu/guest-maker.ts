@@ -42,6 +42,8 @@ export interface GuestStart {
   readonly folder: string;
   /** QEMU's share of a processor in thousandths. */
   readonly cpuMillis: number;
+  /** How long it may take until it is used. Default: one minute. */
+  readonly limitMs?: number;
   readonly signal?: AbortSignal | undefined;
 }
 

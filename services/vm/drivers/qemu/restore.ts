@@ -27,6 +27,8 @@ export interface RestoreOptions {
   readonly mounts: readonly OpenMount[];
   /** QEMU's share of a processor in thousandths. */
   readonly cpuMillis: number;
+  /** How long it may take until `use` is done. Default: one minute. */
+  readonly limitMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -46,6 +48,7 @@ export async function restoreGuest<T>(
   use: (guest: Guest) => Promise<T>,
 ): Promise<T> {
   const { setting, id, folder, shape, snapshot, root, mounts, cpuMillis, signal } = options;
+  const { limitMs = RESTORE_LIMIT_MS } = options;
   const opened: FileHandle[] = [];
   try {
     const [memory, state, scratch] = await Promise.all([
@@ -66,7 +69,7 @@ export async function restoreGuest<T>(
           disks: disksOf(root, mounts, scratch),
         },
         cpuMillis,
-        limitMs: RESTORE_LIMIT_MS,
+        limitMs,
         signal,
       },
       async (guest) => {

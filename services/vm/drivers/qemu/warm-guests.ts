@@ -47,6 +47,8 @@ const TOTAL = 4;
 const KEEP_MS = 600_000;
 /** A start's first program ends within this, mostly; starts in a row come closer than this. */
 const REST_MS = 500;
+/** It stands still while somebody waits for something else. */
+const MAKE_LIMIT_MS = 300_000;
 /** Many times what it takes. */
 const HAND_OVER_LIMIT_MS = 10_000;
 const MIB = 1 << 20;
@@ -140,7 +142,8 @@ export class WarmGuests {
     try {
       return await this.#maker.withParts(ground, needs, async (parts) => {
         if (keyOf(parts.shape) !== keyOf(shape)) throw new Error("what it is made of has changed");
-        const start = { id, folder, cpuMillis: shape.cpus * 1000, signal };
+        const cpuMillis = shape.cpus * 1000;
+        const start = { id, folder, cpuMillis, limitMs: MAKE_LIMIT_MS, signal };
         return await this.#maker.restored(ground.setting, parts, start, async (guest, facts) => {
           await this.#warmUp(guest, id, shape);
           const isAlive = () => guest.channel.isOpen && !guest.broken();
