@@ -153,7 +153,8 @@ export class QemuDriver implements SandboxDriver {
     });
     try {
       return await this.#maker.withParts(ground, spec, async (parts) => {
-        const ready = isKept ? await this.#warm.take(ground, spec, parts) : undefined;
+        const mayTake = isKept && !signal?.aborted;
+        const ready = mayTake ? await this.#warm.take(ground, spec, parts) : undefined;
         const cage = ready && (await this.#warmCage(ground, spec, ready, folder, signal));
         return cage ?? (await this.#newCage(ground, spec, parts, folder, signal));
       });
