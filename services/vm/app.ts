@@ -108,7 +108,7 @@ export function makeDriver(name: DriverName, config: VmConfig): SandboxDriver {
     case "process":
       return new ProcessDriver({
         stateDir,
-        readyDisks: config.warmContainers,
+        readyDisks: config.warmSandboxes,
         acceptUnboundedCpu: config.processUnboundedCpu,
       });
     case "docker":
@@ -117,11 +117,16 @@ export function makeDriver(name: DriverName, config: VmConfig): SandboxDriver {
         stateDir,
         socketPath: config.dockerSocket,
         image: config.dockerImage,
-        warm: config.warmContainers,
+        warm: config.warmSandboxes,
         ...(name === "gvisor" && { runtime: "runsc" }),
       });
     case "qemu":
-      return new QemuDriver({ stateDir, guestDir: config.guestDir, binary: config.qemuBinary });
+      return new QemuDriver({
+        stateDir,
+        guestDir: config.guestDir,
+        binary: config.qemuBinary,
+        warm: config.warmSandboxes,
+      });
     case "firecracker":
       return new FirecrackerDriver({
         stateDir,

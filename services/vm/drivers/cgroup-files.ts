@@ -38,6 +38,9 @@ export const noLimit = Number.MAX_SAFE_INTEGER;
 
 /** A group without processes is taken away within a few of these. */
 const looksEveryMs = 20;
+/** By periods of this length a group's share of the processors is counted. */
+export const cpuPeriodUs = 100_000;
+
 const freezesWithinMs = 5_000;
 
 /** All folders of a group, each once. */
@@ -51,6 +54,23 @@ export function foldersOf(at: CgroupFolders): string[] {
 /** Reads the limits back. Throws if the group or a controller is not there. */
 export async function readLimits(at: CgroupFolders): Promise<CgroupLimits> {
   return at.version === 2 ? limitsOfV2(at.folder) : limitsOfV1(at);
+}
+
+/** Writes what the group may use of the processors, and whether its siblings come first. */
+export async function writeCpu(
+  at: CgroupFolders,
+  cpuMillis: number,
+  behind: boolean,
+): Promise<void> {
+  const quota = String((cpuMillis * cpuPeriodUs) / 1000);
+  // A sixteenth of what each weighs by itself: the least there is would never come to an end.
+  if (at.version === 2) {
+    await writeFile(join(at.folder, "cpu.max"), `${quota} ${cpuPeriodUs}`, { flag: "r+" });
+    await writeFile(join(at.folder, "cpu.weight"), behind ? "6" : "100", { flag: "r+" });
+    return;
+  }
+  await writeFile(join(at.cpu, "cpu.cfs_quota_us"), quota, { flag: "r+" });
+  await writeFile(join(at.cpu, "cpu.shares"), behind ? "64" : "1024", { flag: "r+" });
 }
 
 async function limitsOfV1({

@@ -12,6 +12,7 @@ import {
   type CgroupLimits,
   type CgroupUsage,
   canFreeze,
+  cpuPeriodUs,
   foldersOf,
   isCode,
   letGo,
@@ -22,12 +23,12 @@ import {
   readUsage,
   setFrozen,
   watchPidsRefused,
+  writeCpu,
 } from "./cgroup-files.ts";
 import type { SandboxLimits } from "./driver.ts";
 import { parseMounts } from "./mount-table.ts";
 import { signalProcess } from "./process-tree.ts";
 
-const cpuPeriodUs = 100_000;
 const goneWithinMs = 5_000;
 
 /** Where groups can be made on this host. */
@@ -65,6 +66,11 @@ export interface Cgroup {
   watchPidsRefused(): RefusalWatch;
   /** Its limits, read back from the kernel. Throws if it is not there. */
   limits(): Promise<CgroupLimits>;
+  /**
+   * Gives it another share of the processors. `behind`: beside other sandboxes' groups it gets
+   * little but what they leave. Throws if it is not there.
+   */
+  holdCpu(cpuMillis: number, behind: boolean): Promise<void>;
   /** What it uses now. Throws if it is not there. */
   usage(): Promise<CgroupUsage>;
   /** Stops all in it where it stands. Throws where it cannot. */
@@ -247,6 +253,7 @@ export function openGroup(at: CgroupFolders): Cgroup {
     pidsRefused: () => readPidsRefused(at),
     watchPidsRefused: () => watchPidsRefused(at),
     limits: () => readLimits(at),
+    holdCpu: (cpuMillis, behind) => writeCpu(at, cpuMillis, behind),
     usage: () => readUsage(at),
     freeze: () => setFrozen(at, true),
     thaw: () => letGo(at),

@@ -15,6 +15,7 @@ import { ResidentChannel } from "../resident/channel.ts";
 import { metFlag } from "../resident/frames.ts";
 import { residentPath } from "../resident/resident-path.ts";
 import { forgetSandboxFolder, makeSandboxFolder } from "../sandbox-folders.ts";
+import type { PoolMember } from "../warm-pool.ts";
 import { findDiskKind, makeWorkDisk, removeFolder, type WorkDisk } from "../work-disk.ts";
 import { type ChannelSocket, listenForResident } from "./channel-socket.ts";
 import { ContainerKernel } from "./container-kernel.ts";
@@ -26,7 +27,6 @@ import {
   labels,
 } from "./container-options.ts";
 import { type Engine, statusOf } from "./engine.ts";
-import type { PoolMember } from "./warm-pool.ts";
 
 /** What containers are made with. */
 export interface ContainerMakerOptions {

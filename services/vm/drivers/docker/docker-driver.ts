@@ -22,13 +22,13 @@ import { requireReceipt } from "../receipt-check.ts";
 import { ResidentSandbox } from "../resident/resident-sandbox.ts";
 import { leftovers } from "../sandbox-folders.ts";
 import { checkDoors, checkMounts, checkSpec } from "../spec-check.ts";
+import { WarmPool } from "../warm-pool.ts";
 import { within } from "../within.ts";
 import { containerCage } from "./container-cage.ts";
 import { ContainerMaker, type MadeContainer } from "./container-maker.ts";
 import { type ContainerShape, labels } from "./container-options.ts";
 import { Engine, messageOf } from "./engine.ts";
 import { StartGate } from "./start-gate.ts";
-import { WarmPool } from "./warm-pool.ts";
 
 /** What a container driver is made of. */
 export interface DockerDriverOptions {
