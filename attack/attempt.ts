@@ -29,6 +29,8 @@ export interface Attempt {
   readonly perl: string;
   /** True: it gets a sandbox of its own, for what it leaves. Default: false. */
   readonly fresh?: boolean;
+  /** True: its sandbox has a network policy that opens one host. Default: it has no network. */
+  readonly hasWay?: boolean;
   /** True: a sandbox that holds may end the program. Default: it must run to its end. */
   readonly mayDie?: boolean;
   /** How long its program may take. Default: 20 s. */

@@ -1,8 +1,14 @@
 /** The platform's own sandboxes as a target. */
 import { randomBytes } from "node:crypto";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { SystemClock } from "@devmesh/mesh/runtime";
 import type { Sandbox, SandboxDriver } from "@devmesh/vm/drivers";
+import { type Egress, openEgress } from "@devmesh/vm/egress";
 import { wholeProgram } from "./prelude.ts";
 import { attackLimits, type Room, type Target } from "./target.ts";
+import type { WayOut } from "./way-out.ts";
 
 /** A driver whose probe has found it to work. */
 export function driverTarget(driver: SandboxDriver, engine: string): Target {
@@ -10,12 +16,43 @@ export function driverTarget(driver: SandboxDriver, engine: string): Target {
     name: driver.name,
     isolation: driver.isolation,
     engine,
-    open: async () => {
+    open: async (way) => {
       const id = `sbx_attack${randomBytes(8).toString("hex")}`;
       const wanted = { id, jobId: "job_attack", limits: attackLimits, mounts: [], doors: [] };
-      return roomOf(await driver.create(wanted));
+      if (way === undefined) return roomOf(await driver.create(wanted));
+      const { egress, close } = await openWay(way);
+      try {
+        const { mounts, door, env } = egress;
+        const sandbox = await driver.create({ ...wanted, mounts, doors: [door] });
+        return roomOf(sandbox, env, close);
+      } catch (error) {
+        await close();
+        throw error;
+      }
     },
   };
+}
+
+/** The proxy that a job with this policy would get. */
+async function openWay(way: WayOut): Promise<{ egress: Egress; close: () => Promise<void> }> {
+  const folder = mkdtempSync(join(tmpdir(), "devmesh-way-"));
+  // The certificates in it are mounted for another user.
+  chmodSync(folder, 0o711);
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  try {
+    const egress = await openEgress({
+      ...{ host: way.host, policy: way.policy, folder },
+      jobId: "job_attack",
+      clock: new SystemClock(),
+      // What the proxy says of itself proves nothing here: the hosts behind it are watched.
+      report: async () => {},
+      note: () => {},
+    });
+    return { egress, close: () => egress.close().finally(remove) };
+  } catch (error) {
+    remove();
+    throw error;
+  }
 }
 
 /** The longest that a killed program may take to be gone. */
@@ -32,12 +69,16 @@ async function within<T>(limitMs: number, answer: Promise<T>): Promise<T | undef
   }
 }
 
-function roomOf(sandbox: Sandbox): Room {
+function roomOf(
+  sandbox: Sandbox,
+  own: Readonly<Record<string, string>> = {},
+  closeWay: () => Promise<void> = async () => {},
+): Room {
   return {
     limits: attackLimits,
     async perl(program, env, timeoutMs) {
       const argv = ["perl", "-e", wholeProgram(program)];
-      const process = await sandbox.exec({ argv, env });
+      const process = await sandbox.exec({ argv, env: { ...own, ...env } });
       const parts: Buffer[] = [];
       const ended = (async () => {
         for await (const { data } of process.output()) parts.push(Buffer.from(data));
@@ -59,6 +100,6 @@ function roomOf(sandbox: Sandbox): Room {
     },
     put: (tar) => sandbox.put(tar),
     get: () => sandbox.get(),
-    close: () => sandbox.delete(),
+    close: () => sandbox.delete().finally(closeWay),
   };
 }

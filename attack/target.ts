@@ -1,5 +1,6 @@
 /** What is attacked: sandboxes of one kind, however they are made. */
 import type { Readable } from "node:stream";
+import type { WayOut } from "./way-out.ts";
 
 /** The caps that every attacked sandbox is given, small so that passing them is quick. */
 export const attackLimits = { memoryMib: 192, cpuMillis: 1000, pids: 64, diskMib: 64 } as const;
@@ -36,5 +37,6 @@ export interface Target {
   readonly name: string;
   readonly isolation: string;
   readonly engine: string;
-  open(): Promise<Room>;
+  /** With a way, its network policy holds for the sandbox. Without: it has no network at all. */
+  open(way?: WayOut): Promise<Room>;
 }
