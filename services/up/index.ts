@@ -11,6 +11,7 @@ import type { Installed, InstallOptions, Uninstalled } from "@devmesh/vm/install
 import { type Platform, startPlatform } from "./app.ts";
 import { builtParts, readRestoreOptions, readUpOptions, restoreHelp, upHelp } from "./options.ts";
 import { type RestoreReport, restorePlatform } from "./restore.ts";
+import { toolEntry } from "./tools.ts";
 
 /** The services that run alone. */
 const services = {
@@ -128,7 +129,7 @@ function stopWithNpm(): void {
  * services in the tree and knows the public SDK only: it is found, not imported.
  */
 export async function runChaos(argv: readonly string[]): Promise<number> {
-  const entry = new URL("../../chaos/index.ts", import.meta.url).href;
+  const entry = await exitOnConfigError(async () => toolEntry("chaos"));
   const tool = (await import(entry)) as { runChaos(argv: readonly string[]): Promise<number> };
   return tool.runChaos(argv);
 }
@@ -138,7 +139,7 @@ export async function runChaos(argv: readonly string[]): Promise<number> {
  * the services in the tree, as `devmesh chaos` does.
  */
 export async function runAttack(argv: readonly string[]): Promise<number> {
-  const entry = new URL("../../attack/index.ts", import.meta.url).href;
+  const entry = await exitOnConfigError(async () => toolEntry("attack"));
   const tool = (await import(entry)) as { runAttack(argv: readonly string[]): Promise<number> };
   return tool.runAttack(argv);
 }
