@@ -18,6 +18,10 @@ export interface ProgramEnd {
 /** One sandbox. */
 export interface Room {
   readonly limits: AttackLimits;
+  /** True: a kernel in user space answers its calls, and makes its devices. Default: false. */
+  readonly isSimulated?: boolean;
+  /** How many times longer programs may take than on the host's own kernel. Default: 1. */
+  readonly patience?: number;
   /** Runs a Perl program behind the prelude; killed after `timeoutMs`. */
   perl(
     program: string,
