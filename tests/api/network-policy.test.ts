@@ -46,6 +46,12 @@ describe("network policies", () => {
     ).to.equal("ok");
   });
 
+  it("say of an address what is wanted in its place", async () => {
+    const spec = { ...trueSpec, network: { allow: [{ host: "10.0.0.1" }] } };
+    const told = await jobs.createJob({ spec }).then(() => "", String);
+    expect(told).to.contain("an address is refused").and.not.contain("regex");
+  });
+
   const at = (field: string) => `INVALID_FIELD spec.network.allow${field}`;
   const cases: readonly (readonly [string, Rule[], string])[] = [
     ["an address", [{ host: "10.0.0.1" }], at("[0].host")],

@@ -12,6 +12,8 @@ class Puppet {
   readonly fenced = new AbortController();
   readonly signals: string[] = [];
   readonly steps: string[] = [];
+  /** What a signal waits for before it is answered. */
+  answered = Promise.resolve();
   readonly exit = Promise.withResolvers<ExitState>();
   readonly #output = Promise.withResolvers<void>();
 
@@ -23,13 +25,14 @@ class Puppet {
       exit: exit.promise,
       signal: async (name: string) => {
         signals.push(name);
+        await this.answered;
       },
       async *output(): AsyncGenerator<OutputChunk> {
         yield { stream: "stdout", data: Buffer.from("a") };
         await closed;
       },
     };
-    const sandbox = { exec: async () => program } as unknown as Sandbox;
+    const sandbox = { driver: "test", exec: async () => program } as unknown as Sandbox;
     const exec = { argv: ["puppet"], env: {} };
     const onOutput = () => taken;
     const stops = { stop: stop.signal, fenced: fenced.signal, graceMs: 3_000 };
@@ -104,6 +107,21 @@ describe("pump", () => {
     const error = await end.catch((thrown: unknown) => thrown);
     expect(String(error)).to.contain("no room");
     expect(puppet.signals).to.deep.equal(["SIGKILL"]);
+  });
+
+  it("gives up a program that was killed and is there all the same, though no signal is answered", async () => {
+    puppet.answered = new Promise(() => {});
+    const end = puppet.run().catch((thrown: unknown) => thrown);
+    await settled();
+    puppet.stop.abort();
+    await settled();
+    puppet.clock.advance(3_000);
+    await settled();
+    expect(puppet.signals).to.deep.equal(["SIGTERM", "SIGKILL"]);
+    puppet.clock.advance(30_000);
+    const error = await end;
+    expect(error).to.include({ reason: "SANDBOX_FAILED" });
+    expect(String(error)).to.contain("halted from inside");
   });
 
   it("starts nothing once it is to stop", async () => {
