@@ -144,11 +144,14 @@ export class ContainerMaker {
     });
   }
 
-  /** Removes what there is of a sandbox: container, disk, folders. Nothing of it need be there. */
-  async remove(id: string): Promise<void> {
+  /**
+   * Removes what there is of a sandbox: container, disk, folders. Nothing of it need be there.
+   * `containerId`: as the engine lists it. Absent: as the folder tells, or by its name.
+   */
+  async remove(id: string, containerId?: string): Promise<void> {
     const base = await this.base();
-    const [madeAs, containerId] = await noteIn(join(base, id));
-    await this.#options.engine.remove(containerId ?? containerName(id));
+    const [madeAs, noted] = await noteIn(join(base, id));
+    await this.#options.engine.remove(containerId ?? noted ?? containerName(id));
     for (const name of madeAs === undefined ? [id] : [madeAs, id]) {
       await removeFolder(join(base, name));
       await forgetSandboxFolder(base, name);
