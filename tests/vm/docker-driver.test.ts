@@ -1,5 +1,5 @@
 /** What only the container driver promises: pins, bursts, containers kept ready, broken ones. */
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, realpath, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DevmeshError } from "@devmesh/mesh/errors";
@@ -11,6 +11,7 @@ import {
   DockerDriver,
   type DockerDriverOptions,
 } from "../../services/vm/drivers/docker/docker-driver.ts";
+import { engineFinder } from "../../services/vm/drivers/docker/engine-finder.ts";
 import {
   run,
   sandboxWithPrograms,
@@ -200,6 +201,34 @@ describe("the container driver", function () {
     await docker.createContainer({ name: "devmesh-sbx_renamed", Image: image, Labels: left });
     expect(await driver.reap()).to.deep.equal([]);
     expect(await containers()).to.deep.equal([`/devmesh-${sandbox.id}`]);
+  });
+
+  it("has what a dead process labelled found, whatever it is, and nothing else", async () => {
+    const sandbox = await make().create(suiteSpec({ limits: small }));
+    const docker = new Docker({ socketPath: socketPath(), host: undefined });
+    const { Config } = await docker.getContainer(`devmesh-${sandbox.id}`).inspect();
+    const Labels = { ...Config.Labels, "devmesh.owner": "1/0/gone/pid:[1]" };
+    const Name = `devmesh-left-${unique}`;
+    const left = [
+      (await docker.createContainer({ name: Name, Image: image, Labels })).id,
+      (await docker.createNetwork({ Name, Labels, Internal: true })).id,
+      (await docker.createVolume({ Name, Labels })).name,
+    ];
+    const living = await docker.createVolume({ Name: `${Name}-kept`, Labels: Config.Labels });
+    try {
+      const finder = engineFinder({ socketPath: socketPath(), driver: "docker" });
+      const find = async () =>
+        finder.find({ stateDir: await realpath(stateDir), orphaned: new Set() });
+      const found = await find();
+      expect(found.map(({ kind }) => kind)).to.deep.equal(["container", "network", "volume"]);
+      expect(found.map(({ name }) => name)).to.deep.equal(left);
+      for (const leftover of found) await leftover.remove();
+      for (const leftover of found) await leftover.remove();
+      expect(await find()).to.deep.equal([]);
+      expect(await containers()).to.deep.equal([`/devmesh-${sandbox.id}`]);
+    } finally {
+      await living.remove();
+    }
   });
 
   for (const [what, warm] of [

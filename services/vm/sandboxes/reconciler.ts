@@ -103,12 +103,14 @@ export class Reconciler {
     const earlier = await journal.earlier();
     const orphaned = new Set(earlier.flatMap(({ open }) => open.map(({ id }) => id)));
     const found: Found[] = [];
+    // What was owned when the sweep began and is no more is being removed by its owner.
+    const living = await this.#livingIds(stateDir);
     for (const finder of finders) {
       // Asked before the owners are: what is new by then has a living one.
       const there = await this.#find(finder, stateDir, orphaned);
-      const isLive = await this.#livingIds(stateDir);
+      for (const id of there.length > 0 ? await this.#livingIds(stateDir) : []) living.add(id);
       for (const leftover of there) {
-        if (!isLive(leftover.sandboxId)) found.push(await this.#remove(leftover, dryRun));
+        if (!living.has(leftover.sandboxId)) found.push(await this.#remove(leftover, dryRun));
       }
     }
     const left = new Set(found.filter(({ removed }) => !removed).map(({ sandboxId }) => sandboxId));
@@ -151,15 +153,14 @@ export class Reconciler {
   }
 
   /** Sandboxes of this process, and of others that live and share the state folder. */
-  async #livingIds(stateDir: string): Promise<(id: string) => boolean> {
+  async #livingIds(stateDir: string): Promise<Set<string>> {
     const { host, journal } = this.#options;
-    const ids = new Set([
+    return new Set([
       ...host.sandboxes().map(({ id }) => id),
       ...journal.open.keys(),
       ...(await journal.othersOpen()),
       ...(await noted(stateDir)),
     ]);
-    return (id) => ids.has(id);
   }
 }
 

@@ -2,7 +2,7 @@
  * Makes containers that run a resident and wait for what they become, and takes away what
  * there is of one. What a container may is left to `container-options.ts`.
  */
-import { createHash, randomInt } from "node:crypto";
+import { randomInt } from "node:crypto";
 import { mkdir, readFile, realpath, writeFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { join } from "node:path";
@@ -21,9 +21,9 @@ import {
   type ContainerShape,
   containerName,
   containerOptions,
-  labels,
 } from "./container-options.ts";
 import { type Engine, statusOf } from "./engine.ts";
+import { stateLabelOf, stateOf } from "./engine-finder.ts";
 import type { PoolMember } from "./warm-pool.ts";
 
 /** What containers are made with. */
@@ -78,7 +78,7 @@ export class ContainerMaker {
 
   /** The label that all containers of this state folder have, and no others. */
   async stateLabel(): Promise<string> {
-    return `${labels.state}=${stateOf(await this.base())}`;
+    return stateLabelOf(await this.base());
   }
 
   /** Makes one. What there is of it when it throws, `remove` takes away. */
@@ -222,11 +222,6 @@ export class ContainerMaker {
       user: this.#uid,
     });
   }
-}
-
-/** Names a state folder in labels, so that several drivers can share one engine. */
-function stateOf(base: string): string {
-  return createHash("sha256").update(base).digest("hex").slice(0, 16);
 }
 
 async function noteIn(folder: string): Promise<string[]> {
