@@ -292,4 +292,43 @@ describe("the reconciler", function () {
     await reconciler.sweep();
     expect(reconciler.removed).to.equal(1);
   });
+
+  it("rests while nothing happens on the host, and looks again from time to time", async () => {
+    let looks = 0;
+    const lazy = new Reconciler({
+      host: new Host({ drivers: [driver], logger: silentLogger() }),
+      ...{ journal, stateDir, clock, logger: silentLogger(), intervalMs: 1_000 },
+      finders: [
+        {
+          kind: "folder",
+          find: async () => {
+            looks += 1;
+            return [];
+          },
+        },
+      ],
+    });
+    const sweeps = async (count: number) => {
+      for (let i = 0; i < count; i++) {
+        while (clock.sleeping === 0) await new Promise((resolve) => setImmediate(resolve));
+        const before = lazy.last;
+        clock.advance(1_000);
+        while (lazy.last === before) await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    lazy.start();
+    try {
+      await sweeps(5);
+      expect(looks).to.equal(1);
+      await (await driver.create(suiteSpec())).delete();
+      await sweeps(2);
+      expect(looks).to.equal(2);
+      await sweeps(3);
+      expect(looks, "the tenth").to.equal(3);
+      await lazy.sweep();
+      expect(looks, "asked for").to.equal(4);
+    } finally {
+      await lazy.close();
+    }
+  });
 });
