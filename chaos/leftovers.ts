@@ -1,8 +1,8 @@
 /** What a run must not leave on the host: processes, machines, mounts, loop devices, groups, folders, drafts, doors. */
-import { createHash } from "node:crypto";
 import { globSync, readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { doorstep, isMachine, ownPaths } from "./own-paths.ts";
 import { runVariable } from "./platform.ts";
 import { processesOf } from "./processes.ts";
 
@@ -55,22 +55,6 @@ export function sandboxFolders(stateDirs: readonly string[]): string[] {
   return stateDirs
     .flatMap((dir) => folders(dir))
     .flatMap((path) => /sbx_\w+$/.exec(path)?.[0] ?? []);
-}
-
-/** Where everything of the run lies: its own folder, and what other users must be able to enter. */
-export function ownPaths(folder: string, stateDirs: readonly string[]): string[] {
-  return [folder, ...stateDirs.map(doorstep)];
-}
-
-/** True for the command line of a virtual machine. */
-export function isMachine(commandLine: string): boolean {
-  return /qemu-system/.test(commandLine.split(" ")[0] ?? "");
-}
-
-/** Where process sandboxes of a state folder that others cannot enter lie. */
-function doorstep(stateDir: string): string {
-  const digest = createHash("sha256").update(join(stateDir, "process")).digest("hex");
-  return `/run/devmesh-${digest.slice(0, 16)}`;
 }
 
 /** What no sandbox shares with others, in any driver's room, and attempts. */

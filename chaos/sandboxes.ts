@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { ensureGuest } from "../deploy/guest/ensure-guest.ts";
 import { ChaosEngine } from "./engine.ts";
-import { isMachine, ownPaths } from "./leftovers.ts";
 import type { ChaosIsolation } from "./options.ts";
+import { isMachine, ownPaths } from "./own-paths.ts";
 import { type FoundProcess, processesOf } from "./processes.ts";
 import type { Random } from "./random.ts";
 
