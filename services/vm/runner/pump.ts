@@ -1,10 +1,7 @@
 /** Runs one program in a sandbox to its end, with its output, and stops it when asked. */
 import type { Clock } from "@devmesh/mesh/runtime";
 import type { ExecSpec, ExitState, Sandbox, SandboxProcess } from "../drivers/driver.ts";
-import { sandboxFailed } from "../drivers/driver-errors.ts";
-
-/** A killed program that is still there after this long has halted what runs it. */
-const killedLimitMs = 30_000;
+import { EndWatch } from "./end-watch.ts";
 
 /** SIGTERM is sent, SIGKILL is sent, the program is gone after one of them. */
 export type StopStep = "signalled" | "killed" | "stopped";
@@ -38,22 +35,37 @@ export interface PumpEnd extends ExitState {
 
 /**
  * Resolves once all output is taken. Throws COMMAND_NOT_FOUND, the reason of a stop before the
- * start, and SANDBOX_FAILED for a program that SIGKILL does not end: its sandbox is to go then.
+ * start, and SANDBOX_FAILED when the driver does not tell the program's end.
  */
 export async function pump(input: PumpInput): Promise<PumpEnd> {
-  const { sandbox, exec, stop, onOutput } = input;
+  const { sandbox, exec, stop, clock } = input;
   stop.throwIfAborted();
   const program = await sandbox.exec(exec, stop);
-  using stopper = new Stopper(program, input);
-  const whole = async () => {
-    for await (const { stream, data } of program.output()) await onOutput(stream, data);
-    return await program.exit;
-  };
+  using watch = new EndWatch({ sandbox, clock, exit: program.exit });
+  using stopper = new Stopper(program, watch, input);
   try {
-    const exit = await Promise.race([whole(), stopper.givenUp]);
+    await takeAll(program, watch, input);
+    watch.closed();
+    const exit = await Promise.race([program.exit, watch.lost]);
     return { ...exit, stopped: stopper.stopped };
   } catch (error) {
-    await stopper.kill();
+    await Promise.race([stopper.kill(), watch.lost.catch(() => {})]);
+    throw error;
+  }
+}
+
+/** No `for await`: leaving one waits for the piece that never comes. */
+async function takeAll(program: SandboxProcess, watch: EndWatch, { onOutput }: PumpInput) {
+  const pieces = program.output()[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const { done, value } = await Promise.race([pieces.next(), watch.lost]);
+      if (done === true) return;
+      await watch.hear(onOutput(value.stream, value.data));
+    }
+  } catch (error) {
+    // What failed is thrown; an output that is left has nothing more to tell.
+    void pieces.return?.().catch(() => {});
     throw error;
   }
 }
@@ -61,20 +73,16 @@ export async function pump(input: PumpInput): Promise<PumpEnd> {
 /** Stops one program when it is asked to. */
 class Stopper {
   readonly #program: SandboxProcess;
+  readonly #watch: EndWatch;
   readonly #input: PumpInput;
   readonly #done = new AbortController();
-  readonly #givenUp = Promise.withResolvers<never>();
-  readonly #driver: string;
   #ended = false;
   #stopped = false;
-  #killing: Promise<void> | undefined;
 
-  constructor(program: SandboxProcess, input: PumpInput) {
+  constructor(program: SandboxProcess, watch: EndWatch, input: PumpInput) {
     this.#program = program;
+    this.#watch = watch;
     this.#input = input;
-    this.#driver = input.sandbox.driver;
-    // Who pumps hears of it.
-    this.#givenUp.promise.catch(() => {});
     const { stop, fenced } = input;
     const noteEnd = () => {
       this.#ended = true;
@@ -90,32 +98,11 @@ class Stopper {
     return this.#stopped;
   }
 
-  /** Rejects when the program was killed and is there all the same. */
-  get givenUp(): Promise<never> {
-    return this.#givenUp.promise;
-  }
-
   /** A program that is gone needs no signal, and one of a deleted sandbox gets none. */
-  kill(): Promise<void> {
-    this.#killing ??= this.#kill();
-    return this.#killing;
-  }
-
-  /** The signal itself may get no answer: what would give it may have been halted from inside. */
-  async #kill(): Promise<void> {
-    const sent = this.#program.signal("SIGKILL").catch(() => {});
-    const late = this.#input.clock.sleep(killedLimitMs, this.#done.signal).then(
-      () => this.#giveUp(),
-      // It was pumped to its end.
-      () => {},
-    );
-    await Promise.race([sent, late]);
-  }
-
-  #giveUp(): void {
-    if (this.#ended) return;
-    const message = "the sandbox was halted from inside: SIGKILL does not end its program";
-    this.#givenUp.reject(sandboxFailed(this.#driver, message));
+  async kill(): Promise<void> {
+    const sent = this.#program.signal("SIGKILL");
+    this.#watch.killed();
+    await sent.catch(() => {});
   }
 
   [Symbol.dispose](): void {
@@ -128,8 +115,7 @@ class Stopper {
     const { clock, graceMs, onStopStep } = this.#input;
     // Told before it is sent: the program may be gone when the call returns.
     onStopStep("signalled");
-    // Not waited for: what would answer may have been halted.
-    void this.#program.signal("SIGTERM").catch(() => {});
+    await this.#program.signal("SIGTERM").catch(() => {});
     try {
       await clock.sleep(graceMs, this.#done.signal);
     } catch {

@@ -45,6 +45,7 @@ export class Journal {
   #file: FileHandle;
   readonly #open = new Map<string, JournalRecord>();
   #goneLines = 0;
+  #intents = 0;
   readonly #queue: Line[] = [];
   #isWriting = false;
 
@@ -66,6 +67,11 @@ export class Journal {
     return journal;
   }
 
+  /** How often something was to be made or removed so far. */
+  get intents(): number {
+    return this.#intents;
+  }
+
   /** What is not gone yet, by id. */
   get open(): ReadonlyMap<string, JournalRecord> {
     return this.#open;
@@ -73,6 +79,7 @@ export class Journal {
 
   /** Writes down what will be done; it is on the disk when this resolves. */
   intend(record: JournalRecord): Promise<void> {
+    this.#intents += 1;
     this.#take(record);
     return this.#write(lineOf(record), true);
   }

@@ -2,7 +2,7 @@
  * Makes containers that run a resident and wait for what they become, and takes away what
  * there is of one. What a container may is left to `container-options.ts`.
  */
-import { createHash, randomInt } from "node:crypto";
+import { randomInt } from "node:crypto";
 import { mkdir, readFile, realpath, writeFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { join } from "node:path";
@@ -24,9 +24,9 @@ import {
   type ContainerShape,
   containerName,
   containerOptions,
-  labels,
 } from "./container-options.ts";
 import { type Engine, statusOf } from "./engine.ts";
+import { stateLabelOf, stateOf } from "./engine-finder.ts";
 
 /** What containers are made with. */
 export interface ContainerMakerOptions {
@@ -80,7 +80,7 @@ export class ContainerMaker {
 
   /** The label that all containers of this state folder have, and no others. */
   async stateLabel(): Promise<string> {
-    return `${labels.state}=${stateOf(await this.base())}`;
+    return stateLabelOf(await this.base());
   }
 
   /** Makes one. What there is of it when it throws, `remove` takes away. */
@@ -153,11 +153,14 @@ export class ContainerMaker {
     });
   }
 
-  /** Removes what there is of a sandbox: container, disk, folders. Nothing of it need be there. */
-  async remove(id: string): Promise<void> {
+  /**
+   * Removes what there is of a sandbox: container, disk, folders. Nothing of it need be there.
+   * `containerId`: as the engine lists it. Absent: as the folder tells, or by its name.
+   */
+  async remove(id: string, containerId?: string): Promise<void> {
     const base = await this.base();
-    const [madeAs, containerId] = await noteIn(join(base, id));
-    await this.#options.engine.remove(containerId ?? containerName(id));
+    const [madeAs, noted] = await noteIn(join(base, id));
+    await this.#options.engine.remove(containerId ?? noted ?? containerName(id));
     for (const name of madeAs === undefined ? [id] : [madeAs, id]) {
       await removeFolder(join(base, name));
       await forgetSandboxFolder(base, name);
@@ -228,11 +231,6 @@ export class ContainerMaker {
       user: this.#uid,
     });
   }
-}
-
-/** Names a state folder in labels, so that several drivers can share one engine. */
-function stateOf(base: string): string {
-  return createHash("sha256").update(base).digest("hex").slice(0, 16);
 }
 
 async function noteIn(folder: string): Promise<string[]> {
