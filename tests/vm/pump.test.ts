@@ -12,11 +12,13 @@ class Puppet {
   readonly fenced = new AbortController();
   readonly signals: string[] = [];
   readonly steps: string[] = [];
+  /** How often everything in its sandbox was ended. */
+  cleared = 0;
   readonly exit = Promise.withResolvers<ExitState>();
   readonly #output = Promise.withResolvers<void>();
 
   /** Runs it; what it writes is taken when `taken` resolves. */
-  run(taken: Promise<void> = Promise.resolve()) {
+  run(taken: Promise<void> = Promise.resolve(), exitsWhenCleared = false) {
     const { exit, signals, clock, stop, fenced } = this;
     const closed = this.#output.promise;
     const program = {
@@ -29,7 +31,11 @@ class Puppet {
         await closed;
       },
     };
-    const sandbox = { exec: async () => program } as unknown as Sandbox;
+    const endPrograms = async () => {
+      this.cleared++;
+      if (exitsWhenCleared) this.#output.resolve();
+    };
+    const sandbox = { exec: async () => program, endPrograms } as unknown as Sandbox;
     const exec = { argv: ["puppet"], env: {} };
     const onOutput = () => taken;
     const stops = { stop: stop.signal, fenced: fenced.signal, graceMs: 3_000 };
@@ -38,8 +44,13 @@ class Puppet {
   }
 
   end(exitCode: number): void {
-    this.exit.resolve({ exitCode, outOfMemory: false });
+    this.exitAlone(exitCode);
     this.#output.resolve();
+  }
+
+  /** Ends, and leaves something behind that has its output. */
+  exitAlone(exitCode: number): void {
+    this.exit.resolve({ exitCode, outOfMemory: false });
   }
 }
 
@@ -97,6 +108,28 @@ describe("pump", () => {
     expect(await end).to.deep.include({ exitCode: 0, stopped: false });
     expect(puppet.steps).to.deep.equal([]);
     expect(puppet.signals).to.deep.equal([]);
+  });
+
+  it("ends what holds the output of a program that has ended, when it shall stop", async () => {
+    const end = puppet.run(undefined, true);
+    await settled();
+    puppet.exitAlone(0);
+    await settled();
+    expect(puppet.cleared).to.equal(0);
+    puppet.stop.abort();
+    expect(await end).to.deep.include({ exitCode: 0, stopped: false });
+    expect(puppet.signals).to.deep.equal([]);
+  });
+
+  it("ends what a kill of the program does not find", async () => {
+    const end = puppet.run(undefined, true);
+    await settled();
+    puppet.stop.abort();
+    await settled();
+    puppet.exitAlone(143);
+    puppet.clock.advance(3_000);
+    expect(await end).to.deep.include({ exitCode: 143, stopped: true });
+    expect(puppet.cleared).to.equal(1);
   });
 
   it("kills the program when its output cannot be taken", async () => {

@@ -70,6 +70,8 @@ export class TestDriver implements SandboxDriver {
   readonly met: Record<string, ExitState["met"]> = {};
   /** What the kernel enforces instead of what it was told. */
   receipt: Partial<SandboxReceipt> = {};
+  /** What every sandbox packs its work dir as. Default: as it is. */
+  packed: (() => Readable) | undefined;
   /** What every sandbox says it used. */
   used: Partial<SandboxStats> = {};
 
@@ -168,7 +170,7 @@ class TestSandbox implements Sandbox {
 
   async get(signal?: AbortSignal): Promise<Readable> {
     await this.#before("get");
-    return this.#inner.get(signal);
+    return this.#of.packed?.() ?? this.#inner.get(signal);
   }
 
   async endPrograms(): Promise<void> {

@@ -191,7 +191,8 @@ export function processTests(context: SuiteContext): void {
 
     it("ends all that runs in it, what hides from every signal as well, and goes on", async () => {
       const sandbox = await sandboxWithPrograms(context);
-      expect((await run(sandbox, "hides")).exitCode).to.equal(0);
+      const hider = await sandbox.exec({ argv: ["/work/bin/hides"], env: {} });
+      expect((await hider.exit).exitCode).to.equal(0);
       const { process, rest } = await startReady(sandbox, "stubborn");
       expect((await sandbox.processes?.()) ?? 2).to.be.greaterThan(1);
       await sandbox.endPrograms();
