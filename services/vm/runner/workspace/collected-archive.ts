@@ -76,7 +76,7 @@ async function* counted(from: Readable, maxBytes: number, diskBytes: number) {
     bytes += chunk.length;
     if (bytes > maxBytes) {
       const message = `the work dir takes up more room than its disk of ${diskBytes / mib} MiB has: it holds sparse files, or too many files`;
-      throw new DevmeshError("TOO_LARGE", message);
+      throw new DevmeshError("TOO_LARGE", message, { metadata: { limit_bytes: `${maxBytes}` } });
     }
     yield chunk;
   }
