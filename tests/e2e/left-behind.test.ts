@@ -20,6 +20,8 @@ setsid env -i PATH="$PATH" sh -c '
   done' >/dev/null 2>&1 </dev/null &
 until [ -e /tmp/up ]; do :; done
 echo new > new.txt
+mkdir .git
+head -c 64m /dev/zero > .git/keeps-tar-busy
 `;
 
 /** Does its work, and leaves behind what undoes it as soon as the tests have passed. */
