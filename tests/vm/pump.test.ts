@@ -14,13 +14,15 @@ class Puppet {
   readonly fenced = new AbortController();
   readonly signals: string[] = [];
   readonly steps: string[] = [];
+  /** How often everything in its sandbox was ended. */
+  cleared = 0;
   readonly exit = Promise.withResolvers<ExitState>();
   /** What the sandbox says that runs in it. */
   running = 1;
   readonly #output = Promise.withResolvers<void>();
 
   /** Runs it; what it writes is taken when `taken` resolves. */
-  run(taken: Promise<void> = Promise.resolve()) {
+  run(taken: Promise<void> = Promise.resolve(), exitsWhenCleared = false) {
     const { exit, signals, clock, stop, fenced } = this;
     const closed = this.#output.promise;
     const program = {
@@ -34,8 +36,12 @@ class Puppet {
       },
     };
     const processes = async () => this.running;
-    const names = { id: "sbx_puppet", driver: "fake" };
-    const sandbox = { ...names, exec: async () => program, processes } as unknown as Sandbox;
+    const endPrograms = async () => {
+      this.cleared++;
+      if (exitsWhenCleared) this.#output.resolve();
+    };
+    const own = { id: "sbx_puppet", driver: "fake", exec: async () => program };
+    const sandbox = { ...own, processes, endPrograms } as unknown as Sandbox;
     const exec = { argv: ["puppet"], env: {} };
     const onOutput = () => taken;
     const stops = { stop: stop.signal, fenced: fenced.signal, graceMs: 3_000 };
@@ -120,6 +126,28 @@ describe("pump", () => {
     expect(await end).to.deep.include({ exitCode: 0, stopped: false });
     expect(puppet.steps).to.deep.equal([]);
     expect(puppet.signals).to.deep.equal([]);
+  });
+
+  it("ends what holds the output of a program that has ended, when it shall stop", async () => {
+    const end = puppet.run(undefined, true);
+    await settled();
+    puppet.tell(0);
+    await settled();
+    expect(puppet.cleared).to.equal(0);
+    puppet.stop.abort();
+    expect(await end).to.deep.include({ exitCode: 0, stopped: false });
+    expect(puppet.signals).to.deep.equal([]);
+  });
+
+  it("ends what a kill of the program does not find", async () => {
+    const end = puppet.run(undefined, true);
+    await settled();
+    puppet.stop.abort();
+    await settled();
+    puppet.tell(143);
+    puppet.clock.advance(3_000);
+    expect(await end).to.deep.include({ exitCode: 143, stopped: true });
+    expect(puppet.cleared).to.equal(1);
   });
 
   it("kills the program when its output cannot be taken", async () => {

@@ -87,6 +87,12 @@ async function usual() {
     flood: await shell("while :; do dd if=/dev/zero of=$(mktemp) bs=1M count=4; done"),
   };
   const stats = await sandbox.stats();
+  const stubborn = "trap '' TERM; sleep 600 & sleep 600";
+  const lasting = await sandbox.exec({ argv: ["sh", "-c", stubborn], env: {} });
+  const before = await sandbox.processes?.();
+  await sandbox.endPrograms();
+  const after = await sandbox.processes?.();
+  const ended = { before, after, ...(await lasting.exit), next: (await shell("echo on")).text };
   const sleeper = await sandbox.exec({ argv: ["sh", "-c", "sleep 600 & sleep 600"], env: {} });
   await sandbox.freeze();
   await sandbox.delete();
@@ -97,7 +103,7 @@ async function usual() {
   const socketPath = join(stateDir, "door.sock");
   const port = await reasonOf(create([{ name: "backend", socketPath, port: 8080 }]));
   server.close();
-  return { ...seen, stats, exitCode, wasWritten, port, left: left() };
+  return { ...seen, stats, ended, exitCode, wasWritten, port, left: left() };
 }
 
 const answer =

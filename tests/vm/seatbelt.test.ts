@@ -25,6 +25,12 @@ interface Seen {
   readonly bomb: Run;
   readonly flood: Run;
   readonly stats: SandboxStats;
+  /** Processes before and after all were ended, and what a program said then. */
+  readonly ended: ExitState & {
+    readonly before: number;
+    readonly after: number;
+    readonly next: string;
+  };
   readonly exitCode: number;
   readonly wasWritten: boolean;
   readonly port: string;
@@ -61,6 +67,8 @@ describe("process sandboxes of sandbox-runtime", function () {
     expect(seen.bomb).to.deep.include({ exitCode: 137, met: ["pids"] });
     expect(seen.flood).to.deep.include({ exitCode: 137, met: ["disk"] });
     expect(seen.stats.peakMemoryBytes).to.be.greaterThan(128 << 20);
+    expect(seen.ended.before).to.be.greaterThan(0);
+    expect(seen.ended).to.deep.include({ after: 0, exitCode: 137, next: "on\n" });
     expect(seen.exitCode).to.equal(137);
     expect(seen.port).to.include("cannot have a port");
     expect(seen.left).to.deep.equal([]);

@@ -16,7 +16,7 @@ import { FakeDriver, type FakeProgram } from "../../services/vm/drivers/fake.ts"
 import type { SandboxReceipt } from "../../services/vm/drivers/receipt.ts";
 
 /** The steps of an attempt that a test can hold up or break. */
-export type Step = "create" | "put" | "exec" | "get" | "delete";
+export type Step = "create" | "put" | "exec" | "end" | "get" | "delete";
 
 /** Runs until it is killed, or ends by the first signal. */
 const sleep: FakeProgram = ({ killed }) =>
@@ -72,6 +72,8 @@ export class TestDriver implements SandboxDriver {
   readonly mute = new Set<string>();
   /** What the kernel enforces instead of what it was told. */
   receipt: Partial<SandboxReceipt> = {};
+  /** What every sandbox packs its work dir as. Default: as it is. */
+  packed: (() => Readable) | undefined;
   /** What every sandbox says it used. */
   used: Partial<SandboxStats> = {};
 
@@ -174,7 +176,12 @@ class TestSandbox implements Sandbox {
 
   async get(signal?: AbortSignal): Promise<Readable> {
     await this.#before("get");
-    return this.#inner.get(signal);
+    return this.#of.packed?.() ?? this.#inner.get(signal);
+  }
+
+  async endPrograms(): Promise<void> {
+    await this.#before("end");
+    return this.#inner.endPrograms();
   }
 
   async delete(): Promise<void> {

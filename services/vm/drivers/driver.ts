@@ -152,6 +152,13 @@ export interface Sandbox {
   exec(spec: ExecSpec, signal?: AbortSignal): Promise<SandboxProcess>;
   /** The work dir as a plain tar stream with relative paths; `.git` and all. */
   get(signal?: AbortSignal): Promise<Readable>;
+  /**
+   * Ends every program that runs in it at once, whatever it left behind: nothing
+   * of the job runs when it resolves, and new programs may be started. Calls that
+   * are under way (`put`, `get`) are ended too. Throws SANDBOX_FAILED if something
+   * does not end, or a frozen sandbox does not go on, within 8 s.
+   */
+  endPrograms(): Promise<void>;
   /** Removes it with all that runs in it, from every state. Idempotent; ≤ 10 s. */
   delete(): Promise<void>;
   /**

@@ -165,12 +165,15 @@ class FakeSandbox implements Sandbox {
     return this.#files.archive();
   }
 
+  async endPrograms(): Promise<void> {
+    this.#check();
+    await this.#killAll();
+  }
+
   async delete(): Promise<void> {
     this.#deleted = true;
     this.#thaw?.resolve();
-    const running = [...this.#processes];
-    for (const process of running) await process.signal("SIGKILL");
-    await Promise.all(running.map((process) => process.gone));
+    await this.#killAll();
     this.#onDelete();
   }
 
@@ -205,6 +208,12 @@ class FakeSandbox implements Sandbox {
 
   async processes(): Promise<number> {
     return [...this.#processes].reduce((sum, process) => sum + process.count, 0);
+  }
+
+  async #killAll(): Promise<void> {
+    const running = [...this.#processes];
+    for (const process of running) await process.signal("SIGKILL");
+    await Promise.all(running.map((process) => process.gone));
   }
 
   #check(signal?: AbortSignal): void {

@@ -64,11 +64,17 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
   const usage = await usageOf(sandbox, tools.logger);
   if (!input.keeps(work)) return { work, stored: nothingStored, usage };
   try {
+    // What the work left running could change or hold up what is collected.
+    await sandbox.endPrograms();
     const stored = await collectChanges(input, sandbox, maxBytes, before);
     return { work: await withProtection(work, stored, agent, shipper), stored, usage };
   } catch (error) {
     fenced.throwIfAborted();
-    return { work, stored: nothingStored, storeFailure: toDevmeshError(error), usage };
+    const storeFailure = toDevmeshError(error);
+    const { reason, message } = storeFailure;
+    const text = `the files of the job are not kept: ${message}`;
+    await shipper.note({ level: "error", topic: "artifacts", message: text, payload: { reason } });
+    return { work, stored: nothingStored, storeFailure, usage };
   }
 }
 

@@ -98,11 +98,15 @@ class Stopper {
     return this.#stopped;
   }
 
-  /** A program that is gone needs no signal, and one of a deleted sandbox gets none. */
+  /**
+   * Ends all that runs: what has left the program's family may hold its output open. A program
+   * that is gone needs no signal, and one of a deleted sandbox gets none.
+   */
   async kill(): Promise<void> {
     const sent = this.#program.signal("SIGKILL");
     this.#watch.killed();
     await sent.catch(() => {});
+    await this.#input.sandbox.endPrograms().catch(() => {});
   }
 
   [Symbol.dispose](): void {
@@ -110,9 +114,13 @@ class Stopper {
   }
 
   async #stop(): Promise<void> {
-    if (this.#ended) return;
+    const { sandbox, clock, graceMs, onStopStep } = this.#input;
+    if (this.#ended) {
+      // Its own end counts; what it left behind may hold its output open for ever.
+      await sandbox.endPrograms().catch(() => {});
+      return;
+    }
     this.#stopped = true;
-    const { clock, graceMs, onStopStep } = this.#input;
     // Told before it is sent: the program may be gone when the call returns.
     onStopStep("signalled");
     await this.#program.signal("SIGTERM").catch(() => {});

@@ -188,9 +188,15 @@ interface TestRun {
   readonly stopped: boolean;
 }
 
-async function runTests(work: AgentWork, context: WorkContext, when: string): Promise<TestRun> {
+/** After the work nothing of it runs any more: what the tests see is what is collected. */
+async function runTests(
+  work: AgentWork,
+  context: WorkContext,
+  when: "before" | "after",
+): Promise<TestRun> {
   if (work.testArgv.length === 0) return { verdict: "", stopped: false };
   if (context.stop.aborted) return { verdict: "", stopped: true };
+  if (when === "after") await context.sandbox.endPrograms();
   const { exitCode, stopped } = await runTestCommand(work.testArgv, context);
   if (stopped) return { verdict: "", stopped };
   const verdict = exitCode === 0 ? "passed" : "failed";

@@ -123,6 +123,10 @@ class JournalledSandbox implements HostedSandbox {
     return this.#inner.get(signal);
   }
 
+  endPrograms(): Promise<void> {
+    return this.#inner.endPrograms();
+  }
+
   stats(): Promise<SandboxStats> {
     return this.#inner.stats();
   }

@@ -92,6 +92,15 @@ export class SeatbeltSandbox implements Sandbox {
     return Readable.from(packed(program, signal), { objectMode: false });
   }
 
+  async endPrograms(): Promise<void> {
+    this.#check();
+    try {
+      await this.#options.family.end();
+    } catch (error: unknown) {
+      throw sandboxFailed("process", `the programs of ${this.id} could not be ended`, error);
+    }
+  }
+
   delete(): Promise<void> {
     this.#deletion ??= this.#delete().catch((error: unknown) => {
       // Still in the driver's list: it can be tried again.

@@ -12,7 +12,8 @@ export const frameType = {
   /**
    * To the resident: a list of settings, each a word and its values: `clock` seconds nanoseconds,
    * `limits` memory bytes, pids, CPU µs per 100 ms, `mount` serial path kind (guests have these
-   * three), `door` name port (0: none). May come again.
+   * three), `door` name port (0: none), `end-programs` (all but the resident is gone once it
+   * holds). May come again.
    */
   config: 1,
   /** From the resident: it runs and takes frames. */

@@ -8,6 +8,7 @@ import type { ExecSpec, Sandbox, SandboxProcess, SandboxStats } from "../driver.
 import { checkExec, commandNotFound, sandboxFailed, sandboxVariables } from "../driver-errors.ts";
 import type { SandboxReceipt } from "../receipt.ts";
 import { guardTar } from "../tar-guard.ts";
+import { within } from "../within.ts";
 import type { ResidentChannel, ResidentProgram } from "./channel.ts";
 import { type CapCounts, ResidentProcess } from "./resident-process.ts";
 import { type ResidentStream, StartRefusal } from "./stream.ts";
@@ -47,6 +48,8 @@ export interface ResidentSandboxOptions {
 
 const workFolder = "/work";
 const wordsBytes = 2_048;
+/** The resident gives up after seven seconds by itself. */
+const programsEndWithinMs = 8_000;
 
 /** A sandbox by its resident. */
 export class ResidentSandbox implements Sandbox {
@@ -131,6 +134,15 @@ export class ResidentSandbox implements Sandbox {
     } catch (error: unknown) {
       stop();
       throw signal?.aborted ? cancelled(error) : error;
+    }
+  }
+
+  async endPrograms(): Promise<void> {
+    this.#check();
+    try {
+      await within(programsEndWithinMs, this.#cage.channel.configure([["end-programs"]]));
+    } catch (error: unknown) {
+      throw this.#failed(`the programs of ${this.id} could not be ended`, error);
     }
   }
 

@@ -189,6 +189,22 @@ export function processTests(context: SuiteContext): void {
       expect((await finish(process)).text).to.equal("left\n");
     });
 
+    it("ends all that runs in it, what hides from every signal as well, and goes on", async () => {
+      const sandbox = await sandboxWithPrograms(context);
+      const hider = await sandbox.exec({ argv: ["/work/bin/hides"], env: {} });
+      expect((await hider.exit).exitCode).to.equal(0);
+      const { process, rest } = await startReady(sandbox, "stubborn");
+      expect((await sandbox.processes?.()) ?? 2).to.be.greaterThan(1);
+      await sandbox.endPrograms();
+      expect((await sandbox.processes?.()) ?? 0).to.equal(0);
+      expect((await process.exit).exitCode).to.equal(137);
+      await rest;
+      expect((await run(sandbox, "args", ["on"])).text).to.equal("on\n");
+      await sandbox.endPrograms();
+      await sandbox.delete();
+      expect(await refusal(sandbox.endPrograms())).to.equal("SANDBOX_FAILED");
+    });
+
     it("runs many programs one after the other and at once", async () => {
       const sandbox = await sandboxWithPrograms(context);
       for (let i = 0; i < 5; i++)

@@ -113,6 +113,22 @@ while :; do wait $nap; done`,
       return 3;
     },
   },
+  /**
+   * Leaves a child behind that hears no signal, has neither its parent, its session, its
+   * variables nor its output, and starts others for ever; ends once it is there.
+   */
+  hides: {
+    sh: `mkfifo /tmp/up
+setsid env -i PATH="$PATH" sh -c 'trap "" HUP INT TERM; echo up > /tmp/up; while :; do sleep 600 & sleep 0.01; done' >/dev/null 2>&1 </dev/null &
+read up < /tmp/up`,
+    fake: async (c) => {
+      c.fork((child) => {
+        child.onSignal(() => {});
+        return killed(child);
+      });
+      return 0;
+    },
+  },
   /** Uses `$1` MiB of memory, then says "survived". */
   hog: {
     sh: `head -c "$1"m /dev/zero | tail -n 1 >/dev/null; code=$?; [ $code = 0 ] && echo survived; exit $code`,

@@ -1,13 +1,12 @@
 /** Puts an attempt's workspace into its sandbox and takes what the work left out of it. */
-import { createReadStream, createWriteStream } from "node:fs";
-import { stat } from "node:fs/promises";
+import { createReadStream } from "node:fs";
 import { join } from "node:path";
-import { pipeline } from "node:stream/promises";
 import type { Sandbox } from "../../drivers/driver.ts";
 import type { AgentPast } from "../agent/past.ts";
 import type { AttemptInput } from "../attempt-input.ts";
 import { type StoredChanges, storeChanges } from "./artifacts.ts";
 import { fetchBlob } from "./blob-content.ts";
+import { fetchWorkDir } from "./collected-archive.ts";
 import { fetchChanges, type KeptChanges, mergeArchives } from "./restore-workspace.ts";
 import type { Archive } from "./workspace-changes.ts";
 
@@ -48,12 +47,9 @@ export async function collectChanges(
   before: Archive | undefined,
 ): Promise<StoredChanges> {
   const { folder, fenced: signal, shipper } = input;
-  const path = join(folder, "after.tar");
-  await pipeline(await sandbox.get(signal), createWriteStream(path), { signal });
-  // Headers and padding come on top of what the disk limit bounds.
-  const maxBytes = Math.max((await stat(path)).size, diskBytes) + 1024 * 1024;
   const { clock, backend } = input.tools;
-  const after = { path, maxBytes };
+  const path = join(folder, "after.tar");
+  const after = await fetchWorkDir({ sandbox, path, diskBytes, clock, signal });
   const { blobs } = backend;
   const stored = await storeChanges({ blobs, clock, before, after, folder, signal });
   if (stored.leftOut.length > 0) {
