@@ -45,7 +45,9 @@ describe("templates of disks", function () {
     expect(await use(8)).to.equal(join(folder, nameOf(8)));
     const left = readdirSync(folder);
     expect(left).to.have.length(mostTemplates);
-    expect(left).to.include.members([nameOf(8), nameOf(100)]).and.not.include(nameOf(101));
+    expect(left)
+      .to.include.members([nameOf(8), nameOf(100)])
+      .and.not.include(nameOf(101));
   });
 
   it("stay while they are used, however old they are", async () => {
