@@ -55,9 +55,10 @@ export async function runJoin(env: Env): Promise<number> {
     try {
       return await start(config, { logger, clock, refuse });
     } catch (error) {
+      const known = toDevmeshError(error);
+      const isAway = known.reason === "UNAVAILABLE" && known.metadata.field === "url";
       if (isRefusal(error)) refuse(error);
-      else if (toDevmeshError(error).reason === "UNAVAILABLE")
-        ending.resolve(toDevmeshError(error));
+      else if (isAway) ending.resolve(known);
       else throw error;
       return undefined;
     }
