@@ -29,9 +29,11 @@ export interface Attempt {
   readonly perl: string;
   /** True: it gets a sandbox of its own, for what it leaves. Default: false. */
   readonly fresh?: boolean;
+  /** True: its sandbox has a network policy that opens one host. Default: it has no network. */
+  readonly hasWay?: boolean;
   /** True: a sandbox that holds may end the program. Default: it must run to its end. */
   readonly mayDie?: boolean;
-  /** How long its program may take. Default: 20 s. */
+  /** How long its program may take on the host's own kernel. Default: 20 s. */
   readonly timeoutMs?: number;
   /**
    * More that the host does and looks at; answers what succeeded. Runs the
@@ -65,8 +67,13 @@ export async function tryAttempt(
 ): Promise<AttemptResult> {
   const { name, kind, timeoutMs = defaultTimeoutMs } = attempt;
   const nonce = world.nonce();
-  const run = () =>
-    room.perl(attempt.perl, { ...world.clues(room.limits), NONCE: nonce }, timeoutMs);
+  const { limits, isSimulated = false, patience = 1 } = room;
+  const env = {
+    ...world.clues(limits),
+    NONCE: nonce,
+    ...(isSimulated && { SIMULATED: "1" }),
+  };
+  const run = () => room.perl(attempt.perl, env, timeoutMs * patience);
   const judge = attempt.judge ?? (async () => ({ ...(await run()), seen: [] }));
   try {
     const { output, exitCode, seen } = await judge({ room, world, nonce, run });

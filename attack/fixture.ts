@@ -10,8 +10,10 @@ import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
+import { openCareless, openWide, type WeakProxy } from "./careless-proxy.ts";
 import { wholeProgram } from "./prelude.ts";
 import { attackLimits, type ProgramEnd, type Room, type Target } from "./target.ts";
+import type { WayOut } from "./way-out.ts";
 import type { World } from "./world.ts";
 
 const execute = promisify(execFile);
@@ -26,6 +28,8 @@ export interface Weakness {
   readonly shares?: readonly ("net" | "pid" | "ipc" | "uts")[];
   /** True: what it collects is collected by following links. */
   readonly followsLinks?: boolean;
+  /** Its way out, for attempts that have one. Absent: none. */
+  readonly openProxy?: (way: WayOut) => Promise<WeakProxy>;
   /** Attempts that must succeed on it. */
   readonly finds: readonly string[];
 }
@@ -110,6 +114,30 @@ export const weaknesses: readonly Weakness[] = [
     followsLinks: true,
     finds: ["artifact-symlinks"],
   },
+  {
+    name: "careless-proxy",
+    args: () => [],
+    // So that the proxy's port on the host is the sandbox's own.
+    shares: ["net"],
+    openProxy: openCareless,
+    finds: [
+      ...["policy-interfaces", "policy-host-loopback", "policy-host-addresses", "policy-ipv6"],
+      ...["proxy-other-host", "proxy-other-port", "proxy-dns-tunnel", "proxy-connect-address"],
+      ...["proxy-private-name", "proxy-metadata-name", "proxy-mixed-name", "proxy-rebinding"],
+      ...["proxy-redirect", "proxy-sni-mismatch", "proxy-no-tls", "proxy-method", "proxy-path"],
+      ...["proxy-host-header", "proxy-smuggling", "proxy-socks", "proxy-secret"],
+    ],
+  },
+  {
+    name: "wide-policy",
+    args: () => [],
+    shares: ["net"],
+    openProxy: openWide,
+    finds: [
+      ...["proxy-other-host", "proxy-other-port", "proxy-private-name", "proxy-mixed-name"],
+      ...["proxy-method", "proxy-path"],
+    ],
+  },
 ];
 
 /** Bubblewrap with one thing wrong; as root, without a seccomp filter and without caps. */
@@ -118,7 +146,10 @@ export function weakTarget(weakness: Weakness, world: World, bwrap: string): Tar
     name: weakness.name,
     isolation: "none",
     engine: "bubblewrap, mis-set",
-    open: async () => new WeakRoom(weakness, world, bwrap),
+    open: async (way) => {
+      const proxy = way && (await weakness.openProxy?.(way));
+      return new WeakRoom(weakness, world, bwrap, proxy);
+    },
   };
 }
 
@@ -127,11 +158,13 @@ class WeakRoom implements Room {
   readonly #weakness: Weakness;
   readonly #world: World;
   readonly #bwrap: string;
+  readonly #proxy: WeakProxy | undefined;
   readonly #folder: string;
   readonly #work: string;
   readonly #running = new Set<ChildProcess>();
 
-  constructor(weakness: Weakness, world: World, bwrap: string) {
+  constructor(weakness: Weakness, world: World, bwrap: string, proxy: WeakProxy | undefined) {
+    this.#proxy = proxy;
     this.#weakness = weakness;
     this.#world = world;
     this.#bwrap = bwrap;
@@ -162,7 +195,7 @@ class WeakRoom implements Room {
       ...["--", "perl", "-e", wholeProgram(program)],
     ];
     const child = spawn(this.#bwrap, words, {
-      env: { PATH: "/usr/bin:/bin", ...env },
+      env: { PATH: "/usr/bin:/bin", ...this.#proxy?.env, ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.#running.add(child);
@@ -210,6 +243,7 @@ class WeakRoom implements Room {
 
   async close(): Promise<void> {
     for (const child of this.#running) child.kill("SIGKILL");
+    await this.#proxy?.close();
     try {
       rmSync(this.#folder, { recursive: true, force: true });
     } catch {

@@ -13,7 +13,7 @@ const talks = argv.includes("--help") || argv.includes("-h") || argv.includes("-
 let stop = async () => {};
 try {
   if (!talks && wants("process")) await findBubblewrap({ log });
-  if (!talks && wants("docker")) {
+  if (!talks && (wants("docker") || wants("gvisor"))) {
     const docker = await startDocker({ log });
     if (docker.ok) {
       stop = docker.value.stop;

@@ -112,6 +112,8 @@ function tableOf(calls: Readonly<Record<string, number>>): string {
  * answers what it answers, -1 with `$!` for a failure. `opens(path, flags)`
  * tells whether a file can be opened. `reaches(name, …)` tells of a call that
  * the kernel did not refuse for want of rights, whatever came of it.
+ * `device(path, flags)` tells whether a device can be opened; a kernel in user space makes some
+ * itself, and then what counts is what one gives: an interface, a file system.
  */
 const head = `use strict; no warnings;
 use Fcntl; use POSIX ();
@@ -139,6 +141,18 @@ sub opens {
   my $file;
   return sysopen($file, $path, $flags | O_NONBLOCK | O_NOCTTY) ? $file : undef;
 }
+sub gives {
+  my ($path, $file) = @_;
+  return 1 unless $ENV{SIMULATED};
+  if ($path =~ /tun$/) { my $wanted = pack('a16 S x22', 'tun%d', 0x1001); return ioctl($file, 0x400454ca, $wanted) }
+  if ($path =~ /fuse$/) {
+    mkdir '/work/fuse';
+    my $how = 'fd=' . fileno($file) . ",rootmode=40000,user_id=$>,group_id=" . ($) + 0);
+    return call('mount', 'fuse', '/work/fuse', 'fuse', 0, $how) == 0;
+  }
+  return 1;
+}
+sub device { my ($path, @flags) = @_; for my $how (@flags) { my $file = opens($path, $how) or next; return 1 if gives($path, $file) } return 0 }
 sub slurp { my ($path) = @_; my $f = opens($path, O_RDONLY) or return ''; sysread($f, my $text, 65536); return $text // '' }
 sub within { my ($s, $act) = @_; local $SIG{ALRM} = sub { die "late\\n" }; my $r = eval { alarm $s; my $r = $act->(); alarm 0; $r }; alarm 0; return $r }
 `;

@@ -19,16 +19,22 @@ export async function attackTarget(
   onResult: (result: AttemptResult) => void = () => {},
 ): Promise<TargetReport> {
   const results: AttemptResult[] = [];
-  let shared: Room | undefined;
+  let shared: { readonly room: Room; readonly hasWay: boolean } | undefined;
   const drop = async () => {
-    const room = shared;
+    const room = shared?.room;
     shared = undefined;
     await room?.close();
   };
+  const roomFor = async ({ fresh = false, hasWay = false }: Attempt) => {
+    if (!fresh && shared?.hasWay === hasWay) return shared.room;
+    if (!fresh) await drop();
+    const room = await target.open(hasWay ? world.way : undefined);
+    if (!fresh) shared = { room, hasWay };
+    return room;
+  };
   try {
     for (const attempt of attempts) {
-      const room = attempt.fresh === true ? await target.open() : (shared ?? (await target.open()));
-      if (attempt.fresh !== true) shared = room;
+      const room = await roomFor(attempt);
       let result: AttemptResult;
       try {
         result = await tryAttempt(attempt, room, world);

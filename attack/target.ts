@@ -1,5 +1,6 @@
 /** What is attacked: sandboxes of one kind, however they are made. */
 import type { Readable } from "node:stream";
+import type { WayOut } from "./way-out.ts";
 
 /** The caps that every attacked sandbox is given, small so that passing them is quick. */
 export const attackLimits = { memoryMib: 192, cpuMillis: 1000, pids: 64, diskMib: 64 } as const;
@@ -17,6 +18,10 @@ export interface ProgramEnd {
 /** One sandbox. */
 export interface Room {
   readonly limits: AttackLimits;
+  /** True: a kernel in user space answers its calls, and makes its devices. Default: false. */
+  readonly isSimulated?: boolean;
+  /** How many times longer programs may take than on the host's own kernel. Default: 1. */
+  readonly patience?: number;
   /** Runs a Perl program behind the prelude; killed after `timeoutMs`. */
   perl(
     program: string,
@@ -36,5 +41,6 @@ export interface Target {
   readonly name: string;
   readonly isolation: string;
   readonly engine: string;
-  open(): Promise<Room>;
+  /** With a way, its network policy holds for the sandbox. Without: it has no network at all. */
+  open(way?: WayOut): Promise<Room>;
 }

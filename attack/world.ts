@@ -21,6 +21,7 @@ import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { AttackLimits } from "./target.ts";
+import { WayOut } from "./way-out.ts";
 
 const execute = promisify(execFile);
 
@@ -35,6 +36,8 @@ const planted = {
   shm: "shared memory of the host (System V)",
   posixShm: "shared memory of the host (/dev/shm)",
   docker: "a container engine's socket",
+  behind: "a host that the network policy does not allow",
+  proxy: "a secret that only the egress proxy holds",
 } as const;
 
 type Planted = keyof typeof planted;
@@ -54,6 +57,7 @@ export class World {
   #udpPort = 0;
   #shmId = "";
   #hasNameServer = false;
+  #way: WayOut | undefined;
 
   private constructor(folder: string) {
     this.folder = folder;
@@ -89,6 +93,12 @@ export class World {
     return join(this.folder, "target");
   }
 
+  /** The hosts and the policy of sandboxes that have a way out. */
+  get way(): WayOut {
+    if (this.#way === undefined) throw new Error("the world is not made yet");
+    return this.#way;
+  }
+
   /** A socket that answers as a container engine does. */
   get dockerSocket(): string {
     return join(this.folder, "docker.sock");
@@ -101,6 +111,7 @@ export class World {
   /** What an attacker is told: where things are, never what is in them. */
   clues(limits: AttackLimits): Record<string, string> {
     return {
+      ...this.way.clues(),
       HOST_FILE: this.filePath,
       HOST_PRIVATE: this.privatePath,
       HOST_TARGET: this.targetFolder,
@@ -188,6 +199,14 @@ export class World {
       // Only root may listen there: the attempts ask other name servers alone.
     }
     await this.#makeShm();
+    const way = await WayOut.open({
+      folder: this.folder,
+      secret: secrets.proxy,
+      answer: secrets.behind,
+      onVisit: (text) => this.#visits.push(text),
+    });
+    this.#closers.push(() => way.close());
+    this.#way = way;
   }
 
   async #startVictim(): Promise<void> {

@@ -5,7 +5,6 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -147,14 +146,18 @@ async function startGuest(
   };
 }
 
+/** Once somebody listens there: the file comes first. */
 async function connected(path: string, child: ChildProcess): Promise<Socket> {
-  while (!existsSync(path)) {
+  for (;;) {
     if (child.exitCode !== null) throw new Error(`QEMU ended with ${child.exitCode}`);
-    await delay(lookMs);
+    const socket = connect(path);
+    try {
+      await once(socket, "connect");
+      return socket;
+    } catch {
+      await delay(lookMs);
+    }
   }
-  const socket = connect(path);
-  await once(socket, "connect");
-  return socket;
 }
 
 /** Lines as they come, one taker at a time. */

@@ -36,10 +36,10 @@ export async function openDocker(warm: number): Promise<Bed> {
   return open((stateDir) => new DockerDriver({ stateDir, socketPath, image, warm }), stop);
 }
 
-/** Virtual machines. */
-export async function openQemu(): Promise<Bed> {
+/** Virtual machines, `warm` of them ready made. */
+export async function openQemu(warm: number): Promise<Bed> {
   const guest = value(await ensureGuest());
-  return open((stateDir) => new QemuDriver({ stateDir, ...guest }));
+  return open((stateDir) => new QemuDriver({ stateDir, ...guest, warm }));
 }
 
 /** QEMU and a kernel. */

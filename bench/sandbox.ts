@@ -101,16 +101,32 @@ export const bench: Bench = {
     sandboxCase("vm: create to first output", "bare QEMU, restore", async () => [
       await bareQemu(await qemuParts(), "restore", 5),
       await bareQemu(await qemuParts(), "cold boot", 1),
-      await over(openQemu, ({ driver }) => creations(plain, driver, 5)),
+      await over(
+        () => openQemu(0),
+        ({ driver }) => creations(plain, driver, 5),
+      ),
+      await over(
+        () => openQemu(2),
+        ({ driver }) => creations(warm, driver, 5, 3_000),
+      ),
     ]),
-    sandboxCase("vm: burst", plain, async () => [
-      await over(openQemu, ({ driver }) => burst(plain, driver, burstSize)),
+    sandboxCase("vm: burst", warm, async () => [
+      await over(
+        () => openQemu(2),
+        ({ driver }) => burst(warm, driver, burstSize),
+      ),
     ]),
     sandboxCase("vm: exec", plain, async () => [
-      await over(openQemu, ({ driver }) => execs(plain, driver, 100)),
+      await over(
+        () => openQemu(0),
+        ({ driver }) => execs(plain, driver, 100),
+      ),
     ]),
     sandboxCase("vm: delete", plain, async () => [
-      await over(openQemu, ({ driver }) => deletions(plain, driver, 5)),
+      await over(
+        () => openQemu(0),
+        ({ driver }) => deletions(plain, driver, 5),
+      ),
     ]),
     {
       ...sandboxCase("memory of one that idles", "process", async () => [
@@ -119,7 +135,10 @@ export const bench: Bench = {
           () => openDocker(0),
           ({ driver }) => idleMemory("container", driver),
         ),
-        await over(openQemu, ({ driver }) => idleMemory("vm", driver)),
+        await over(
+          () => openQemu(0),
+          ({ driver }) => idleMemory("vm", driver),
+        ),
       ]),
       figure: "memoryMiB",
     },
@@ -132,10 +151,12 @@ export const bench: Bench = {
       what: `${what}: ${Number(value)} ms, at most ${most}`,
       holds: Number(value) <= most,
     });
+    const times = (one: number, other: number) => `${(one / other).toFixed(2)} ×`;
     const create = (tier: string, system: string) =>
       find(`${tier}: create to first output`, system);
     const restore = Number(create("vm", "bare QEMU, restore").p50Ms);
-    const vm = Number(create("vm", plain).p50Ms);
+    const ready = Number(create("vm", warm).p50Ms);
+    const restored = Number(create("vm", plain).p50Ms);
     const boot = Number(create("vm", "bare QEMU, cold boot").p50Ms);
     const all = (tier: string, system: string) => {
       const { succeeded } = find(`${tier}: burst`, system);
@@ -155,17 +176,21 @@ export const bench: Bench = {
       ),
       {
         promise: "P22",
-        what: `vm: ${vm} ms, ${(vm / restore).toFixed(2)} × a bare restore (${restore} ms), at most 1.3`,
-        holds: vm <= 1.3 * restore,
+        what:
+          `vm, warm pool: ${ready} ms, ${times(ready, restore)} a bare restore (${restore} ms), ` +
+          `at most 1.3; restored at once, not from the pool: ${restored} ms, ${times(restored, restore)}`,
+        holds: ready <= 1.3 * restore,
       },
       {
         promise: "P22",
-        what: `vm: ${(boot / vm).toFixed(1)} × quicker than a bare cold boot (${boot} ms), at least 10`,
-        holds: boot >= 10 * vm,
+        what:
+          `vm, warm pool: ${times(boot, ready)} quicker than a bare cold boot (${boot} ms), ` +
+          `at least 10; restored at once: ${times(boot, restored)}`,
+        holds: boot >= 10 * ready,
       },
       all("process", plain),
       all("container", warm),
-      all("vm", plain),
+      all("vm", warm),
     ];
   },
 };

@@ -1,6 +1,6 @@
 /** A container engine of the run's own, which may be killed: nobody else's containers are in it. */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ensureBaseImage } from "../scripts/parts/base-image.ts";
@@ -11,13 +11,10 @@ import { attempt, type Found, missing } from "../scripts/parts/part.ts";
 import { isRoot } from "../scripts/parts/run.ts";
 import { processesWith } from "./processes.ts";
 
-/** What an engine has that sandboxes are made of. */
-export interface EngineLeft {
-  readonly containers: number;
-  /** Beside the engine's own three. */
-  readonly networks: number;
-  readonly volumes: number;
-}
+/** What an engine may have of sandboxes; how each line of `left` begins. */
+export const engineKinds = [
+  ...["container", "network", "volume", "image", "network namespace"],
+] as const;
 
 /** Starts after a kill before it counts as broken. */
 const maxStarts = 5;
@@ -30,6 +27,8 @@ export class ChaosEngine {
   readonly #folder: string;
   readonly #runDir: string;
   #child: Child | undefined;
+  /** What it has by itself. */
+  #own: ReadonlySet<string> = new Set();
 
   private constructor(folder: string, runDir: string) {
     this.#folder = folder;
@@ -50,6 +49,7 @@ export class ChaosEngine {
       const image = await ensureBaseImage(engine.socketPath, { log });
       if (!image.ok) throw new Error(image.reason);
       engine.image = image.value.image;
+      engine.#own = new Set(await engine.#content());
       return engine;
     });
     if (!started.ok) await engine.stop();
@@ -79,22 +79,32 @@ export class ChaosEngine {
     }
   }
 
-  /** What is in it, by its own word. */
-  async left(): Promise<EngineLeft> {
-    const count = async (path: string, key?: string) => {
+  /** What is in it that was not when it started, a line each. */
+  async left(): Promise<string[]> {
+    const lines = (await this.#content()).filter((line) => !this.#own.has(line));
+    // Of containers with a network of any kind; `default` is the host's.
+    const spaces = globSync(join(this.#runDir, "x/netns/*")).filter(
+      (path) => !path.endsWith("/default"),
+    );
+    return [...lines, ...spaces.map((path) => `network namespace ${path}`)];
+  }
+
+  /** By its own word. */
+  async #content(): Promise<string[]> {
+    const of = async (kind: string, path: string, key?: string) => {
       const { body } = await askEngine(this.socketPath, "GET", path);
       const value: unknown = JSON.parse(body);
       const list = key === undefined ? value : (value as Record<string, unknown>)[key];
-      return Array.isArray(list) ? list.length : 0;
+      const items = (Array.isArray(list) ? list : []) as { Id?: string; Name?: string }[];
+      return items.map(({ Id, Name }) => `${kind} ${Id ?? Name}`);
     };
-    const networks = await count("/networks");
-    const volumes = await count("/volumes", "Volumes");
-    const own = 2;
-    return {
-      containers: await count("/containers/json?all=1"),
-      networks: Math.max(0, networks - own),
-      volumes,
-    };
+    const found = await Promise.all([
+      of("container", "/containers/json?all=1"),
+      of("network", "/networks"),
+      of("volume", "/volumes", "Volumes"),
+      of("image", "/images/json?all=1"),
+    ]);
+    return found.flat();
   }
 
   /** Ends it with all that it started. */

@@ -17,8 +17,8 @@ export interface JobLog {
   readonly events: readonly JobEvent[];
   /** In order; one for each start. */
   readonly attempts: readonly AttemptLog[];
-  /** The sandboxes that the notes name. */
-  readonly sandboxes: readonly string[];
+  /** The sandboxes that the notes name, with their drivers. */
+  readonly sandboxes: readonly { readonly id: string; readonly driver: string }[];
   /** What is wrong with the numbers or the end. Empty: nothing. */
   readonly faults: readonly string[];
 }
@@ -62,10 +62,10 @@ function attemptsOf(events: readonly JobEvent[]): AttemptLog[] {
   });
 }
 
-function sandboxesOf(events: readonly JobEvent[]): string[] {
+function sandboxesOf(events: readonly JobEvent[]): JobLog["sandboxes"] {
   return events.flatMap(({ kind }) => {
     if (kind.case !== "note" || kind.value.topic !== "sandbox") return [];
-    const id = kind.value.payload?.sandbox;
-    return typeof id === "string" ? [id] : [];
+    const { sandbox: id, driver } = kind.value.payload ?? {};
+    return typeof id === "string" ? [{ id, driver: String(driver) }] : [];
   });
 }

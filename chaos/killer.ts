@@ -179,12 +179,12 @@ export class Killer {
     const kind = random.pick(sandboxStrikes);
     for (const tag of active()) history.add({ kind: "program-killed", tag });
     const before = history.entries.length;
-    const what = await sandboxParts?.strike(kind, platform.hosts, random);
+    const struck = await sandboxParts?.strike(kind, platform.hosts, random);
     // Those that began while it went on, ended ones too: an engine that is away fails them at once.
     for (const entry of history.entries.slice(before)) {
       if (entry.kind === "asked") history.add({ kind: "program-killed", tag: entry.work.tag });
     }
-    if (what !== undefined) this.#note(kind, "kill", what);
+    if (struck !== undefined) this.#note(struck.kind, "kill", struck.what);
   }
 
   /** Longer than a lease lives; mostly shorter than a runner's own patience, so that it writes. */

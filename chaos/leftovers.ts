@@ -1,8 +1,10 @@
-/** What a run must not leave on the host: processes, mounts, control groups, sandboxes' folders. */
+/** What a run must not leave on the host: processes, machines, mounts, loop devices, groups, folders, drafts, doors. */
 import { globSync, readdirSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { doorstep, isMachine, ownPaths } from "./own-paths.ts";
 import { runVariable } from "./platform.ts";
-import { processesWith } from "./processes.ts";
+import { processesOf } from "./processes.ts";
 
 /** What is looked for. */
 export interface LeftoverOptions {
@@ -13,22 +15,38 @@ export interface LeftoverOptions {
   readonly stateDirs: readonly string[];
   /** Every sandbox that is known to have been there. */
   readonly sandboxes: Iterable<string>;
+  /** Every process that a part has been. */
+  readonly pids: Iterable<number>;
 }
 
+/** The first word or words of each line, but for those of leases and of an engine. */
+export const leftoverKinds = [
+  ...["virtual machine", "process", "mount", "loop device", "control group"],
+  ...["folder", "draft", "door"],
+] as const;
+
 /** What is there, a line each; empty if nothing is. Called when every part has stopped. */
-export function findLeftovers({ run, folder, stateDirs, sandboxes }: LeftoverOptions): string[] {
+export function findLeftovers(options: LeftoverOptions): string[] {
+  const { run, folder, stateDirs, sandboxes, pids } = options;
   const ids = new Set(sandboxes);
-  const processes = [`${runVariable}=${run}`, `chaos-${run}-`, folder].flatMap(processesWith);
-  const found = new Map(processes.map(({ pid, commandLine }) => [pid, commandLine]));
+  const marks = [`${runVariable}=${run}`, `chaos-${run}-`, ...ownPaths(folder, stateDirs)];
   return [
-    ...[...found].map(([pid, line]) => `process ${pid}: ${line.slice(0, 200)}`),
-    ...mounts(folder, ids).map((line) => `mount ${line}`),
+    ...processesOf(marks).map(({ pid, commandLine: line }) => {
+      const kind = isMachine(line) ? "virtual machine" : "process";
+      return `${kind} ${pid}: ${line.slice(0, 200)}`;
+    }),
+    ...mounts(ownPaths(folder, stateDirs), ids).map((line) => `mount ${line}`),
     ...loops(folder).map((line) => `loop device ${line}`),
     ...groups(ids).map((path) => `control group ${path}`),
     ...stateDirs.flatMap((dir) => folders(dir)).map((path) => `folder ${path}`),
-    ...globSync("/run/devmesh-*/sbx_*")
-      .filter((path) => [...ids].some((id) => path.endsWith(id)))
+    ...stateDirs
+      .map(doorstep)
+      .flatMap((dir) => namesIn(dir).map((name) => join(dir, name)))
       .map((path) => `folder ${path}`),
+    ...stateDirs.flatMap((dir) => drafts(dir)).map((path) => `draft ${path}`),
+    ...[...pids]
+      .flatMap((pid) => globSync(join(tmpdir(), `dm-door-${pid}.*`)))
+      .map((path) => `door ${path}`),
   ];
 }
 
@@ -39,27 +57,47 @@ export function sandboxFolders(stateDirs: readonly string[]): string[] {
     .flatMap((path) => /sbx_\w+$/.exec(path)?.[0] ?? []);
 }
 
-/** Sandboxes and attempts. */
+/** What no sandbox shares with others, in any driver's room, and attempts. */
 function folders(stateDir: string): string[] {
-  return ["process", "docker", "qemu", "runs"].flatMap((kind) =>
-    namesIn(join(stateDir, kind))
-      .filter((name) => /^(sbx|job|warm)_/.test(name))
-      .map((name) => join(stateDir, kind, name)),
-  );
+  return namesIn(stateDir)
+    .filter((room) => !sharedRooms.includes(room))
+    .flatMap((room) =>
+      namesIn(join(stateDir, room))
+        .filter((name) => /^(sbx|own|job)_/.test(name))
+        .map((name) => join(stateDir, room, name)),
+    );
 }
 
-function mounts(folder: string, ids: ReadonlySet<string>): string[] {
+/** What is kept for more than one sandbox. */
+const sharedRooms = ["snapshots", "mounts", "journal"];
+
+/** Halves of what is kept: of snapshots, of disks, of images, of folders. */
+function drafts(stateDir: string): string[] {
+  const patterns = [
+    "snapshots/.draft*",
+    "*/templates/*.img.*",
+    "mounts/.*",
+    "vms/.*",
+    "journal/*.new",
+  ];
+  return globSync(patterns.map((pattern) => join(stateDir, pattern)));
+}
+
+function mounts(paths: readonly string[], ids: ReadonlySet<string>): string[] {
   return textOf("/proc/self/mounts")
     .split("\n")
     .flatMap((line) => line.split(" ")[1] ?? [])
-    .filter((path) => path.startsWith(folder) || ids.has(/sbx_\w+/.exec(path)?.[0] ?? ""));
+    .filter(
+      (mount) =>
+        paths.some((path) => mount.startsWith(path)) || ids.has(/sbx_\w+/.exec(mount)?.[0] ?? ""),
+    );
 }
 
 /** Images of the run's folder that a loop device still holds, removed ones among them. */
 function loops(folder: string): string[] {
-  return globSync("/sys/block/loop*/loop/backing_file").flatMap((path) => {
-    const image = textOf(path).trim();
-    return image.startsWith(folder) ? [`${path.split("/")[3]} ${image}`] : [];
+  return namesIn("/sys/block").flatMap((name) => {
+    const image = textOf(join("/sys/block", name, "loop", "backing_file")).trim();
+    return image.startsWith(folder) ? [`${name} ${image}`] : [];
   });
 }
 

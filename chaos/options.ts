@@ -2,6 +2,12 @@
 import { randomInt } from "node:crypto";
 import { parseArgs } from "node:util";
 
+/** Kinds of sandboxes that a run can have, weakest first. */
+export const chaosIsolations = ["process", "container", "vm"] as const;
+
+/** One of them. */
+export type ChaosIsolation = (typeof chaosIsolations)[number];
+
 /** What a run was asked for. */
 export interface ChaosOptions {
   readonly seed: number;
@@ -12,6 +18,8 @@ export interface ChaosOptions {
   readonly minutes: number;
   /** True: jobs ask for every kind of sandbox that the host has, and those are struck too. */
   readonly sandboxes: boolean;
+  /** With `sandboxes`: the kinds that jobs may ask for, if the host has them. */
+  readonly isolations: readonly ChaosIsolation[];
   /** True: the last line on stdout is one JSON object. */
   readonly json: boolean;
   /** True: the run's folder stays. One with problems stays in any case. */
@@ -27,6 +35,7 @@ export const chaosHelp = `devmesh chaos: kills parts of a throw-away platform un
   --store sqlite     one embedded platform (default)
   --store postgres   three backends and two runners over one Postgres
   --sandboxes        every kind of sandbox, and strikes on what those are made of
+  --isolations LIST  with --sandboxes: of process,container,vm (default: all of them)
   --json             the last line on stdout is one JSON object; all else goes to stderr
   --keep             leaves the run's folder with its logs and history
 
@@ -54,6 +63,7 @@ export function readChaosOptions(argv: readonly string[]): ChaosOptions | undefi
     kills: wholeOf("kills", values.kills) ?? most,
     minutes,
     sandboxes: sandboxesOf(values.sandboxes === true, store),
+    isolations: isolationsOf(values.isolations, values.sandboxes === true),
     json: values.json === true,
     keep: values.keep === true,
   };
@@ -62,6 +72,18 @@ export function readChaosOptions(argv: readonly string[]): ChaosOptions | undefi
 function sandboxesOf(wanted: boolean, store: string): boolean {
   if (!wanted || store === "sqlite") return wanted;
   throw new ChaosUsageError("--sandboxes: only with --store sqlite");
+}
+
+/** Sandboxes of processes are always there: most jobs ask for nothing else. */
+function isolationsOf(list: string | undefined, sandboxes: boolean): ChaosIsolation[] {
+  if (list === undefined) return [...chaosIsolations];
+  const names = list.split(",");
+  const unknown = names.find((name) => !chaosIsolations.some((known) => known === name));
+  if (unknown !== undefined || !names.includes("process") || !sandboxes) {
+    const what = "process, and of container and vm what is wanted, with --sandboxes";
+    throw new ChaosUsageError(`--isolations: wants ${what}`);
+  }
+  return chaosIsolations.filter((name) => names.includes(name));
 }
 
 function parse(argv: readonly string[]) {
@@ -74,6 +96,7 @@ function parse(argv: readonly string[]) {
         minutes: { type: "string" },
         store: { type: "string" },
         sandboxes: { type: "boolean" },
+        isolations: { type: "string" },
         json: { type: "boolean" },
         keep: { type: "boolean" },
         help: { type: "boolean", short: "h" },

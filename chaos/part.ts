@@ -37,6 +37,8 @@ export class Part {
   readonly name: string;
   /** Ends that nobody asked for, with the end of the log. A defect each. */
   readonly surprises: string[] = [];
+  /** Every process that it has been. */
+  readonly pids = new Set<number>();
   readonly #options: PartOptions;
   #child: ChildProcess | undefined;
   #ready: Promise<void> = Promise.resolve();
@@ -126,6 +128,7 @@ export class Part {
     const child = spawn(file, rest, { env, stdio: ["ignore", log, log] });
     closeSync(log);
     this.#child = child;
+    if (child.pid !== undefined) this.pids.add(child.pid);
     this.#struck = false;
     const forget = onExit(() => child.kill("SIGKILL"));
     this.#forget = forget;

@@ -40,13 +40,14 @@ export async function startEmbedded({ folder, env }: PlatformOptions): Promise<C
     await close();
     throw error;
   }
+  const stateDirs = [dataDir, join(folder, runnerName)].map((dir) => join(dir, "vm"));
   return {
     parts,
     runners: parts.slice(0, 1),
     urls: [url],
     token: readFileSync(join(dataDir, "owner.token"), "utf8").trim(),
-    stateDirs: [dataDir, join(folder, runnerName)].map((dir) => join(dir, "vm")),
-    hosts: { ports: [vm ?? 0, second ?? 0], serviceToken: serviceTokenOf(dataDir) },
+    stateDirs,
+    hosts: { ports: [vm ?? 0, second ?? 0], serviceToken: serviceTokenOf(dataDir), stateDirs },
     leasesLeft: async () => countLeases(join(dataDir, "api.sqlite")),
     stop: () => stopParts(parts),
     close,

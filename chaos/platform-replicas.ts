@@ -32,13 +32,14 @@ export async function startReplicas(options: PlatformOptions): Promise<ChaosPlat
     await close();
     throw error;
   }
+  const stateDirs = vms.map(({ name }) => join(options.folder, name, "vm"));
   return {
     parts,
     runners: vms,
     urls: layout.apiUrls,
     token: readFileSync(join(layout.apiFolder, "owner.token"), "utf8").trim(),
-    stateDirs: vms.map(({ name }) => join(options.folder, name, "vm")),
-    hosts: { ports: layout.vmPorts, serviceToken },
+    stateDirs,
+    hosts: { ports: layout.vmPorts, serviceToken, stateDirs },
     cut: (random) => withClient(storageUrl, (client) => cutConnections(client, random)),
     leasesLeft: () => withClient(storageUrl, countLeases),
     // The runners give their jobs back while the backends still listen.

@@ -1,5 +1,5 @@
-/** The host's processes, told apart by what their command line and environment hold. Linux only. */
-import { readdirSync, readFileSync } from "node:fs";
+/** The host's processes, told apart by their command line, environment and open files. Linux only. */
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 /** A process that runs. */
 export interface FoundProcess {
@@ -19,6 +19,31 @@ export function processesWith(text: string): FoundProcess[] {
       environment: contentOf(`/proc/${pid}/environ`),
     }))
     .filter(({ commandLine, environment }) => `${commandLine}\0${environment}`.includes(text));
+}
+
+/**
+ * Processes whose command line or environment has one of the marks, or which hold a file below a
+ * path that is one: a virtual machine names no path and gets its disks as open files.
+ */
+export function processesOf(marks: readonly string[]): FoundProcess[] {
+  const found = new Map(marks.flatMap(processesWith).map((one) => [one.pid, one]));
+  for (const pid of processIds()) {
+    if (found.has(pid) || pid === process.pid) continue;
+    if (!openFiles(pid).some((path) => marks.some((mark) => path.startsWith(mark)))) continue;
+    const commandLine = contentOf(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim();
+    found.set(pid, { pid, commandLine, environment: "" });
+  }
+  return [...found.values()].sort((a, b) => a.pid - b.pid);
+}
+
+function openFiles(pid: number): string[] {
+  const folder = `/proc/${pid}/fd`;
+  try {
+    return readdirSync(folder).map((name) => readlinkSync(`${folder}/${name}`));
+  } catch {
+    // It has ended meanwhile, closed a file while we looked, or is another user's.
+    return [];
+  }
 }
 
 function processIds(): number[] {

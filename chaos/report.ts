@@ -1,5 +1,7 @@
 /** What a run tells: for people as it goes, and for programs as one object at its end. */
+import { engineKinds } from "./engine.ts";
 import type { Strikes } from "./killer.ts";
+import { leftoverKinds } from "./leftovers.ts";
 import type { ChaosOptions } from "./options.ts";
 import type { Verdict } from "./verifier.ts";
 
@@ -12,8 +14,10 @@ export interface ChaosReport {
   readonly orphans: readonly string[];
   /** Sandboxes that could not be removed in time. */
   readonly stuck: readonly string[];
-  /** How many removals were asked for while jobs ran, and at the end. */
-  readonly deletes: number;
+  /** How many removals were asked for while jobs ran, and at the end, by the sandbox's state. */
+  readonly deletes: Readonly<Record<string, number>>;
+  /** The longest of them, in milliseconds. */
+  readonly slowestDeleteMs: number;
   /** What jobs asked for; empty: the default alone. */
   readonly isolations: readonly string[];
   /** What the platform itself did wrong: a part that ended, did not stop, did not settle. */
@@ -31,16 +35,13 @@ export function isOk({ verdict, orphans, stuck, faults }: ChaosReport): boolean 
   return wrong.every((one) => one.length === 0);
 }
 
-/** The first word of each line about an orphan. */
-const orphanKinds = [
-  ...["process", "container", "network", "volume", "mount", "loop device", "control group"],
-  ...["folder", "door"],
-];
+/** How each line about an orphan begins. */
+const orphanKinds = [...engineKinds, ...leftoverKinds, "lease"];
 
 /** One object for programs. */
 export function summaryOf(report: ChaosReport): object {
   const { options, strikes, orphans, faults, verdict } = report;
-  const { problems, sandboxes, ...counted } = verdict;
+  const { problems, sandboxes, drivers, ...counted } = verdict;
   return {
     seed: options.seed,
     store: options.store,
@@ -53,10 +54,12 @@ export function summaryOf(report: ChaosReport): object {
     orphans: orphans.length,
     ...(options.sandboxes && {
       orphansByKind: Object.fromEntries(
-        orphanKinds.map((kind) => [kind, orphans.filter((line) => line.startsWith(kind)).length]),
+        orphanKinds.map((kind) => [kind, orphans.filter((line) => kindOf(line) === kind).length]),
       ),
       isolations: report.isolations,
-      deletes: report.deletes,
+      deletes: sorted(report.deletes),
+      slowestDeleteMs: Math.round(report.slowestDeleteMs),
+      sandboxesByDriver: sorted(drivers),
     }),
     stuck: report.stuck.length + verdict.unfinished,
     faults: faults.length,
@@ -87,7 +90,7 @@ export function describe(report: ChaosReport): string {
       `${verdict.logBytesDoubled} doubled, ${verdict.logBytesAltered} altered`,
     `fenced    ${verdict.fencedWrites} late writes refused`,
     `orphans   ${orphans.length}`,
-    `stuck     ${report.stuck.length} sandboxes, of ${report.deletes} removals that were asked for`,
+    `stuck     ${report.stuck.length} sandboxes, of removals that were asked for: ${counts(report.deletes)}`,
     `retried   ${counts(report.retried)}`,
     `time      ${minutes(report.totalMs)} minutes, ${minutes(report.strikingMs)} of them under fire`,
     "",
@@ -95,6 +98,13 @@ export function describe(report: ChaosReport): string {
     ...wrong.map((line) => `  ${line}`),
   ];
   return `${lines.join("\n")}\n`;
+}
+
+/** The longest that fits: "network namespace" is no "network". */
+function kindOf(line: string): string | undefined {
+  return orphanKinds
+    .filter((kind) => line.startsWith(`${kind} `) || line.startsWith(`${kind}:`))
+    .sort((a, b) => b.length - a.length)[0];
 }
 
 function sum(by: Readonly<Record<string, number>>): number {

@@ -23,6 +23,9 @@ import { verifyHistory } from "./verifier.ts";
 /** The longest that all jobs may take to end once nothing is struck any more. */
 const settleLimitMs = 180_000;
 
+/** The same where a busy host boots virtual machines for some of them. */
+const settleWithMachinesMs = 900_000;
+
 /** How many clients work at the same time. */
 const workers = 8;
 
@@ -39,7 +42,9 @@ export async function runOnce(
   let keep = options.keep;
   try {
     await using parts = new AsyncDisposableStack();
-    const sandboxParts = options.sandboxes ? await SandboxParts.start(folder, tell) : undefined;
+    const sandboxParts = options.sandboxes
+      ? await SandboxParts.start(folder, options.isolations, tell)
+      : undefined;
     parts.defer(async () => void (await sandboxParts?.close()));
     const env = { ...partEnvironment(folder, run), ...sandboxParts?.env };
     const start = options.store === "sqlite" ? startEmbedded : startReplicas;
@@ -108,7 +113,9 @@ async function strike(input: RunInput): Promise<ChaosReport> {
     await killer.run();
     const strikingMs = performance.now() - firstMs;
     tell("waiting until every job has ended");
-    const settled = await settle(load, givenUp);
+    const hasMachines = sandboxParts?.isolations.includes("vm") === true;
+    const limitMs = hasMachines ? settleWithMachinesMs : settleLimitMs;
+    const settled = await settle(load, givenUp, limitMs);
     signal.throwIfAborted();
     tell("verifying");
     // REST from another backend than the stream, where there are several.
@@ -125,13 +132,15 @@ async function strike(input: RunInput): Promise<ChaosReport> {
     const sandboxes = [...killer.sandboxes, ...verdict.sandboxes];
     const { stateDirs } = platform;
     const inEngine = (await sandboxParts?.close()) ?? [];
-    const orphans = [...inEngine, ...findLeftovers({ run, folder, stateDirs, sandboxes })];
-    if (leases > 0) orphans.push(`${leases} leases of ended jobs`);
+    const pids = platform.parts.flatMap((part) => [...part.pids]);
+    const orphans = [...inEngine, ...findLeftovers({ run, folder, stateDirs, sandboxes, pids })];
+    if (leases > 0) orphans.push(`lease: ${leases} of ended jobs`);
     const totalMs = performance.now() - startedMs;
     const retried = Object.fromEntries(clients.retried);
     const { strikes } = killer;
-    const { stuck = [], deletes = 0 } = sandboxParts ?? {};
-    const sandboxed = { stuck, deletes, isolations: sandboxParts?.isolations ?? [] };
+    const { stuck = [], deletes = {}, slowestDeleteMs = 0 } = sandboxParts ?? {};
+    const isolations = sandboxParts?.isolations ?? [];
+    const sandboxed = { stuck, deletes, slowestDeleteMs, isolations };
     return {
       options,
       strikes,
@@ -164,13 +173,13 @@ async function untilSandboxes({ first }: Clients, signal: AbortSignal): Promise<
 }
 
 /** What is wrong with how the load came to its end. */
-async function settle(load: Load, givenUp: AbortController): Promise<string[]> {
-  const timer = setTimeout(() => givenUp.abort(), settleLimitMs);
+async function settle(load: Load, givenUp: AbortController, limitMs: number): Promise<string[]> {
+  const timer = setTimeout(() => givenUp.abort(), limitMs);
   try {
     await load.settle();
   } finally {
     clearTimeout(timer);
   }
   if (!givenUp.signal.aborted) return [];
-  return [`not every job has ended within ${settleLimitMs} ms after the last strike`];
+  return [`not every job has ended within ${limitMs} ms after the last strike`];
 }

@@ -1,10 +1,12 @@
 /** What a run with every kind of sandbox has beside its platform: an engine, a guest, and what to strike of them. */
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { IsolationName } from "@devmesh/sdk";
+import { setTimeout as delay } from "node:timers/promises";
 import { ensureGuest } from "../deploy/guest/ensure-guest.ts";
 import { ChaosEngine } from "./engine.ts";
-import { processesWith } from "./processes.ts";
+import type { ChaosIsolation } from "./options.ts";
+import { isMachine, ownPaths } from "./own-paths.ts";
+import { type FoundProcess, processesOf } from "./processes.ts";
 import type { Random } from "./random.ts";
 
 /** Kinds of strikes on what sandboxes are made of. */
@@ -17,7 +19,15 @@ export type SandboxStrike = (typeof sandboxStrikes)[number];
 export interface SandboxHosts {
   readonly ports: readonly number[];
   readonly serviceToken: string;
+  /** Their folders. */
+  readonly stateDirs: readonly string[];
 }
+
+/** What a sandbox is in when its removal is asked for. */
+const deleteStates = ["running", "frozen", "removing", "broken"] as const;
+
+/** The longest wait for something to strike, in milliseconds. */
+const patienceMs = 4_000;
 
 /** The longest that a removal may take. */
 const deleteLimitMs = 10_000;
@@ -27,18 +37,20 @@ export class SandboxParts {
   /** What the platform's parts are started with. */
   readonly env: Readonly<Record<string, string>>;
   /** Those that jobs may ask for. */
-  readonly isolations: readonly IsolationName[];
+  readonly isolations: readonly ChaosIsolation[];
   /** Removals that took too long or failed. */
   readonly stuck: string[] = [];
-  /** Removals that were asked for. */
-  deletes = 0;
+  /** Removals that were asked for, by the state that the sandbox was in. */
+  readonly deletes: Record<string, number> = {};
+  /** The longest of them, in milliseconds. */
+  slowestDeleteMs = 0;
   #engine: ChaosEngine | undefined;
   readonly #folder: string;
 
   private constructor(
     folder: string,
     env: Record<string, string>,
-    isolations: IsolationName[],
+    isolations: ChaosIsolation[],
     engine: ChaosEngine | undefined,
   ) {
     this.#folder = folder;
@@ -47,29 +59,33 @@ export class SandboxParts {
     this.#engine = engine;
   }
 
-  /** Finds and starts what this host can have; what it cannot is told, and done without. */
-  static async start(folder: string, log: (line: string) => void): Promise<SandboxParts> {
+  /** Finds and starts what is wanted and this host can have; what it cannot is told, and done without. */
+  static async start(
+    folder: string,
+    wanted: readonly ChaosIsolation[],
+    log: (line: string) => void,
+  ): Promise<SandboxParts> {
     const env: Record<string, string> = {};
-    const isolations: IsolationName[] = ["process"];
+    const isolations: ChaosIsolation[] = ["process"];
     const drivers = ["process"];
     const home = join(folder, "engine");
     mkdirSync(home);
-    const engine = await ChaosEngine.start(home, log);
-    if (engine.ok) {
+    const engine = wanted.includes("container") ? await ChaosEngine.start(home, log) : undefined;
+    if (engine?.ok === true) {
       drivers.push("docker");
       isolations.push("container");
       env.DOCKER_HOST = `unix://${engine.value.socketPath}`;
       env.DOCKER_IMAGE = engine.value.image;
-    } else {
+    } else if (engine !== undefined) {
       log(`without containers: ${engine.reason}`);
     }
-    const guest = await ensureGuest({ log });
-    if (guest.ok) {
+    const guest = wanted.includes("vm") ? await ensureGuest({ log }) : undefined;
+    if (guest?.ok === true) {
       drivers.push("qemu");
       isolations.push("vm");
       env.VM_GUEST_DIR = guest.value.guestDir;
       env.QEMU_BINARY = guest.value.binary;
-    } else {
+    } else if (guest !== undefined) {
       log(`without VMs: ${guest.reason}`);
     }
     env.SANDBOX_DRIVERS = drivers.join(",");
@@ -77,11 +93,28 @@ export class SandboxParts {
     env.LEASE_TTL_MS = "6000";
     // Often enough that a run sees sweeps.
     env.RECONCILE_INTERVAL_MS = "2000";
-    return new SandboxParts(folder, env, isolations, engine.ok ? engine.value : undefined);
+    const found = engine?.ok === true ? engine.value : undefined;
+    return new SandboxParts(folder, env, isolations, found);
   }
 
-  /** Strikes one thing of a kind; answers what it did, or undefined where there was none. */
+  /**
+   * Strikes one thing of a kind, or of the kinds after it where there is none; answers which and
+   * what it did. Undefined: there was nothing at all.
+   */
   async strike(
+    kind: SandboxStrike,
+    hosts: SandboxHosts,
+    random: Random,
+  ): Promise<{ readonly kind: SandboxStrike; readonly what: string } | undefined> {
+    const at = sandboxStrikes.indexOf(kind);
+    for (const next of [...sandboxStrikes.slice(at), ...sandboxStrikes.slice(0, at)]) {
+      const what = await this.#strike(next, hosts, random.fork(next));
+      if (what !== undefined) return { kind: next, what };
+    }
+    return undefined;
+  }
+
+  async #strike(
     kind: SandboxStrike,
     hosts: SandboxHosts,
     random: Random,
@@ -94,9 +127,10 @@ export class SandboxParts {
       case "shim":
         return kill("a container's shim", this.#engine?.shims() ?? [], random);
       case "qemu":
-        return kill("a virtual machine", this.#programs(/qemu-system/), random);
+        if (!this.isolations.includes("vm")) return undefined;
+        return kill("a virtual machine", await this.#untilThere(hosts, isMachine), random);
       case "bwrap":
-        return kill("bubblewrap", this.#programs(/bwrap/), random);
+        return kill("bubblewrap", await this.#untilThere(hosts, isBubblewrap), random);
       case "delete":
         return this.#delete(hosts, random);
     }
@@ -106,7 +140,7 @@ export class SandboxParts {
   async deleteAll(hosts: SandboxHosts): Promise<void> {
     for (const port of hosts.ports) {
       for (const id of await list(port, hosts.serviceToken).catch(() => [])) {
-        await this.#deleteOne(port, hosts.serviceToken, id);
+        await this.#deleteOne(port, hosts.serviceToken, id, "at the end");
       }
     }
   }
@@ -117,46 +151,79 @@ export class SandboxParts {
     this.#engine = undefined;
     if (engine === undefined) return [];
     try {
-      const left = await engine.left();
-      return Object.entries(left).flatMap(([kind, count]) =>
-        count === 0 ? [] : [`${kind.slice(0, -1)} ${count} in the engine`],
-      );
+      return await engine.left();
     } finally {
       await engine.stop();
     }
   }
 
-  #programs(name: RegExp): number[] {
-    return processesWith(this.#folder)
-      .filter(({ commandLine }) => name.test(commandLine.split(" ")[0] ?? ""))
-      .filter(({ commandLine }) => commandLine.includes("sbx_"))
-      .map(({ pid }) => pid);
+  /** Programs of that kind; waits some seconds for the first. */
+  async #untilThere(hosts: SandboxHosts, is: (commandLine: string) => boolean): Promise<number[]> {
+    const untilMs = performance.now() + patienceMs;
+    for (;;) {
+      const found = this.#programs(hosts).filter(({ commandLine }) => is(commandLine));
+      if (found.length > 0 || performance.now() > untilMs) return found.map(({ pid }) => pid);
+      await delay(100);
+    }
   }
 
-  async #delete({ ports, serviceToken }: SandboxHosts, random: Random) {
+  #programs({ stateDirs }: SandboxHosts): FoundProcess[] {
+    return processesOf(ownPaths(this.#folder, stateDirs)).filter(({ commandLine }) =>
+      /\b(sbx|own)_/.test(commandLine),
+    );
+  }
+
+  /** A sandbox is removed from under its job, out of a state that is drawn. */
+  async #delete(hosts: SandboxHosts, random: Random): Promise<string | undefined> {
+    const { ports, serviceToken: token } = hosts;
     const port = random.pick(ports);
-    const ids = await list(port, serviceToken).catch(() => []);
+    const ids = await list(port, token).catch(() => []);
     if (ids.length === 0) return undefined;
     const id = random.pick(ids);
-    await this.#deleteOne(port, serviceToken, id);
-    return `${id} removed from under its job`;
+    let state = random.pick(deleteStates);
+    if (state === "frozen") {
+      const frozen = call(port, token, "POST", `/v1/sandboxes/${id}:freeze`, deleteLimitMs);
+      // Its job has ended, or it is not well: it is removed as it is.
+      if (!(await frozen.then(({ ok }) => ok).catch(() => false))) state = "running";
+    }
+    if (state === "broken") {
+      const own = this.#programs(hosts).filter(({ commandLine }) => commandLine.includes(id));
+      if (
+        kill(
+          "",
+          own.map(({ pid }) => pid),
+          random,
+        ) === undefined
+      )
+        state = "running";
+    }
+    const removals = state === "removing" ? 2 : 1;
+    await Promise.all(
+      Array.from({ length: removals }, () => this.#deleteOne(port, token, id, state)),
+    );
+    return `${id} (${state}) removed from under its job`;
   }
 
-  async #deleteOne(port: number, token: string, id: string): Promise<void> {
-    this.deletes += 1;
+  async #deleteOne(port: number, token: string, id: string, state: string): Promise<void> {
+    this.deletes[state] = (this.deletes[state] ?? 0) + 1;
     const began = performance.now();
+    const took = () => performance.now() - began;
     try {
       const answer = await call(port, token, "DELETE", `/v1/sandboxes/${id}`, deleteLimitMs);
-      // 404: its job ended first. Above: its host was struck meanwhile, or is not well.
+      this.slowestDeleteMs = Math.max(this.slowestDeleteMs, took());
+      // 404: its job ended first. Above: its host is not well.
       if (answer.ok || answer.status === 404) return;
       this.stuck.push(`${id}: its removal was answered by ${answer.status}`);
     } catch (error) {
-      const took = performance.now() - began;
       // A host that is struck in the middle cuts the call: its next start removes the sandbox.
-      if (took < deleteLimitMs) return;
+      if (took() < deleteLimitMs) return;
       this.stuck.push(`${id}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
+}
+
+function isBubblewrap(commandLine: string): boolean {
+  return /bwrap$/.test(commandLine.split(" ")[0] ?? "");
 }
 
 async function list(port: number, token: string): Promise<string[]> {

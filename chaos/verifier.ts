@@ -42,6 +42,8 @@ export interface Verdict {
   readonly fencedWrites: number;
   /** Every sandbox that the jobs' notes name. */
   readonly sandboxes: readonly string[];
+  /** How many of them each driver made. */
+  readonly drivers: Readonly<Record<string, number>>;
   /** Everything that does not hold. Empty: all is well. */
   readonly problems: readonly Problem[];
 }
@@ -70,7 +72,8 @@ export async function verifyHistory(
 class VerdictBuilder {
   readonly #expected: Expectations;
   readonly #problems: Problem[] = [];
-  readonly #sandboxes = new Set<string>();
+  /** The driver of each sandbox. */
+  readonly #sandboxes = new Map<string, string>();
   readonly #sum = {
     succeeded: 0,
     failed: 0,
@@ -96,7 +99,8 @@ class VerdictBuilder {
       jobs: this.#expected.jobs.length,
       acknowledged: this.#expected.acknowledgements,
       ...this.#sum,
-      sandboxes: [...this.#sandboxes],
+      sandboxes: [...this.#sandboxes.keys()],
+      drivers: this.#drivers(),
       problems: this.#problems,
     };
   }
@@ -147,12 +151,18 @@ class VerdictBuilder {
     const listed = await readLog(reader.events(jobId));
     const streamed = await readLog(reader.stream(jobId));
     const { difference, logBytes, faults } = verifyJob(expected, { job, listed, streamed });
-    for (const sandbox of listed.sandboxes) this.#sandboxes.add(sandbox);
+    for (const { id, driver } of listed.sandboxes) this.#sandboxes.set(id, driver);
     this.#sum.logBytes += logBytes;
     this.#sum.logBytesLost += difference.lost;
     this.#sum.logBytesDoubled += difference.doubled;
     this.#sum.logBytesAltered += difference.altered;
     for (const fault of faults) this.#problem(jobId, fault);
+  }
+
+  #drivers(): Record<string, number> {
+    const counted: Record<string, number> = {};
+    for (const driver of this.#sandboxes.values()) counted[driver] = (counted[driver] ?? 0) + 1;
+    return counted;
   }
 
   #problem(jobId: string, what: string): void {

@@ -53,7 +53,11 @@ const rooms: readonly Room[] = [
   },
   { folder: "chaos", mayImport: ["@devmesh/sdk"], mayReach: ["scripts/parts", "deploy/guest"] },
   // It breaks out of the very sandboxes that jobs run in.
-  { folder: "attack", mayImport: ["@devmesh/vm"], mayReach: ["scripts/parts", "deploy/guest"] },
+  {
+    folder: "attack",
+    mayImport: ["@devmesh/gen", "@devmesh/mesh", "@devmesh/vm"],
+    mayReach: ["scripts/parts", "deploy/guest"],
+  },
 ];
 
 /** Words of the product that the shared runtime must not know. */

@@ -1,7 +1,8 @@
 /** Attempts by what is left in the work dir: what the host collects must not be its own. */
+import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
+import { padding, tarEnd, tarHeader } from "@devmesh/vm/tar";
 import type { Attempt, AttemptContext, Judgement } from "../attempt.ts";
-import { tarOf } from "../tar.ts";
 
 /** Collects the work dir, while the program runs and after it. */
 async function collected(context: AttemptContext): Promise<Judgement> {
@@ -24,6 +25,13 @@ async function collected(context: AttemptContext): Promise<Judgement> {
   while (running);
   await collect();
   return { ...(await end), seen: [...seen] };
+}
+
+/** An archive of one file. */
+function tarOf(path: string, data: Buffer): Readable {
+  const entry = { type: "file", path, target: "", mode: 0o644, mtimeSeconds: 0 } as const;
+  const header = tarHeader({ ...entry, size: data.length });
+  return Readable.from([Buffer.concat([header, data, padding(data.length), tarEnd()])]);
 }
 
 /** Every path of the host with a secret, in the program's words. */
@@ -83,7 +91,7 @@ for my $root ('', '/proc/1/root', '/proc/self/root', '../../../../../..') { syml
     judge: async (context) => {
       const end = await context.run();
       try {
-        await context.room.put(await tarOf({ [`in/${context.nonce}`]: "put by the host" }));
+        await context.room.put(tarOf(`in/${context.nonce}`, Buffer.from("put by the host")));
       } catch {
         // A refusal is a way to hold.
       }

@@ -48,7 +48,7 @@ while (defined(my $dir = shift @todo)) {
     if (-b $path) { got("opened $path") if opens($path, O_RDONLY); next }
     next unless -c $path;
     next if $harmless{$name} || $path =~ m{^/dev/(console|pts/)};
-    got("opened $path") if opens($path, O_RDWR) || opens($path, O_RDONLY);
+    got("opened $path") if device($path, O_RDWR, O_RDONLY);
   }
 }`,
   },
@@ -66,7 +66,7 @@ for my $path (glob('/dev/loop[0-9]*')) { got("opened $path") if opens($path, O_R
     kind: "escape",
     what: "a file system or a network of the attacker's own is made",
     perl: String.raw`
-for my $path (qw(/dev/fuse /dev/net/tun /dev/kvm /dev/vhost-net /dev/vhost-vsock /dev/uinput /dev/vfio/vfio)) { got("opened $path") if opens($path, O_RDWR) }`,
+for my $path (qw(/dev/fuse /dev/net/tun /dev/kvm /dev/vhost-net /dev/vhost-vsock /dev/uinput /dev/vfio/vfio)) { got("opened $path") if device($path, O_RDWR) }`,
   },
   {
     name: "push-terminal-input",

@@ -230,9 +230,17 @@ for my $at ('/work', '/etc/hostname', '/usr') {
     perl: String.raw`
 my ($frozen) = slurp('/proc/self/status') =~ /NoNewPrivs:\s+(\d)/;
 my @found = grep { -u $_ && (stat $_)[4] == 0 } glob('/bin/* /usr/bin/* /sbin/* /usr/sbin/* /usr/lib/*/*');
-my @free;
-for my $path (@found) { push @free, $path if !$frozen }
-got("$free[0] may raise its rights") if @free;
+# A kernel that does not tell is asked by doing. What has ended keeps its user until it is waited for.
+sub raised {
+  my ($path) = @_;
+  my $pid = fork // return 0;
+  if ($pid == 0) { open STDIN, '<', '/dev/null'; open STDOUT, '>', '/dev/null'; open STDERR, '>', '/dev/null'; exec { $path } $path, '--help' or POSIX::_exit(1) }
+  select undef, undef, undef, 0.5;
+  my ($user) = slurp("/proc/$pid/status") =~ /^Uid:\s+\d+\s+(\d+)/m;
+  kill 'KILL', $pid; waitpid $pid, 0;
+  return defined $user && $user == 0;
+}
+for my $path ($frozen || $> == 0 ? () : @found) { got("$path raised its rights") if raised($path) }
 if (sysopen(my $f, '/work/suid', O_CREAT | O_WRONLY, 0755)) { chown 0, 0, '/work/suid'; chmod 04755, '/work/suid'; my @s = stat '/work/suid'; got('made a setuid file of root') if $s[4] == 0 && $s[2] & 04000 && !$frozen }`,
   },
 ];

@@ -9,6 +9,7 @@ import { kernelAttempts } from "./kernel.ts";
 import { limitAttempts } from "./limits.ts";
 import { networkAttempts } from "./network.ts";
 import { processAttempts } from "./processes.ts";
+import { proxyAttempts } from "./proxy.ts";
 
 /** Every attempt. */
 export const attempts: readonly Attempt[] = [
@@ -18,6 +19,7 @@ export const attempts: readonly Attempt[] = [
   ...kernelAttempts,
   ...ipcAttempts,
   ...networkAttempts,
+  ...proxyAttempts,
   ...artifactAttempts,
   ...limitAttempts,
   ...heldAttempts,

@@ -20,11 +20,12 @@ got("holds capabilities $eff") if $eff !~ /^0+$/;`,
     perl: String.raw`
 my $pid = call('clone', 0x10000000 | 17, 0, 0, 0, 0);
 if ($pid == 0) { syscall($arch eq 'aarch64' ? 94 : 231, 0) }
-if ($pid > 0) { got('clone(CLONE_NEWUSER)'); waitpid $pid, 0 }
+# Rights over a kernel in user space are worth nothing outside of it.
+if ($pid > 0) { got('clone(CLONE_NEWUSER)') unless $ENV{SIMULATED}; waitpid $pid, 0 }
 my $args = pack('Q8', 0x10000000, 0, 0, 0, 17, 0, 0, 0);
 $pid = call('clone3', $args, 64);
 if ($pid == 0) { syscall($arch eq 'aarch64' ? 94 : 231, 0) }
-if ($pid > 0) { got('clone3(CLONE_NEWUSER)'); waitpid $pid, 0 }`,
+if ($pid > 0) { got('clone3(CLONE_NEWUSER)') unless $ENV{SIMULATED}; waitpid $pid, 0 }`,
   },
   {
     name: "unshare-other-namespaces",
@@ -59,7 +60,8 @@ for my $pid ($ENV{VICTIM}, map { s{/proc/}{}r } glob('/proc/[0-9]*')) {
 my $status = slurp('/proc/self/status');
 for my $set (qw(Inh Prm Eff Amb)) {
   my ($word) = $status =~ /Cap$set:\s+([0-9a-f]+)/;
-  got("Cap$set is $word") if $word !~ /^0+$/;
+  # Not every kernel tells of each set.
+  got("Cap$set is $word") if defined $word && $word !~ /^0+$/;
 }
 my $header = pack('II', 0x20080522, 0);
 my $all = pack('I6', (0xffffffff) x 6);
@@ -143,13 +145,15 @@ for my $pid (1, getppid()) {
   print map { my $l = readlink($_); defined $l ? "$l\n" : '' } glob("/proc/$pid/fd/*");
 }`,
     fresh: true,
+    mayDie: true,
   },
   {
     name: "raise-priority",
     kind: "escape",
     what: "the sandbox takes the processor from others",
     perl: String.raw`
-got('nice -10') if setpriority(0, 0, -10);
+# A kernel in user space orders its own tasks by it, and takes no more of the host.
+got('nice -10') if !$ENV{SIMULATED} && setpriority(0, 0, -10);
 my $param = pack('i', 10);
 got('real-time scheduling') if call('sched_setscheduler', 0, 1, $param) == 0;`,
     fresh: true,

@@ -1,5 +1,6 @@
 /** Owns the options that say what a job's sandbox may reach: `--allow-net` and `--network`. */
 import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import type { EgressAllowance, JobConditions } from "@devmesh/sdk";
 import { NetworkPolicySchema } from "@devmesh/sdk/raw";
@@ -25,6 +26,10 @@ export function readNetwork(args: Args): JobConditions["network"] {
   return { allow: [...fromFile, ...hosts.map(parseHost)] };
 }
 
+/** A name, or `*.` and a name, as the server takes it. The last part is never a number's. */
+const namePattern =
+  /^(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
 /** `HOST` or `HOST:PORT`; port 80 is plain HTTP, every other one TLS. */
 function parseHost(text: string): EgressAllowance {
   const match = /^([^\s:/@]+)(?::(\d{1,5}))?$/.exec(text);
@@ -33,6 +38,13 @@ function parseHost(text: string): EgressAllowance {
   if (host === undefined || (port !== undefined && (port < 1 || port > 65_535))) {
     throw new UsageError(
       `--allow-net: ${JSON.stringify(text)} is not HOST[:PORT]`,
+      "write a name, for example pypi.org, *.example.com or mirror.example.com:8443",
+    );
+  }
+  if (!namePattern.test(host)) {
+    const cause = isIP(host) === 0 ? "is no host's name" : "is an address";
+    throw new UsageError(
+      `--allow-net: ${host} ${cause}, and a job reaches hosts by their names only`,
       "write a name, for example pypi.org, *.example.com or mirror.example.com:8443",
     );
   }

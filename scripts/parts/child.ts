@@ -55,8 +55,8 @@ export async function startChild(
   const child = await launch(command, args, exitSignal, options);
   const pid = child.pid;
   if (pid === undefined) throw new Error(`${command} was started without a process id`);
-  const ended = once(child, "exit").then(() => {});
   const forget = onExit(() => child.kill(exitSignal));
+  const ended = once(child, "exit").then(() => void forget());
   const stop = async () => {
     forget();
     await end(child, stopSignal);

@@ -57,6 +57,7 @@ import { openStores } from "./stores.ts";
 import { createJobLogHandler, jobLogPaths } from "./streams/job-log.ts";
 import { createJobSocket } from "./streams/job-socket.ts";
 import { LogRetention } from "./streams/retention.ts";
+import { noSocketHandler } from "./streams/socket-request.ts";
 import { modelsCheck, planeCheck, storageCheck } from "./system/system-parts.ts";
 import { SystemServiceImpl } from "./system/system-service.ts";
 import { GuessLimiter } from "./tokens/guess-limiter.ts";
@@ -207,6 +208,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
       openApiHandler(openApi),
       createOpenAiHandler(methods, createAdmission(authenticator)),
       createJobLogHandler(methods),
+      noSocketHandler,
       createConsoleHandler(config.consoleDir),
     ],
     upgrade: createJobSocket({ methods, logger, pingIntervalMs: keepaliveMs, slowReaderMs }),

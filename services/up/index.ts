@@ -10,6 +10,7 @@ import { startTelemetry } from "@devmesh/mesh/telemetry";
 import type { Installed, InstallOptions, Uninstalled } from "@devmesh/vm/install";
 import { type Platform, startPlatform } from "./app.ts";
 import { builtParts, readUpOptions, upHelp } from "./options.ts";
+import { toolEntry } from "./tools.ts";
 
 export { restorePlatform as runRestore } from "./restore.ts";
 
@@ -107,7 +108,7 @@ function stopWithNpm(): void {
  * services in the tree and knows the public SDK only: it is found, not imported.
  */
 export async function runChaos(argv: readonly string[]): Promise<number> {
-  const entry = new URL("../../chaos/index.ts", import.meta.url).href;
+  const entry = await exitOnConfigError(async () => toolEntry("chaos"));
   const tool = (await import(entry)) as { runChaos(argv: readonly string[]): Promise<number> };
   return tool.runChaos(argv);
 }
@@ -117,7 +118,7 @@ export async function runChaos(argv: readonly string[]): Promise<number> {
  * the services in the tree, as `devmesh chaos` does.
  */
 export async function runAttack(argv: readonly string[]): Promise<number> {
-  const entry = new URL("../../attack/index.ts", import.meta.url).href;
+  const entry = await exitOnConfigError(async () => toolEntry("attack"));
   const tool = (await import(entry)) as { runAttack(argv: readonly string[]): Promise<number> };
   return tool.runAttack(argv);
 }

@@ -9,13 +9,15 @@ import type { Clock, Ids } from "@devmesh/mesh/runtime";
 import { type App, serve } from "@devmesh/mesh/server";
 import type { DriverName, VmConfig } from "./config.ts";
 import { DockerDriver } from "./drivers/docker/docker-driver.ts";
+import { engineFinder } from "./drivers/docker/engine-finder.ts";
 import type { SandboxDriver } from "./drivers/driver.ts";
 import { FirecrackerDriver } from "./drivers/firecracker/firecracker-driver.ts";
 import { ProcessDriver } from "./drivers/process/process-driver.ts";
+import { snapshotDraftFinder } from "./drivers/qemu/draft-finder.ts";
 import { QemuDriver } from "./drivers/qemu/qemu-driver.ts";
 import { backendOf } from "./runner/backend.ts";
 import { Runner, type RunnerOptions } from "./runner/runner.ts";
-import { doorFinder, folderFinder } from "./sandboxes/finders/file-finders.ts";
+import { doorFinder, draftFinder, folderFinder } from "./sandboxes/finders/file-finders.ts";
 import {
   groupFinder,
   loopFinder,
@@ -57,7 +59,7 @@ export async function buildVm(options: VmOptions): Promise<App> {
   const host = new Host({ drivers, logger });
   const reconciler = new Reconciler({
     ...{ host, journal, clock, logger },
-    finders: makeFinders(),
+    finders: makeFinders(config),
     stateDir: config.stateDir,
     intervalMs: config.reconcileIntervalMs,
   });
@@ -86,6 +88,7 @@ export async function buildVm(options: VmOptions): Promise<App> {
   });
   runner.start();
   reconciler.start();
+  host.start(clock, config.reconcileIntervalMs);
   return {
     services: [
       serve(SandboxService, new SandboxServiceImpl({ host })),
@@ -108,7 +111,7 @@ export function makeDriver(name: DriverName, config: VmConfig): SandboxDriver {
     case "process":
       return new ProcessDriver({
         stateDir,
-        readyDisks: config.warmContainers,
+        readyDisks: config.warmSandboxes,
         acceptUnboundedCpu: config.processUnboundedCpu,
       });
     case "docker":
@@ -117,11 +120,16 @@ export function makeDriver(name: DriverName, config: VmConfig): SandboxDriver {
         stateDir,
         socketPath: config.dockerSocket,
         image: config.dockerImage,
-        warm: config.warmContainers,
+        warm: config.warmSandboxes,
         ...(name === "gvisor" && { runtime: "runsc" }),
       });
     case "qemu":
-      return new QemuDriver({ stateDir, guestDir: config.guestDir, binary: config.qemuBinary });
+      return new QemuDriver({
+        stateDir,
+        guestDir: config.guestDir,
+        binary: config.qemuBinary,
+        warm: config.warmSandboxes,
+      });
     case "firecracker":
       return new FirecrackerDriver({
         stateDir,
@@ -133,8 +141,12 @@ export function makeDriver(name: DriverName, config: VmConfig): SandboxDriver {
 }
 
 /** Programs before what they use: a mount that nobody is in goes, and with it its loop device. */
-function makeFinders(): LeftoverFinder[] {
-  return [processFinder, groupFinder(), mountFinder, loopFinder, folderFinder, doorFinder];
+function makeFinders({ drivers, dockerSocket: socketPath }: VmConfig): LeftoverFinder[] {
+  const engines = (["docker", "gvisor"] as const)
+    .filter((driver) => drivers.includes(driver))
+    .map((driver) => engineFinder({ socketPath, driver }));
+  const kernel = [processFinder, groupFinder(), mountFinder, loopFinder];
+  return [...engines, ...kernel, folderFinder, draftFinder, snapshotDraftFinder, doorFinder];
 }
 
 async function checkDrivers(host: Host): Promise<string> {

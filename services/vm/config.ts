@@ -46,10 +46,10 @@ export interface VmConfig {
   /** True if macOS's process sandboxes may use all processors. Default: false, they are refused. */
   readonly processUnboundedCpu: boolean;
   /**
-   * How many containers are kept ready for each shape in use, and disks of process sandboxes
-   * for each size. Default: 1; 0: none.
+   * How many containers and virtual machines are kept ready for each shape in use, and disks of
+   * process sandboxes for each size. Default: 1; 0: none.
    */
-  readonly warmContainers: number;
+  readonly warmSandboxes: number;
   /** The Docker engine's socket. Default: `/var/run/docker.sock`. */
   readonly dockerSocket: string;
   /** The folder with the guest's kernel and disks, made by `deploy/guest`. */
@@ -115,7 +115,7 @@ export function readVmConfig(env: Env): VmConfig {
     drivers: driverNames.filter((name) => names.includes(name)),
     dockerImage: reader.string("DOCKER_IMAGE", "devmesh-base:latest"),
     processUnboundedCpu: reader.boolean("PROCESS_UNBOUNDED_CPU", false),
-    warmContainers: reader.integer("SANDBOX_WARM", 1, { min: 0, max: 64 }),
+    warmSandboxes: reader.integer("SANDBOX_WARM", 1, { min: 0, max: 64 }),
     dockerSocket: dockerHost.replace(/^unix:\/\//, ""),
     guestDir: reader.string("VM_GUEST_DIR", join(cacheDir, "guest")),
     qemuBinary: reader.string("QEMU_BINARY", "qemu-system-x86_64"),

@@ -37,6 +37,17 @@ describe("conversation", () => {
     expect(conversation.shorten()).to.equal(0);
   });
 
+  it("sends the beginning of arguments back that are too long for a request", () => {
+    const conversation = conversationOf([], 1_000_000);
+    const json = JSON.stringify({ path: "a", content: "é".repeat(5 * 1024 * 1024) });
+    conversation.addTurn({ text: "", calls: [{ id: "c", name: "write_file", arguments: json }] });
+    const last = conversation.messages.at(-1);
+    const call = last?.role === "assistant" ? last.tool_calls?.[0] : undefined;
+    const sent = call?.type === "function" ? call.function.arguments : "";
+    expect(Buffer.byteLength(sent)).to.be.below(1_000);
+    expect(JSON.parse(sent).shortened).to.match(/^\{"path":"a",.*\(\d+ bytes\)$/);
+  });
+
   it("property: the last two turns, all words and all ids stay, and the size is counted right", () => {
     const sizes = fc.array(fc.integer({ min: 0, max: 3000 }), { maxLength: 12 });
     fc.assert(

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { DescService } from "@bufbuild/protobuf";
 import { type Client, createClient, type ServiceImpl } from "@connectrpc/connect";
 import { ChatService } from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";
+import { ModelService } from "@devmesh/gen/devmesh/inference/v1/model_service_pb";
 import { DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import { bearerInterceptor } from "@devmesh/mesh/interceptors";
 import { type Logger, silentLogger } from "@devmesh/mesh/log";
@@ -22,6 +23,8 @@ export interface BedOptions {
   readonly logger?: Logger;
   /** The models behind the backend. Absent: they are away. */
   readonly chat?: Partial<ServiceImpl<typeof ChatService>>;
+  /** What is known of the models. Absent: nothing can be asked. */
+  readonly models?: Partial<ServiceImpl<typeof ModelService>>;
 }
 
 /** A backend for one test. */
@@ -51,6 +54,7 @@ export class Bed {
   static async open({
     config = {},
     chat,
+    models: known,
     clock,
     logger = silentLogger(),
   }: BedOptions = {}): Promise<Bed> {
@@ -61,7 +65,12 @@ export class Bed {
       throw new DevmeshError("UNAVAILABLE", "there is nothing here");
     };
     const impl = chat ?? { chat: away };
-    const models = bindMethods([serve(ChatService, impl as ServiceImpl<typeof ChatService>)], []);
+    const catalogue = (known ?? {}) as ServiceImpl<typeof ModelService>;
+    const served = [
+      serve(ChatService, impl as ServiceImpl<typeof ChatService>),
+      serve(ModelService, catalogue),
+    ];
+    const models = bindMethods(served, []);
     const api = await buildApi({
       config: {
         ...readApiConfig({ STORAGE_URL: "memory:", DEVMESH_DATA_DIR: folder }),

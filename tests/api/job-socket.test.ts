@@ -1,5 +1,4 @@
 /** The WebSocket stream over a real port: frames, refusals, and addresses that are none. */
-import { connect } from "node:net";
 import { create } from "@bufbuild/protobuf";
 import { AgentSchema } from "@devmesh/gen/devmesh/api/v1/agent_pb";
 import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
@@ -10,6 +9,8 @@ import { RunnerService } from "@devmesh/gen/devmesh/api/v1/runner_service_pb";
 import { SystemClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import { WebSocket } from "ws";
+import { openRaw } from "../wire/raw-socket.ts";
+import { refusedSocket } from "../wire/socket-refusal.ts";
 import { Bed, trueSpec } from "./bed.ts";
 
 interface Frame {
@@ -117,20 +118,14 @@ describe("job socket", () => {
     expect((await listen(socket)).code).to.equal(1000);
   });
 
-  it("refuses a bad token with an error frame and a close code", async () => {
-    const id = await cancelled();
-    for (const secret of ["dm_wrong", "x"]) {
-      const { frames, code, reason } = await talk(`/v1/stream/${id}`, secret);
-      expect([code, reason]).to.deep.equal([1008, "UNAUTHENTICATED"]);
-      expect(frames.map(({ type }) => type)).to.deep.equal(["error"]);
-      expect(frames[0]?.payload).to.deep.include({ status: 401, reason: "UNAUTHENTICATED" });
-      expect(frames[0]?.payload.requestId).to.match(/^req_/);
-    }
-  });
-
-  it("refuses a job that is not there in the same way", async () => {
-    const { frames, code } = await talk("/v1/stream/job_0");
-    expect([code, frames[0]?.payload.reason]).to.deep.equal([1008, "NOT_FOUND"]);
+  it("opens where no event is yet, and tells those that come", async () => {
+    const { jobId } = await bed.client(JobService).createJob({ spec: trueSpec });
+    const protocols = ["devmesh.v1", `bearer.${bed.ownerSecret}`];
+    const socket = await open(`/v1/stream/${jobId}?from=2`, protocols);
+    const all = listen(socket);
+    await new Promise((resolve) => socket.once("open", resolve));
+    await bed.client(JobService).cancelJob({ id: jobId });
+    expect((await all).frames.map(({ payload }) => payload.seq)).to.deep.equal([2]);
   });
 
   it("reads an id with escapes, and cuts a message that is too large", async () => {
@@ -143,46 +138,99 @@ describe("job socket", () => {
     expect((await ended).code).to.equal(1009);
   });
 
-  describe("before the upgrade", () => {
-    /** The status that a raw request for an upgrade gets. */
-    async function status(target: string): Promise<string> {
-      const socket = connect(await bed.listen(), "127.0.0.1");
-      const headers = [
-        ...["Host: x", "Connection: Upgrade", "Upgrade: websocket"],
-        ...["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="],
-      ];
-      socket.write(`GET ${target} HTTP/1.1\r\n${headers.join("\r\n")}\r\n\r\n`);
-      const [head] = await new Promise<Buffer[]>((resolve) => {
-        socket.once("data", (data) => resolve([data]));
-        socket.once("close", () => resolve([Buffer.from("closed")]));
-      });
-      socket.destroy();
-      return String(head).split("\r\n")[0] ?? "";
+  describe("refusals, before the upgrade", () => {
+    const bearer = () => ({ "sec-websocket-protocol": `devmesh.v1, bearer.${bed.ownerSecret}` });
+
+    async function refusal(path: string, headers = {}, method = "GET") {
+      const refused = await refusedSocket(`${await bed.url()}${path}`, headers, method);
+      expect(refused.headers["content-type"]).to.equal("application/problem+json");
+      expect(refused.headers["x-request-id"]).to.equal(refused.problem.requestId);
+      expect(refused.problem.requestId).to.match(/^req_/);
+      expect(refused.problem.status).to.equal(refused.status);
+      return refused;
     }
 
-    for (const target of [
-      "//",
-      "/",
-      "/v1/stream/",
-      "/v1/stream/a/b",
-      "/v1/stream/%",
-      "*",
-      "http://",
-    ]) {
-      it(`there is nothing at ${target}`, async () => {
-        expect(await status(target)).to.equal("HTTP/1.1 404 Not Found");
+    it("a bad token and none: 401, however it is shown", async () => {
+      const id = await cancelled();
+      for (const headers of [
+        {},
+        { authorization: "Bearer dm_wrong" },
+        { "sec-websocket-protocol": "devmesh.v1, bearer.dm_wrong" },
+        { "sec-websocket-protocol": "bearer.x" },
+      ]) {
+        const { status, problem, headers: got } = await refusal(`/v1/stream/${id}`, headers);
+        expect([status, problem.reason]).to.deep.equal([401, "UNAUTHENTICATED"]);
+        expect(got["www-authenticate"]).to.equal("Bearer");
+      }
+    });
+
+    it("a job that is not there: 404 that names it", async () => {
+      const { status, problem } = await refusal("/v1/stream/job_0", bearer());
+      expect([status, problem.reason]).to.deep.equal([404, "NOT_FOUND"]);
+      expect(problem.metadata).to.deep.equal({ resource: "job", id: "job_0" });
+    });
+
+    for (const path of ["//", "/", "/v1/stream/", "/v1/stream/a/b", "/v1/stream/%", "/v1/jobs"]) {
+      it(`there is nothing at ${path}`, async () => {
+        const { status, problem } = await refusal(path, bearer());
+        expect([status, problem.reason]).to.deep.equal([404, "NO_SUCH_ROUTE"]);
       });
     }
 
     for (const from of ["-1", "x", "1.5", "0x10", "1e3", " 1", "", "4294967296", "99999999999"]) {
       it(`${JSON.stringify(from)} is no number to start at`, async () => {
-        const target = `/v1/stream/job_0?from=${encodeURIComponent(from)}`;
-        expect(await status(target)).to.equal("HTTP/1.1 400 Bad Request");
+        const path = `/v1/stream/${await cancelled()}?from=${encodeURIComponent(from)}`;
+        const { status, problem } = await refusal(path, bearer());
+        expect([status, problem.reason]).to.deep.equal([400, "INVALID_FIELD"]);
+        expect(problem.metadata).to.deep.equal({ field: "from" });
       });
     }
 
-    it("the server stays up, whatever was asked", async () => {
-      await status("//");
+    it("a parameter that there is not: 400 that names it", async () => {
+      const { status, problem } = await refusal(
+        `/v1/stream/${await cancelled()}?bogus=1`,
+        bearer(),
+      );
+      expect([status, problem.metadata.field]).to.deep.equal([400, "bogus"]);
+    });
+
+    for (const [header, value] of [
+      ["Sec-WebSocket-Version", "7"],
+      ["Sec-WebSocket-Key", "x"],
+      ["Sec-WebSocket-Protocol", "a,,b"],
+      ["Sec-WebSocket-Protocol", "a, a"],
+    ] as const) {
+      it(`${header}: ${value}: 400 that names the header`, async () => {
+        const path = `/v1/stream/${await cancelled()}`;
+        const { status, problem } = await refusal(path, { [header.toLowerCase()]: value });
+        expect([status, problem.metadata.field]).to.deep.equal([400, header]);
+      });
+    }
+
+    it("another method than GET: 405", async () => {
+      const { status, headers } = await refusal("/v1/stream/job_0", bearer(), "POST");
+      expect([status, headers.allow]).to.deep.equal([405, "GET, HEAD"]);
+    });
+
+    it("no upgrade at all: 426 that says to what", async () => {
+      const res = await fetch(`${await bed.url()}/v1/stream/job_0`);
+      expect([res.status, res.headers.get("upgrade")]).to.deep.equal([426, "websocket"]);
+      expect(await res.json()).to.include({ reason: "UPGRADE_REQUIRED" });
+    });
+
+    it("an upgrade to something else is passed over", async () => {
+      const headers = { upgrade: "h2c", "http2-settings": "AAMAAABkAAQCAAAAAAIAAAAA" };
+      const { status } = await refusal("/v1/jobs", headers);
+      expect(status).to.equal(401);
+    });
+
+    it("what is no address: 404, and the server stays up", async () => {
+      for (const target of ["*", "http://"]) {
+        const raw = await openRaw(await bed.listen());
+        const upgrade = "Connection: Upgrade\r\nUpgrade: websocket";
+        raw.socket.write(`GET ${target} HTTP/1.1\r\nHost: x\r\n${upgrade}\r\n\r\n`);
+        expect(await raw.closed()).to.match(/^HTTP\/1\.1 404 /);
+      }
       expect((await fetch(`${await bed.url()}/livez`)).status).to.equal(200);
     });
   });

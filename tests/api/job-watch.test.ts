@@ -111,9 +111,11 @@ describe("job watch", () => {
   it("starts at any number, and waits for one that is not there yet", async () => {
     const job = await running();
     const { seen } = follow(job.id, 4);
+    await settled();
+    expect(seen, "a sign that it was let in").to.deep.equal(["alive"]);
     for (const text of ["a", "b", "c"]) await job.write(text);
     await settled();
-    expect(seen).to.deep.equal([4, 5]);
+    expect(seen).to.deep.equal(["alive", 4, 5]);
   });
 
   it("ends at once behind the end of an ended job", async () => {

@@ -2,6 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import { AgentSchema, type Capability } from "@devmesh/gen/devmesh/api/v1/agent_pb";
+import { AgentHarness, BudgetEnd } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
 import { AuditService } from "@devmesh/gen/devmesh/api/v1/audit_service_pb";
 import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
 import { type JobSpec, JobSpecSchema } from "@devmesh/gen/devmesh/api/v1/job_pb";
@@ -201,9 +202,21 @@ describe("jobs", () => {
     const command = (argv: string[], env = {}) => ({
       work: { case: "command" as const, value: { argv, env } },
     });
+    const agent = (value: object) => ({
+      work: { case: "agent" as const, value: { task: "x", ...value } },
+    });
+    const { CODEX, COMMAND } = AgentHarness;
     for (const [spec, field] of [
       [command(["echo", "a\0b"]), "spec.command.argv[1]"],
       [command(["true"], { A: "a\0b" }), 'spec.command.env["A"]'],
+      [agent({ tools: ["rm_rf"] }), "spec.agent.tools[0]"],
+      [agent({ harness: COMMAND }), "spec.agent.harnessArgv"],
+      [agent({ harness: COMMAND, harnessArgv: ["a\0"] }), "spec.agent.harnessArgv"],
+      [agent({ harness: CODEX, tools: ["run"] }), "spec.agent.tools"],
+      [agent({ harness: CODEX, maxCostMicros: 1n }), "spec.agent.maxCostMicros"],
+      [agent({ harness: CODEX, onBudgetEnd: BudgetEnd.ASK }), "spec.agent.onBudgetEnd"],
+      [agent({ task: "a\0b" }), "spec.agent.task"],
+      [agent({ testArgv: ["a\0b"] }), "spec.agent.testArgv"],
       [{ ...trueSpec, limits: { memoryMib: 15 } }, "spec.limits.memoryMib"],
       [{ ...trueSpec, limits: { cpuMillis: 9 } }, "spec.limits.cpuMillis"],
       [{ ...trueSpec, limits: { cpuMillis: 1_000_001 } }, "spec.limits.cpuMillis"],

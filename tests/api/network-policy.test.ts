@@ -46,6 +46,12 @@ describe("network policies", () => {
     ).to.equal("ok");
   });
 
+  it("say of an address what is wanted in its place", async () => {
+    const spec = { ...trueSpec, network: { allow: [{ host: "10.0.0.1" }] } };
+    const told = await jobs.createJob({ spec }).then(() => "", String);
+    expect(told).to.contain("an address is refused").and.not.contain("regex");
+  });
+
   const at = (field: string) => `INVALID_FIELD spec.network.allow${field}`;
   const cases: readonly (readonly [string, Rule[], string])[] = [
     ["an address", [{ host: "10.0.0.1" }], at("[0].host")],
@@ -96,6 +102,28 @@ describe("network policies", () => {
       "a prefix with a line's end",
       [{ host, secrets: [{ ...secret, prefix: "a\r\nb" }] }],
       at("[0].secrets[0].prefix"),
+    ],
+    [
+      "a secret with two prefixes",
+      [
+        { host, secrets: [secret] },
+        { host, methods: ["GET"], secrets: [{ ...secret, prefix: "Token " }] },
+      ],
+      at("[0].secrets[0].prefix"),
+    ],
+    ["a path that is there twice", [{ host, paths: ["/a", "/b", "/a"] }], at("[0].paths[2]")],
+    ["a rule that says nothing", [{ host }, {}], at("[1].host")],
+    ["a rule that is there twice", [{ host }, { host, port: 443 }], at("[1]")],
+    [
+      "a rule that is there twice in other words",
+      [
+        { host, methods: ["GET", "PUT"], paths: ["/a"], secrets: [secret] },
+        {
+          ...{ host, methods: ["PUT", "GET"], paths: ["/a"] },
+          secrets: [{ ...secret, header: "Authorization" }],
+        },
+      ],
+      at("[1]"),
     ],
     [
       "a bound without effect",

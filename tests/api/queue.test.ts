@@ -50,6 +50,30 @@ describe("the queue", () => {
   const kindsOf = async (id: string) =>
     (await jobs.explainJob({ id })).blocks.map(({ kind }) => kind);
 
+  it("says that an agent asks, until it is answered", async () => {
+    await register("run_1");
+    const { jobId: id } = await jobs.createJob({
+      spec: { work: { case: "agent", value: { task: "x" } } },
+    });
+    const [held] = await lease();
+    if (held === undefined) throw new Error("no lease");
+    const note = (topic: string, seq: number) =>
+      runners.appendEvents({
+        lease: held.lease,
+        events: [
+          { seq, kind: { case: "note", value: { level: "info", topic, message: `${topic}?` } } },
+        ],
+      });
+    await note("agent.turn", held.seq);
+    expect(await kindsOf(id)).to.deep.equal([]);
+    await note("agent.question", held.seq + 1);
+    const [block] = (await jobs.explainJob({ id })).blocks;
+    expect(block).to.deep.include({ kind: "question", message: "its agent asks: agent.question?" });
+    expect(block?.remedy).to.include(`devmesh jobs answer ${id}`);
+    await note("agent.answer", held.seq + 2);
+    expect(await kindsOf(id)).to.deep.equal([]);
+  });
+
   it("starts nothing while it is paused, and says why", async () => {
     await register("run_1");
     const { queue: paused } = await queue.pauseQueue({ detail: "upgrade" });

@@ -11,6 +11,7 @@ import { attackTarget } from "../../attack/suite.ts";
 import { attackLimits, type Target } from "../../attack/target.ts";
 import { World } from "../../attack/world.ts";
 import { findBubblewrap } from "../../scripts/parts/bubblewrap.ts";
+import { toolEntry } from "../../services/up/tools.ts";
 import { runProgram } from "../e2e/program.ts";
 import { log, need } from "../parts/need.ts";
 
@@ -100,9 +101,15 @@ describe("the attack suite", function () {
         drivers: { driver: string; tried: number }[];
       };
       expect(summary, err).to.deep.include({ succeeded: 0, broken: 0, ok: true });
-      expect(summary.tried).to.be.at.least(80);
+      expect(summary.tried).to.equal(attempts.length);
       expect(summary.drivers[0]).to.include({ driver: "process", tried: summary.tried });
       expect(code).to.equal(0);
+    });
+
+    it("is found in a checkout, and says where it is in an installation without it", () => {
+      expect(toolEntry("attack")).to.match(/\/attack\/index\.ts$/);
+      const elsewhere = new URL("none/", import.meta.url);
+      expect(() => toolEntry("attack", elsewhere)).to.throw(/not in this installation.*npm run/);
     });
 
     it("lists what it tries, and refuses what there is not", async () => {

@@ -57,6 +57,8 @@ describe("devmesh run with a network", function () {
       [["--allow-net", "a.example:0"], /--allow-net/],
       [["--allow-net", "a.example:70000"], /--allow-net/],
       [["--allow-net", "x@a.example"], /--allow-net/],
+      [["--allow-net", "169.254.169.254"], /--allow-net: 169\.254\.169\.254 is an address, /],
+      [["--allow-net", "127.1:80"], /--allow-net: 127\.1 is no host's name, /],
       [["--network", `${folder.path}/none.json`], /none\.json cannot be read/],
       [["--network", `${folder.path}/bad.json`], /bad\.json is not JSON/],
       [["--network", `${folder.path}/odd.json`], /is no network policy: .*hosts/],

@@ -91,7 +91,8 @@ sandboxDriverSuite(
     const guest = await ensureGuest();
     if (!guest.ok) return { skip: `${guest.reason}; ${guest.remedy}` };
     const stateDir = await mkdtemp(join(tmpdir(), "devmesh-qemu-"));
-    const options = { stateDir, ...guest.value };
+    // As with containers: some tests get a guest that was kept ready, the others a new one.
+    const options = { stateDir, ...guest.value, warm: 1 };
     return {
       driver: new QemuDriver(options),
       childSource: `import { QemuDriver } from ${JSON.stringify(new URL("qemu/qemu-driver.ts", drivers))};

@@ -121,7 +121,7 @@ describe("devmesh agent", function () {
   it("refuses a tool that there is not, and a model that is too small, by name", async () => {
     const tool = await cli(["agent", "x", "--model", "scripted/tasks", "--tool", "teleport"]);
     expect([tool.code, tool.err]).to.satisfy(
-      ([code, err]: [number, string]) => code === 1 && err.includes("there is no tool teleport"),
+      ([code, err]: [number, string]) => code === 2 && err.includes("spec.agent.tools[0]"),
       tool.err,
     );
   });

@@ -5,10 +5,11 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { JobStatus } from "../../sdk/ts/src/node.ts";
 import { type TempFolder, tempFolder } from "../sdk/temp-folder.ts";
+import { refusedSocket } from "../wire/socket-refusal.ts";
 import { type BadRow, badRows } from "./bad-input.rows.ts";
 import { answer, question, writeScript } from "./script.ts";
 import { startUp, type Up, untilRunner } from "./up.ts";
-import { until, within } from "./wait.ts";
+import { until } from "./wait.ts";
 import { getJobByGrpc } from "./watchers.ts";
 
 const secret = "sk-planted-0123456789abcdef";
@@ -186,26 +187,19 @@ describe("bad requests", function () {
 
   it("refuses streams of unknown jobs and from impossible numbers", async () => {
     const at = (path: string) => `${up.url.replace("http", "ws")}${path}`;
-    const open = (path: string, token: string) => new WebSocket(at(path), ["devmesh.v1", token]);
     const bearer = `bearer.${up.token}`;
-    for (const [path, token, reason] of [
-      ["/v1/stream/job_nobody", bearer, "NOT_FOUND"],
-      ["/v1/stream/job_nobody", "bearer.dm_unknown", "UNAUTHENTICATED"],
-      ["/v1/stream/job_nobody", "other", "UNAUTHENTICATED"],
+    for (const [path, token, status, reason] of [
+      ["/v1/stream/job_nobody", bearer, 404, "NOT_FOUND"],
+      ["/v1/stream/job_nobody", "bearer.dm_unknown", 401, "UNAUTHENTICATED"],
+      ["/v1/stream/job_nobody", "other", 401, "UNAUTHENTICATED"],
+      ["/v1/stream/x?from=-1", bearer, 400, "INVALID_FIELD"],
+      ["/v1/stream/x?from=y", bearer, 400, "INVALID_FIELD"],
+      ["/v1/stream", bearer, 404, "NO_SUCH_ROUTE"],
+      ["/v1/jobs", bearer, 404, "NO_SUCH_ROUTE"],
     ] as const) {
-      const socket = open(path, token);
-      const closing = within("the socket closes", once(socket, "close"), 10_000);
-      const [message] = (await within("a frame", once(socket, "message"), 10_000)) as [
-        MessageEvent,
-      ];
-      const frame = JSON.parse(String(message.data)) as { type: string; payload: Problem };
-      expect(frame.type).to.equal("error");
-      expect(frame.payload.reason).to.equal(reason);
-      const [closed] = (await closing) as [CloseEvent];
-      expect(closed.code).to.equal(1008);
-    }
-    for (const path of ["/v1/stream/x?from=-1", "/v1/stream/x?from=y", "/v1/stream", "/v1/jobs"]) {
-      await within("the refusal", once(open(path, bearer), "error"), 10_000);
+      const headers = { "sec-websocket-protocol": `devmesh.v1, ${token}` };
+      const refused = await refusedSocket(at(path), headers);
+      expect([refused.status, refused.problem.reason], path).to.deep.equal([status, reason]);
     }
   });
 

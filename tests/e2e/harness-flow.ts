@@ -4,9 +4,11 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { expect } from "chai";
+import { ensureGuest } from "../../deploy/guest/ensure-guest.ts";
 import type { InstalledAgent } from "../../scripts/parts/agent-package.ts";
 import { ensureBaseImage, startDocker } from "../../scripts/parts/docker.ts";
 import type { Found } from "../../scripts/parts/part.ts";
+import type { IsolationName } from "../../sdk/ts/src/node.ts";
 import { log, need } from "../parts/need.ts";
 import { tempFolder } from "../sdk/temp-folder.ts";
 import { runProgram } from "./program.ts";
@@ -16,8 +18,12 @@ import { until } from "./wait.ts";
 /** The model that the scripts answer as. */
 export const model = "scripted/replay";
 
-/** The longest run of an agent; some need many seconds of processor time to start. */
-const agentLimitMs = 240_000;
+/** The drivers, what each gives, and the longest run of an agent in it: emulation takes its time. */
+const drivers = {
+  process: { isolation: "process", limitMs: 240_000 },
+  docker: { isolation: "container", limitMs: 240_000 },
+  qemu: { isolation: "vm", limitMs: 900_000 },
+} as const;
 
 /** A line of the CLI's JSON. */
 export type Line = Readonly<Record<string, unknown>> & { readonly type: string };
@@ -39,7 +45,9 @@ export interface Finished {
 /** A platform with one kind of sandbox. */
 export interface HarnessPlatform {
   readonly up: Up;
-  readonly driver: string;
+  readonly driver: keyof typeof drivers;
+  /** What its jobs ask for. */
+  readonly isolation: IsolationName;
   /** Kills the platform with all of its services, and starts it again on what it left. */
   restart(): Promise<void>;
   /** Runs `devmesh agent` on a folder, to which its changes are applied. */
@@ -51,6 +59,8 @@ export interface HarnessSuite {
   readonly name: string;
   /** Gets its programs. Absent: it has none. */
   readonly ensure?: (options: { log: typeof log }) => Promise<Found<InstalledAgent>>;
+  /** Default: process sandboxes and containers. */
+  readonly drivers?: readonly (keyof typeof drivers)[];
   /** The conversations of the scripted provider. */
   readonly conversations: readonly object[];
   readonly tests: (get: () => HarnessPlatform) => void;
@@ -58,16 +68,16 @@ export interface HarnessSuite {
 
 /** Runs the tests in each kind of sandbox; what this host lacks is skipped with its reason. */
 export function harnessSuite(suite: HarnessSuite): void {
-  for (const driver of ["process", "docker"] as const) {
+  for (const driver of suite.drivers ?? (["process", "docker"] as const)) {
     describe(`${suite.name} in a ${driver} sandbox`, function () {
-      this.timeout(agentLimitMs + 60_000);
+      this.timeout(drivers[driver].limitMs + 60_000);
       let platform: HarnessPlatform | undefined;
       const cleanup = new AsyncDisposableStack();
 
       before(async function () {
         this.timeout(900_000);
         const installed = suite.ensure && need(this, await suite.ensure({ log }));
-        const docker = driver === "docker" ? await dockerEnv(this, cleanup) : {};
+        const parts = await partsOf(this, driver, cleanup);
         const dataDir = mkdtempSync(join(tmpdir(), "devmesh-harness-"));
         cleanup.defer(() => rmSync(dataDir, { recursive: true, force: true }));
         const script = join(dataDir, "script.json");
@@ -79,7 +89,7 @@ export function harnessSuite(suite: HarnessSuite): void {
           // Shorter than the default, so that a lost runner is noticed soon.
           LEASE_TTL_MS: "6000",
           ...(installed && { HARNESS_DIR: dirname(installed.folder) }),
-          ...docker,
+          ...parts,
         };
         const started = await startPlatform(driver, dataDir, env);
         platform = started;
@@ -97,7 +107,22 @@ export function harnessSuite(suite: HarnessSuite): void {
   }
 }
 
-async function dockerEnv(context: Mocha.Context, cleanup: AsyncDisposableStack) {
+/** Variables that name what the driver needs. */
+async function partsOf(
+  context: Mocha.Context,
+  driver: keyof typeof drivers,
+  cleanup: AsyncDisposableStack,
+): Promise<Record<string, string>> {
+  if (driver === "process") return {};
+  if (driver === "qemu") {
+    if (process.env.DEVMESH_SLOW_TESTS !== "true") {
+      log("skipped: an agent of this size takes many minutes in an emulated guest");
+      log("(run it with DEVMESH_SLOW_TESTS=true)");
+      return context.skip();
+    }
+    const { guestDir, binary } = need(context, await ensureGuest({ log }));
+    return { VM_GUEST_DIR: guestDir, QEMU_BINARY: binary };
+  }
   const engine = need(context, await startDocker({ log }));
   cleanup.defer(() => engine.stop());
   const { image } = need(context, await ensureBaseImage(engine.socketPath, { log }));
@@ -105,18 +130,20 @@ async function dockerEnv(context: Mocha.Context, cleanup: AsyncDisposableStack) 
 }
 
 async function startPlatform(
-  driver: string,
+  driver: keyof typeof drivers,
   dataDir: string,
   env: Readonly<Record<string, string>>,
 ): Promise<HarnessPlatform> {
   const start = async () => {
     const started = await startUp({ dataDir, env });
-    await untilRunner(started);
+    await untilRunner(started, drivers[driver].limitMs);
     return started;
   };
   let up = await start();
+  const { isolation, limitMs } = drivers[driver];
   return {
     driver,
+    isolation,
     get up() {
       return up;
     },
@@ -127,8 +154,8 @@ async function startPlatform(
     async run(task, folder, args) {
       const env = { HOME: dataDir, DEVMESH_URL: up.url, DEVMESH_TOKEN: up.token };
       const own = ["--json", "--workspace", folder, "--apply", "--model", model];
-      const isolation = driver === "docker" ? "container" : "process";
-      const options = [...own, "--isolation", isolation, "--timeout", "220s"];
+      const timeout = `${limitMs / 1_000 - 20}s`;
+      const options = [...own, "--isolation", isolation, "--timeout", timeout];
       const { code, out, err } = await runProgram({
         args: [
           "agent",
@@ -138,7 +165,7 @@ async function startPlatform(
           ...args.slice(restAt(args)),
         ],
         env,
-        limitMs: agentLimitMs,
+        limitMs,
       });
       const lines = out
         .split("\n")
@@ -190,7 +217,9 @@ export async function repairsTheSum(
   expected: { readonly steps: number; readonly calls: number },
 ): Promise<Finished> {
   using project = tempFolder(brokenSum);
-  const task = `Fix the sum with ${harness}.`;
+  // Emulation is too slow for its own run of the tests: devmesh's run alone tells then.
+  const isEmulated = platform.driver === "qemu";
+  const task = `${isEmulated ? "Repair" : "Fix"} the sum with ${harness}.`;
   const finished = await platform.run(task, project.path, [
     ...["--with", harness, "--test", "node --test"],
   ]);
@@ -203,7 +232,7 @@ export async function repairsTheSum(
   });
   expect(Number(agent.inputTokens)).to.be.greaterThan(1_000);
   const commands = agent.commands as { readonly command: string; readonly exitCode?: number }[];
-  expect(commands.at(-1)?.command).to.contain("node --test");
+  expect(commands.at(-1)?.command).to.contain(isEmulated ? "cat sum.mjs" : "node --test");
   expect(commands.at(-1)?.exitCode ?? 0).to.equal(0);
   expect(agent.patch).to.contain("+  return a + b;");
   const artifacts = result.artifacts as { readonly name: string }[];

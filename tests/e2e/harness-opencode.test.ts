@@ -10,6 +10,7 @@ const contains = "Fix the sum with opencode";
 harnessSuite({
   name: "opencode",
   ensure: ensureOpencode,
+  drivers: ["process", "docker", "qemu"],
   conversations: [
     {
       when: { contains, tools: true },
@@ -22,6 +23,22 @@ harnessSuite({
         { pieces: [call("bash", { command: "node --test", description: "runs the tests" })] },
         { when: { toolResult: "pass 1" }, pieces: [{ text: "The sum is fixed." }] },
       ],
+    },
+    {
+      when: { contains: "Repair the sum with opencode", tools: true },
+      turns: [
+        { pieces: [{ text: "I look." }, call("read", { filePath })] },
+        {
+          when: { toolResult: "a - b" },
+          pieces: [call("edit", { filePath, oldString: "a - b", newString: "a + b" })],
+        },
+        { pieces: [call("bash", { command: "cat sum.mjs", description: "shows the sum" })] },
+        { when: { toolResult: "a + b" }, pieces: [{ text: "The sum is fixed." }] },
+      ],
+    },
+    {
+      when: { contains: "Repair the sum with opencode", tools: false },
+      turns: [{ pieces: [{ text: "Repairing the sum" }] }],
     },
     // It asks for a title of its own, and offers no tools then.
     { when: { contains, tools: false }, turns: [{ pieces: [{ text: "Fixing the sum" }] }] },

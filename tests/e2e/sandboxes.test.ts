@@ -122,8 +122,9 @@ describe("sandboxes of a platform", function () {
     expect(JSON.parse((await onHost("resume", id)).out).sandbox.state).to.equal("running");
     expect(JSON.parse((await onHost("freeze", id)).out).sandbox.state).to.equal("frozen");
     expect((await onHost("delete", id)).code).to.equal(0);
-    const { outcome } = await up.devmesh.jobs.wait(jobId);
-    expect(outcome).to.equal(JobStatus.FAILED);
+    const result = await up.devmesh.jobs.wait(jobId);
+    expect(result).to.include({ outcome: JobStatus.FAILED, reason: "SANDBOX_FAILED" });
+    expect(result.message).to.include("the sandbox was deleted");
     expect(await list()).to.deep.equal([]);
     const gone = await onHost("get", id);
     expect(gone.code).to.not.equal(0);

@@ -63,11 +63,15 @@ export function failUp(options: UpOptions) {
 }
 
 /** Waits until a runner takes jobs, which comes a little later than the port. */
-export async function untilRunner({ devmesh }: Pick<Up, "devmesh">): Promise<void> {
-  await until("a runner is there", async () => {
+export async function untilRunner(
+  { devmesh }: Pick<Up, "devmesh">,
+  limitMs?: number,
+): Promise<void> {
+  const ask = async () => {
     const agents = await devmesh.agents.list();
     return agents.some(({ capabilities }) => capabilities.some((row) => row.available));
-  });
+  };
+  await until("a runner is there", ask, limitMs);
 }
 
 function argumentsOf({ dataDir, dev = false, apiPort = 0, env = {} }: UpOptions) {

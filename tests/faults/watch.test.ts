@@ -110,6 +110,7 @@ describe("watching over a bad network", function () {
     };
     const feed = new JobFeed({
       open: (from) => openSocket(`/v1/stream/${job.id}?from=${from}`),
+      whyNot: async () => undefined,
       clock: {
         now: () => Date.now(),
         after: (ms, run) => {

@@ -1,12 +1,11 @@
 /** The dev bypass answers this machine's own programs and pages, and nobody else. */
-import { once } from "node:events";
 import { networkInterfaces } from "node:os";
 import { expect } from "chai";
-import { WebSocket as Socket } from "ws";
 import { missing } from "../../scripts/parts/part.ts";
 import { startUp, type Up } from "../e2e/up.ts";
 import { need } from "../parts/need.ts";
 import { type TempFolder, tempFolder } from "../sdk/temp-folder.ts";
+import { refusedSocket } from "../wire/socket-refusal.ts";
 import { ask1, ask2 } from "./http-call.ts";
 
 describe("the dev bypass", function () {
@@ -120,12 +119,7 @@ describe("the dev bypass", function () {
       [{ "x-forwarded-for": "127.0.0.1" }, "UNAUTHENTICATED"],
       [{ origin: "http://localhost:3000" }, "NOT_FOUND"],
     ] as const) {
-      const socket = new Socket(at, ["devmesh.v1"], { headers });
-      const [data] = (await once(socket, "message")) as [Buffer];
-      const frame = JSON.parse(data.toString()) as { type: string; payload: { reason: string } };
-      expect(frame.type).to.equal("error");
-      expect(frame.payload.reason).to.equal(reason);
-      socket.terminate();
+      expect((await refusedSocket(at, headers)).problem.reason).to.equal(reason);
     }
   });
 

@@ -9,6 +9,7 @@ import { WebSocket as Socket } from "ws";
 import { Bed, trueSpec } from "../api/bed.ts";
 import { startUp, type Up } from "../e2e/up.ts";
 import { type TempFolder, tempFolder } from "../sdk/temp-folder.ts";
+import { refusedSocket } from "../wire/socket-refusal.ts";
 
 describe("the doors", function () {
   this.timeout(60_000);
@@ -96,17 +97,15 @@ describe("the doors", function () {
   }
 
   it("the WebSocket shows a job to its owner and to nobody else", async () => {
-    const firstFrame = async (owner: string) => {
-      const secret = await token(owner, ["read:jobs", "write:jobs"]);
-      const at = `${url.replace("http", "ws")}/v1/stream/${jobId}`;
-      const socket = new Socket(at, ["devmesh.v1", `bearer.${secret}`]);
-      const [data] = (await once(socket, "message")) as [Buffer];
-      socket.terminate();
-      const frame = JSON.parse(data.toString()) as { type: string; payload: { reason?: string } };
-      return `${frame.type} ${frame.payload.reason ?? ""}`;
-    };
-    expect(await firstFrame("ann")).to.equal("status ");
-    expect(await firstFrame("bob")).to.equal("error NOT_FOUND");
+    const at = `${url.replace("http", "ws")}/v1/stream/${jobId}`;
+    const secretOf = (owner: string) => token(owner, ["read:jobs", "write:jobs"]);
+    const socket = new Socket(at, ["devmesh.v1", `bearer.${await secretOf("ann")}`]);
+    const [data] = (await once(socket, "message")) as [Buffer];
+    socket.terminate();
+    expect(JSON.parse(data.toString())).to.include({ type: "status" });
+    const authorization = `Bearer ${await secretOf("bob")}`;
+    const { status, problem } = await refusedSocket(at, { authorization });
+    expect([status, problem.reason]).to.deep.equal([404, "NOT_FOUND"]);
   });
 
   describe("odd input", () => {

@@ -39,6 +39,16 @@ export function entry(fields: Partial<TarEntry> & Pick<TarEntry, "type" | "path"
   return tarHeader({ target: "", mode: 0o644, size: 0, mtimeSeconds: 0, ...fields });
 }
 
+/** The header of what no archive may hold: `3` a device, `6` a pipe. */
+export function special(type: "3" | "6", path: string): Buffer {
+  const block = entry({ type: "file", path });
+  block.write(type, 156, "latin1");
+  block.fill(0x20, 148, 156);
+  const sum = block.reduce((total, byte) => total + byte, 0);
+  block.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148, "latin1");
+  return block;
+}
+
 /** The tree as a tar; `more` are further blocks before the end. */
 export function tarOf(tree: Tree, ...more: Buffer[]): Buffer {
   const blocks = [...tree].flatMap(([path, { content, mode, target }]) => {

@@ -14,7 +14,7 @@ import { BlobServiceImpl } from "../../services/api/blobs/blob-service.ts";
 import { MemoryBlobStore } from "../../services/api/blobs/blob-store.memory.ts";
 import { guardedEntries } from "../../services/vm/drivers/tar-guard.ts";
 import { storeChanges } from "../../services/vm/runner/workspace/artifacts.ts";
-import { file, link, type Tree, tarOf } from "./archives.ts";
+import { file, link, special, type Tree, tarOf } from "./archives.ts";
 
 const { signal } = new AbortController();
 const maxBytes = 1 << 30;
@@ -31,11 +31,11 @@ describe("artifacts", () => {
   });
   afterEach(() => rm(folder, { recursive: true, force: true }));
 
-  async function stored(before: Tree | undefined, after: Tree) {
+  async function stored(before: Tree | undefined, after: Tree, ...more: Buffer[]) {
     const old = before && { path: join(folder, "before.tar"), maxBytes };
     const fresh = { path: join(folder, "after.tar"), maxBytes };
     if (old && before) await writeFile(old.path, tarOf(before));
-    await writeFile(fresh.path, tarOf(after));
+    await writeFile(fresh.path, tarOf(after, ...more));
     const clock = new TestClock();
     return storeChanges({ blobs, clock, before: old, after: fresh, folder, signal });
   }
@@ -58,16 +58,18 @@ describe("artifacts", () => {
       ["dir/very large", file(Buffer.alloc(3 << 20, "x"))],
       ["odd\nname", file("o")],
       ["now a link out", file("f")],
+      ["now a pipe", file("f")],
     ]);
+    const pipe = special("6", "./now a pipe");
     const after: Tree = new Map([
       ["kept", file("k")],
       ["now a link out", link("../../etc/passwd")],
     ]);
-    const { artifacts, leftOut } = await stored(before, after);
+    const { artifacts, leftOut } = await stored(before, after, pipe);
     expect(artifacts.map(({ name }) => name)).to.deep.equal(["changes.patch", "changes.deleted"]);
     const list = await content(artifacts[1]?.sha256 ?? "");
     expect(list.toString()).to.equal("dir/very large\0gone\0odd\nname\0");
-    expect(leftOut).to.deep.equal(["now a link out"]);
+    expect(leftOut).to.deep.equal(["now a link out", "now a pipe"]);
   });
 
   it("are the patch, small files by name, and all changed files as a tar", async () => {

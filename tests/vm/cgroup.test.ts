@@ -2,8 +2,8 @@
 import { spawn } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { expect } from "chai";
 import {
   type Cgroup,
@@ -52,6 +52,22 @@ describe("a control group of this host", function () {
     expect(read.memoryAndSwapBytes?.value ?? 0).to.be.at.most(64 * 1024 * 1024);
     for (const { source } of [read.memoryBytes, read.pids]) {
       expect(readFileSync(source, "utf8").trim()).to.match(/^\d+$/);
+    }
+  });
+
+  it("is given another share of the processors, also behind all others", async () => {
+    const { source } = (await group.limits()).cpuMillis;
+    for (const [share, behind] of [
+      [250, true],
+      [1500, false],
+    ] as const) {
+      await group.holdCpu(share, behind);
+      expect((await group.limits()).cpuMillis.value).to.equal(share);
+      const folder = dirname(source);
+      const weight = ["cpu.weight", "cpu.shares"]
+        .map((name) => join(folder, name))
+        .find(existsSync);
+      expect(Number(readFileSync(weight ?? "", "utf8")) < 100).to.equal(behind);
     }
   });
 
@@ -107,6 +123,16 @@ describe("a control group of version 2", () => {
     for (const [name, text] of Object.entries(files)) writeFileSync(join(folder.path, name), text);
     return openGroup({ version: 2, folder: folder.path });
   };
+
+  it("is given another share of the processors, also behind all others", async () => {
+    const group = fixture({ "cpu.max": "50000 100000\n", "cpu.weight": "" });
+    const read = (name: string) => readFileSync(join(folder.path, name), "utf8").split("\n")[0];
+    await group.holdCpu(1250, true);
+    expect([read("cpu.max"), Number.parseInt(read("cpu.weight") ?? "", 10)]).to.deep.equal([
+      "125000 100000",
+      6,
+    ]);
+  });
 
   it("is made with every limit, and shows them", async () => {
     const mounts = `cgroup2 ${folder.path} cgroup2 rw,nosuid 0 0\n`;

@@ -1,8 +1,12 @@
 /** An engine that is stopped while its sandboxes run, and one that comes back. */
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { DevmeshError } from "@devmesh/mesh/errors";
+import { silentLogger } from "@devmesh/mesh/log";
+import { SystemClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import { ensureBaseImage } from "../../scripts/parts/base-image.ts";
 import type { Child } from "../../scripts/parts/child.ts";
@@ -10,7 +14,15 @@ import { findBinary } from "../../scripts/parts/debian.ts";
 import { type EnginePlace, removeRuntime, startEngine } from "../../scripts/parts/docker-engine.ts";
 import { askEngine } from "../../scripts/parts/docker-http.ts";
 import { DockerDriver } from "../../services/vm/drivers/docker/docker-driver.ts";
+import { engineFinder } from "../../services/vm/drivers/docker/engine-finder.ts";
 import { shell, suiteSpec } from "../../services/vm/drivers/suite/harness.ts";
+import { folderFinder } from "../../services/vm/sandboxes/finders/file-finders.ts";
+import { mountFinder } from "../../services/vm/sandboxes/finders/host-finders.ts";
+import { Host } from "../../services/vm/sandboxes/host.ts";
+import { Journal } from "../../services/vm/sandboxes/journal.ts";
+import { JournalledDriver } from "../../services/vm/sandboxes/journalled-driver.ts";
+import { Reconciler } from "../../services/vm/sandboxes/reconciler.ts";
+import { Bed } from "./bed.ts";
 
 const small = { memoryMib: 64, cpuMillis: 1000, pids: 32, diskMib: 16 };
 
@@ -89,5 +101,57 @@ describe("a container engine that is stopped", function () {
     const { body } = await askEngine(socketPath, "GET", "/containers/json?all=true");
     expect(JSON.parse(body)).to.deep.equal([]);
     expect(await driver.reap()).to.deep.equal([]);
+  });
+
+  it("fails a job in the middle with the right reason, and all of it goes when it is back", async () => {
+    if (!place) throw new Error("there is no engine");
+    engine ??= await startEngine(place);
+    const { socketPath } = place;
+    const base = await ensureBaseImage(socketPath);
+    if (!base.ok) throw new Error(base.reason);
+    const stateDir = await realpath(await mkdtemp(join(folder, "job-")));
+    const logger = silentLogger();
+    const clock = new SystemClock();
+    const { image } = base.value;
+    const journal = await Journal.begin(join(stateDir, "journal"));
+    const docker = new DockerDriver({ stateDir, socketPath, image, warm: 1 });
+    const driver = new JournalledDriver(docker, journal);
+    const host = new Host({ drivers: [driver], logger });
+    const reconciler = new Reconciler({
+      ...{ host, journal, stateDir, clock, logger, intervalMs: 0 },
+      finders: [engineFinder({ socketPath, driver: "docker" }), mountFinder, folderFinder],
+    });
+    const bed = await Bed.open();
+    try {
+      bed.startReal(driver, 1_000);
+      const id = await bed.submit({
+        work: { case: "command", value: { argv: ["sh", "-c", "echo began; exec sleep 600"] } },
+        isolation: Isolation.CONTAINER,
+        limits: small,
+      });
+      await bed.until(async () => (await bed.log(id)) !== "");
+      await docker.settled();
+      await engine.stop();
+      engine = undefined;
+      const { status, result } = await bed.ended(id);
+      expect([status, result?.reason]).to.deep.equal([JobStatus.FAILED, "SANDBOX_FAILED"]);
+      expect(await bed.log(id)).to.equal("began\n");
+      // It is in the list until the engine is there to remove it.
+      expect(driver.list().map(({ jobId }) => jobId)).to.deep.equal([id]);
+
+      engine = await startEngine(place);
+      await reconciler.sweep();
+      expect(driver.list()).to.deep.equal([]);
+      await host.close();
+      const { body } = await askEngine(socketPath, "GET", "/containers/json?all=true");
+      expect(JSON.parse(body)).to.deep.equal([]);
+      expect((await readdir(join(stateDir, "docker"))).sort()).to.deep.equal(["templates"]);
+      expect(await readFile("/proc/self/mounts", "utf8")).to.not.include(stateDir);
+      expect((await reconciler.sweep()).found).to.deep.equal([]);
+    } finally {
+      await bed.close();
+      await reconciler.close();
+      await journal.close();
+    }
   });
 });

@@ -1,21 +1,25 @@
 /** What only the container driver promises: pins, bursts, containers kept ready, broken ones. */
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, realpath, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { expect } from "chai";
+import Docker from "dockerode";
 import { type DockerEngine, ensureBaseImage, startDocker } from "../../scripts/parts/docker.ts";
 import { askEngine } from "../../scripts/parts/docker-http.ts";
 import {
   DockerDriver,
   type DockerDriverOptions,
 } from "../../services/vm/drivers/docker/docker-driver.ts";
+import { engineFinder } from "../../services/vm/drivers/docker/engine-finder.ts";
 import {
   run,
   sandboxWithPrograms,
   shell,
   suiteSpec,
 } from "../../services/vm/drivers/suite/harness.ts";
+import { settled } from "../settled.ts";
+import { HeldEngine } from "./held-engine.ts";
 
 const small = { memoryMib: 64, cpuMillis: 1000, pids: 32, diskMib: 16 };
 const unique = `${process.pid}-${Date.now()}`;
@@ -186,6 +190,79 @@ describe("the container driver", function () {
     expect(await next.reap()).to.deep.equal([]);
     expect((await readdir(base)).filter((name) => name.includes(spec.id))).to.deep.equal([]);
   });
+
+  it("reaps a container whose folder is gone and which has its sandbox's name", async () => {
+    const driver = make();
+    const sandbox = await driver.create(suiteSpec({ limits: small }));
+    const docker = new Docker({ socketPath: socketPath(), host: undefined });
+    const { Config } = await docker.getContainer(`devmesh-${sandbox.id}`).inspect();
+    const Labels = { ...Config.Labels, "devmesh.owner": "1/0/gone/pid:[1]" };
+    const left = { ...Labels, "devmesh.sandbox": `sbx_warm${unique.replace("-", "x")}` };
+    await docker.createContainer({ name: "devmesh-sbx_renamed", Image: image, Labels: left });
+    expect(await driver.reap()).to.deep.equal([]);
+    expect(await containers()).to.deep.equal([`/devmesh-${sandbox.id}`]);
+  });
+
+  it("has what a dead process labelled found, whatever it is, and nothing else", async () => {
+    const sandbox = await make().create(suiteSpec({ limits: small }));
+    const docker = new Docker({ socketPath: socketPath(), host: undefined });
+    const { Config } = await docker.getContainer(`devmesh-${sandbox.id}`).inspect();
+    const Labels = { ...Config.Labels, "devmesh.owner": "1/0/gone/pid:[1]" };
+    const Name = `devmesh-left-${unique}`;
+    const left = [
+      (await docker.createContainer({ name: Name, Image: image, Labels })).id,
+      (await docker.createNetwork({ Name, Labels, Internal: true })).id,
+      (await docker.createVolume({ Name, Labels })).name,
+    ];
+    const living = await docker.createVolume({ Name: `${Name}-kept`, Labels: Config.Labels });
+    try {
+      const finder = engineFinder({ socketPath: socketPath(), driver: "docker" });
+      const find = async () =>
+        finder.find({ stateDir: await realpath(stateDir), orphaned: new Set() });
+      const found = await find();
+      expect(found.map(({ kind }) => kind)).to.deep.equal(["container", "network", "volume"]);
+      expect(found.map(({ name }) => name)).to.deep.equal(left);
+      for (const leftover of found) await leftover.remove();
+      for (const leftover of found) await leftover.remove();
+      expect(await find()).to.deep.equal([]);
+      expect(await containers()).to.deep.equal([`/devmesh-${sandbox.id}`]);
+    } finally {
+      await living.remove();
+    }
+  });
+
+  for (const [what, warm] of [
+    ["that it makes", 0],
+    ["that it was about to take", 1],
+  ] as const) {
+    it(`waits for a container ${what} when the start was given up`, async () => {
+      const held = await HeldEngine.listen(join(stateDir, `held-${warm}.sock`), socketPath());
+      try {
+        const driver = make({ socketPath: held.socketPath, warm });
+        const spec = suiteSpec({ limits: small });
+        const name = warm > 0 ? "sbx_warm" : spec.id;
+        const own = held.hold(`POST /containers/create?name=devmesh-${name}`);
+        // Its shape is kept ready from now on, and held.
+        if (warm > 0) await (await driver.create(suiteSpec({ limits: small }))).delete();
+        const giveUp = new AbortController();
+        const start = driver.create(spec, giveUp.signal);
+        await own.reached;
+        giveUp.abort();
+        expect((await refusalOf(start)).reason).to.equal("CANCELLED");
+        let isClosed = false;
+        const closing = driver.close().then(() => {
+          isClosed = true;
+        });
+        await settled();
+        expect(isClosed).to.equal(false);
+        own.release();
+        await closing;
+        expect(await containers()).to.deep.equal([]);
+      } finally {
+        await held.close();
+      }
+    });
+  }
 
   it("makes fifty at once, or says that it is too many; none hangs", async () => {
     const driver = make({ warm: 2 });

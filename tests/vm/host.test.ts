@@ -1,6 +1,7 @@
 /** The host picks the weakest driver that is strong enough, and never a weaker one. */
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { silentLogger } from "@devmesh/mesh/log";
+import { TestClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import fc from "fast-check";
 import { type DriverProbe, isolations } from "../../services/vm/drivers/driver.ts";
@@ -85,5 +86,62 @@ describe("host", () => {
     first.resolve(probe(flaky, false));
     await settled();
     expect(host.table()[0]).to.deep.include({ available: true });
+  });
+
+  it("tries drivers that are not available again, less and less often", async () => {
+    const away = driver("container");
+    const works = driver("process");
+    let tries = 0;
+    const tried = (subject: TestDriver, isThere: () => boolean) => {
+      subject.probe = async () => {
+        tries += 1;
+        return probe(subject, isThere());
+      };
+    };
+    let isThere = false;
+    tried(away, () => isThere);
+    const host = new Host({ drivers: [works, away], logger });
+    const clock = new TestClock();
+    await host.probe();
+    host.start(clock, 1_000);
+    for (let second = 0; second < 7; second++) {
+      await settled();
+      clock.advance(1_000);
+    }
+    await settled();
+    // At once, after one second, three and seven.
+    expect(tries).to.equal(4);
+    isThere = true;
+    clock.advance(8_000);
+    await settled();
+    expect(host.table().map(({ available }) => available)).to.deep.equal([true, true]);
+    expect((await host.driverFor("container")).isolation).to.equal("container");
+    clock.advance(1_000_000);
+    await settled();
+    expect(tries).to.equal(5);
+    await host.close();
+    expect(clock.sleeping).to.equal(0);
+  });
+
+  it("ends what is being tried, and waits for it, when it closes", async () => {
+    const slow = driver("vm");
+    const tidied = Promise.withResolvers<void>();
+    let isAborted = false;
+    slow.probe = async (signal?: AbortSignal) => {
+      await new Promise((resolve) => signal?.addEventListener("abort", resolve, { once: true }));
+      isAborted = true;
+      await tidied.promise;
+      return probe(slow, false);
+    };
+    const host = new Host({ drivers: [slow], logger });
+    host.table();
+    let isClosed = false;
+    const closing = host.close().then(() => {
+      isClosed = true;
+    });
+    await settled();
+    expect([isAborted, isClosed]).to.deep.equal([true, false]);
+    tidied.resolve();
+    await closing;
   });
 });

@@ -30,7 +30,7 @@ const facts = { status: "", mountinfo: "", netDev: "", namespaces: "" };
 
 function shape(name: string): SnapshotShape {
   return {
-    form: 1,
+    form: 2,
     qemu: name,
     accelerator: "tcg",
     host: "test",

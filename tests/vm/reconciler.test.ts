@@ -17,8 +17,14 @@ import { TestClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import { makeDoorFolder } from "../../services/vm/drivers/door-folder.ts";
 import { formatOwner, thisOwner } from "../../services/vm/drivers/owner.ts";
+import { snapshotDraftFinder } from "../../services/vm/drivers/qemu/draft-finder.ts";
+import { exclusively } from "../../services/vm/drivers/qemu/exclusive.ts";
 import { suiteSpec } from "../../services/vm/drivers/suite/harness.ts";
-import { doorFinder, folderFinder } from "../../services/vm/sandboxes/finders/file-finders.ts";
+import {
+  doorFinder,
+  draftFinder,
+  folderFinder,
+} from "../../services/vm/sandboxes/finders/file-finders.ts";
 import {
   groupFinder,
   loopFinder,
@@ -49,7 +55,10 @@ describe("the reconciler", function () {
     reconciler = new Reconciler({
       host: new Host({ drivers: [driver], logger: silentLogger() }),
       ...{ journal, stateDir, clock, logger: silentLogger(), intervalMs: 60_000 },
-      finders: [processFinder, groupFinder(), mountFinder, loopFinder, folderFinder, doorFinder],
+      finders: [
+        ...[processFinder, groupFinder(), mountFinder, loopFinder],
+        ...[folderFinder, draftFinder, snapshotDraftFinder, doorFinder],
+      ],
     });
   });
   afterEach(async () => {
@@ -212,6 +221,66 @@ describe("the reconciler", function () {
     expect(existsSync(dirname(socket))).to.equal(false);
   });
 
+  it("takes halves of files away that dead processes were writing, and leaves living ones'", async () => {
+    const dead = 999_999_999;
+    const halves = (pid: number) => [
+      `mounts/.${pid}.0a1b2c`,
+      `mounts/.${pid}.0a1b2c.tree`,
+      `docker/templates/ext4-64.img.${pid}-17`,
+      `process/templates/ext4-64.img.${pid}-17`,
+      `journal/${pid}-0123456789abcdef.jsonl.new`,
+    ];
+    const kept = [...halves(process.pid), "mounts/whole.ext4", "docker/templates/ext4-64.img"];
+    const gone = [...halves(dead), "snapshots/.draft-0a1b2c"];
+    for (const path of [...kept, ...gone]) {
+      mkdirSync(join(stateDir, path, ".."), { recursive: true });
+      writeFileSync(join(stateDir, path), "half");
+    }
+    const { found } = await reconciler.sweep();
+    expect(found.filter(({ removed }) => !removed)).to.deep.equal([]);
+    expect(found.map(({ kind, name }) => [kind, name]).sort()).to.deep.equal(
+      gone.map((path) => ["draft", join(stateDir, path)]).sort(),
+    );
+    for (const path of kept) expect(existsSync(join(stateDir, path)), path).to.equal(true);
+    for (const path of gone) expect(existsSync(join(stateDir, path)), path).to.equal(false);
+  });
+
+  it("leaves the half of a snapshot alone that somebody makes", async () => {
+    const draft = join(stateDir, "snapshots", ".draft-0a1b2c");
+    mkdirSync(draft, { recursive: true });
+    const lock = join(stateDir, "snapshots", ".lock");
+    await exclusively(lock, new AbortController().signal, async () => {
+      expect((await reconciler.sweep()).found).to.deep.equal([]);
+    });
+    expect(existsSync(draft)).to.equal(true);
+    expect((await reconciler.sweep()).found.map(({ name }) => name)).to.deep.equal([draft]);
+  });
+
+  it("does not take for a leftover what its owner removes meanwhile", async () => {
+    const sandbox = await driver.create(suiteSpec());
+    let removed = 0;
+    const slow = new Reconciler({
+      host: new Host({ drivers: [driver], logger: silentLogger() }),
+      ...{ journal, stateDir, clock, logger: silentLogger(), intervalMs: 0 },
+      finders: [
+        {
+          kind: "process",
+          find: async () => {
+            await sandbox.delete();
+            const remove = async () => {
+              removed += 1;
+            };
+            return [{ kind: "process", name: "1", sandboxId: sandbox.id, remove }];
+          },
+        },
+      ],
+    });
+    expect((await slow.sweep()).found).to.deep.equal([]);
+    // One that is still there when its owner is done is a leftover.
+    expect((await slow.sweep()).found).to.have.length(1);
+    expect(removed).to.equal(1);
+  });
+
   it("tells what it could not remove, keeps its journal, and tries again", async () => {
     const path = join(stateDir, "journal", "9-dead.jsonl");
     writeFileSync(
@@ -254,5 +323,44 @@ describe("the reconciler", function () {
     }
     await reconciler.sweep();
     expect(reconciler.removed).to.equal(1);
+  });
+
+  it("rests while nothing happens on the host, and looks again from time to time", async () => {
+    let looks = 0;
+    const lazy = new Reconciler({
+      host: new Host({ drivers: [driver], logger: silentLogger() }),
+      ...{ journal, stateDir, clock, logger: silentLogger(), intervalMs: 1_000 },
+      finders: [
+        {
+          kind: "folder",
+          find: async () => {
+            looks += 1;
+            return [];
+          },
+        },
+      ],
+    });
+    const sweeps = async (count: number) => {
+      for (let i = 0; i < count; i++) {
+        while (clock.sleeping === 0) await new Promise((resolve) => setImmediate(resolve));
+        const before = lazy.last;
+        clock.advance(1_000);
+        while (lazy.last === before) await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    lazy.start();
+    try {
+      await sweeps(5);
+      expect(looks).to.equal(1);
+      await (await driver.create(suiteSpec())).delete();
+      await sweeps(2);
+      expect(looks).to.equal(2);
+      await sweeps(3);
+      expect(looks, "the tenth").to.equal(3);
+      await lazy.sweep();
+      expect(looks, "asked for").to.equal(4);
+    } finally {
+      await lazy.close();
+    }
   });
 });

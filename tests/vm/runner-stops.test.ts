@@ -12,6 +12,31 @@ describe("runner", () => {
   });
   afterEach(() => bed.close());
 
+  describe("whose driver does not tell a program's end", () => {
+    it("fails the job, and removes the sandbox", async () => {
+      const { driver } = bed.start();
+      driver.mute.add("echo");
+      const id = await bed.command("echo", "hello");
+      const { status, result } = await bed.ended(id, { timePasses: true });
+      expect([status, result?.reason]).to.deep.equal([FAILED, "SANDBOX_FAILED"]);
+      expect(await bed.log(id)).to.equal("hello\n");
+      expect(driver.list()).to.deep.equal([]);
+    });
+
+    it("ends a job that is cancelled all the same", async () => {
+      const { driver } = bed.start();
+      driver.mute.add("stubborn");
+      const id = await bed.command("stubborn");
+      await bed.until(() => driver.list().length === 1);
+      await bed.jobs.cancelJob({ id });
+      const { status, result } = await bed.ended(id, { timePasses: true });
+      expect(status).to.equal(CANCELLED);
+      const steps = result?.cancel?.steps.map(({ name }) => name);
+      expect(steps).to.deep.equal(["delivered", "signalled", "killed", "sandbox_removed"]);
+      expect(driver.list()).to.deep.equal([]);
+    });
+  });
+
   describe("that stops", () => {
     it("gives a running job back, and the attempt does not count", async () => {
       const { runner, driver } = bed.start();

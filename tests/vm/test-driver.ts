@@ -68,6 +68,8 @@ export class TestDriver implements SandboxDriver {
   left = 0;
   /** Caps that a program meets while it runs, by its name. */
   readonly met: Record<string, ExitState["met"]> = {};
+  /** Programs whose end it never tells, by name. */
+  readonly mute = new Set<string>();
   /** What the kernel enforces instead of what it was told. */
   receipt: Partial<SandboxReceipt> = {};
   /** What every sandbox says it used. */
@@ -157,12 +159,16 @@ class TestSandbox implements Sandbox {
     const [program = "", ...rest] = spec.argv;
     const argv = program.startsWith("/opt/devmesh/") ? [basename(program), ...rest] : spec.argv;
     const process = await this.#inner.exec({ ...spec, argv }, signal);
-    const met = this.#of.met[argv[0] ?? ""];
-    if (met === undefined) return process;
+    const name = argv[0] ?? "";
+    const met = this.#of.met[name];
+    const isMute = this.#of.mute.has(name);
+    if (met === undefined && !isMute) return process;
     return {
       output: () => process.output(),
-      signal: (name) => process.signal(name),
-      exit: process.exit.then((exit) => ({ ...exit, met })),
+      signal: (signal) => process.signal(signal),
+      exit: isMute
+        ? new Promise(() => {})
+        : process.exit.then((exit) => ({ ...exit, ...(met && { met }) })),
     };
   }
 

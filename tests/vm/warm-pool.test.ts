@@ -1,5 +1,10 @@
 import { expect } from "chai";
-import { type PoolMember, WarmPool } from "../../services/vm/drivers/docker/warm-pool.ts";
+import {
+  type PoolMember,
+  WarmPool,
+  type WarmPoolOptions,
+} from "../../services/vm/drivers/warm-pool.ts";
+import { until } from "../e2e/wait.ts";
 
 class Member implements PoolMember {
   readonly name: string;
@@ -23,12 +28,18 @@ class Member implements PoolMember {
 }
 
 /** A pool of named members, with what was made and dropped. */
-function poolOf({ perShape = 2, total = 4, fails = () => false }) {
+function poolOf({
+  perShape = 2,
+  total = 4,
+  fails = () => false,
+  ...more
+}: Partial<WarmPoolOptions<string, Member>> & { readonly fails?: () => boolean }) {
   const made: Member[] = [];
   const dropped: string[] = [];
   const pool = new WarmPool<string, Member>({
     perShape,
     total,
+    ...more,
     make: async (shape) => {
       if (fails()) throw new Error("the engine is away");
       const member = new Member(`${shape}${made.length}`);
@@ -104,6 +115,40 @@ describe("the warm pool", () => {
     await take("a");
     await pool.settled();
     expect((await take("a"))?.name).to.equal("a0");
+  });
+
+  it("does not wait for one that is being made where it shall not", async () => {
+    const { pool, take } = poolOf({ perShape: 1, readyOnly: true });
+    expect(await Promise.all([take("a"), take("a")])).to.deep.equal([undefined, undefined]);
+    await pool.settled();
+    expect((await take("a"))?.name).to.equal("a0");
+  });
+
+  it("keeps no more than there is room for, and nothing of a shape that never fits", async () => {
+    const sizes: Readonly<Record<string, number>> = { a: 2, b: 3, huge: 6 };
+    const room = { most: 5, of: (shape: string) => sizes[shape] ?? 0 };
+    const { pool, take, dropped } = poolOf({ room });
+    await take("a");
+    await pool.settled();
+    expect(pool.size).to.equal(2);
+    await take("b");
+    await pool.settled();
+    expect(dropped).to.deep.equal(["a0"]);
+    expect(pool.size).to.equal(2);
+    await take("huge");
+    await pool.settled();
+    expect(pool.size).to.equal(2);
+  });
+
+  it("drops what nobody wanted for too long, and makes it again when it is asked for", async () => {
+    const { pool, take, dropped } = poolOf({ perShape: 1, keepMs: 1 });
+    await take("a");
+    await pool.settled();
+    await until("it is dropped", async () => dropped.length === 1);
+    expect(pool.size).to.equal(0);
+    expect(await take("a")).to.equal(undefined);
+    expect(pool.size).to.equal(1);
+    await pool.close();
   });
 
   it("drops all at its end, and makes no more", async () => {

@@ -5,9 +5,11 @@ import {
   feedBackoff,
   idleMs,
   JobFeed,
+  type Refusal,
   type Socket,
 } from "../../web/src/features/jobs/job-feed.ts";
 import { type JobFrame, parseFrame } from "../../web/src/features/jobs/job-frame.ts";
+import { settled } from "../settled.ts";
 import { FakeClock } from "./fake/fake-clock.ts";
 
 class FakeSocket implements Socket {
@@ -52,12 +54,17 @@ function setUp() {
   const frames: Exclude<JobFrame, { type: "heartbeat" }>[] = [];
   const states: FeedState[] = [];
   const network = { isOnline: true };
+  const asked: { answer?: (refusal: Refusal | undefined) => void } = {};
   const feed = new JobFeed({
     open: (from) => {
       const socket = new FakeSocket(from);
       sockets.push(socket);
       return socket;
     },
+    whyNot: () =>
+      new Promise((resolve) => {
+        asked.answer = resolve;
+      }),
     clock,
     random: () => 1,
     isOnline: () => network.isOnline,
@@ -70,10 +77,38 @@ function setUp() {
     return socket;
   };
   const seqs = () => frames.flatMap((frame) => ("seq" in frame ? [frame.seq] : []));
-  return { clock, sockets, frames, states, network, feed, last, seqs };
+  return { clock, sockets, frames, states, network, asked, feed, last, seqs };
 }
 
 describe("a job's feed", () => {
+  it("asks why a connection was not opened, and ends with a no", async () => {
+    const { feed, last, asked, sockets, states, frames, clock } = setUp();
+    feed.start();
+    last().cut();
+    expect(states.at(-1)).to.equal("reconnecting");
+    asked.answer?.({ reason: "NOT_FOUND", message: "there is no job" });
+    await settled();
+    expect(states.at(-1)).to.equal("refused");
+    expect(frames).to.deep.equal([
+      { type: "error", reason: "NOT_FOUND", message: "there is no job" },
+    ]);
+    clock.advance(feedBackoff.mostMs);
+    expect(sockets).to.have.length(1);
+  });
+
+  it("tries on where nothing speaks against it, or one has succeeded meanwhile", async () => {
+    for (const reason of ["", "RATE_LIMITED", "NOT_FOUND"]) {
+      const { feed, last, asked, sockets, states, clock } = setUp();
+      feed.start();
+      last().cut();
+      clock.advance(feedBackoff.mostMs);
+      last().open();
+      asked.answer?.(reason === "" ? undefined : { reason, message: "no" });
+      await settled();
+      expect([sockets.length, states.at(-1)], reason).to.deep.equal([2, "live"]);
+    }
+  });
+
   it("resumes behind the last event, after a wait", () => {
     const { feed, last, clock, sockets, states, seqs } = setUp();
     feed.start();

@@ -75,10 +75,11 @@ export async function startBed(engine: Engine, options: BedOptions = {}): Promis
   const logger = createLogger({ service: "wire", destination: { write } });
   const fake = new FakeServices();
   const services = fake.registrations();
+  const ids = new CountedIds();
   const interceptors = serverInterceptors({
     logger,
     clock: new SystemClock(),
-    ids: new CountedIds(),
+    ids,
     authenticator: { authenticate },
     requestTimeoutMs,
   });
@@ -89,6 +90,7 @@ export async function startBed(engine: Engine, options: BedOptions = {}): Promis
     interceptors,
     authenticator: { authenticate },
     logger,
+    ids,
     host: "127.0.0.1",
     port,
     http2: engine,

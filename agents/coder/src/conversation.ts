@@ -18,6 +18,9 @@ const wholeTurns = 2;
 /** Shortening goes well below the limit, so that a cached prefix is lost seldom. */
 const lowShare = 0.6;
 
+/** Longer arguments go back as their beginning: no server takes a request of any size. */
+const maxArgumentsBytes = 256 * 1024;
+
 /** One conversation with the model. */
 export class Conversation {
   readonly #messages: Message[];
@@ -55,7 +58,7 @@ export class Conversation {
         id,
         type: "function",
         // Servers that read the arguments want JSON, whatever the model wrote.
-        function: { name, arguments: validJson(json) },
+        function: { name, arguments: boundedJson(json) },
       })),
     });
   }
@@ -108,6 +111,12 @@ export class Conversation {
     this.#messages.push(message);
     this.#bytes += sizeOf(message);
   }
+}
+
+function boundedJson(text: string): string {
+  const bytes = Buffer.byteLength(text);
+  if (bytes <= maxArgumentsBytes) return validJson(text);
+  return JSON.stringify({ shortened: `${cutBytes(text, keptBytes)} … (${bytes} bytes)` });
 }
 
 function validJson(text: string): string {

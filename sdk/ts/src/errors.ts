@@ -20,6 +20,7 @@ export const retryableReasons: ReadonlySet<Reason> = new Set<Reason>([
   "PROVIDER_UNAVAILABLE",
   "PROVIDER_PROTOCOL",
   "UNAVAILABLE",
+  "REQUEST_TIMEOUT",
   "DEADLINE_EXCEEDED",
   "DRAINING",
 ]);

@@ -71,7 +71,7 @@ export class JsonReader {
   object(name: string): JsonReader {
     const value = this.raw(name);
     if (!isObject(value)) throw this.#wrong(name, "an object");
-    return new JsonReader(value, this.#at(name));
+    return new JsonReader(value, this.at(name));
   }
 
   /** Objects; none if absent. */
@@ -80,15 +80,16 @@ export class JsonReader {
     if (!Array.isArray(value)) throw this.#wrong(name, "a list");
     return value.map((item: unknown, i) => {
       if (!isObject(item)) throw this.#wrong(`${name}[${i}]`, "an object");
-      return new JsonReader(item, this.#at(`${name}[${i}]`));
+      return new JsonReader(item, this.at(`${name}[${i}]`));
     });
   }
 
-  #at(name: string): string {
+  /** The whole path of a field, for messages. */
+  at(name: string): string {
     return this.path === "" ? name : `${this.path}.${name}`;
   }
 
   #wrong(name: string, wanted: string): Error {
-    return invalidField(this.#at(name), `must be ${wanted}`);
+    return invalidField(this.at(name), `must be ${wanted}`);
   }
 }

@@ -1,6 +1,6 @@
 /** What the OpenAI dialect's requests have in common: reading a body, its bounds, a tool. */
 import type { JsonObject } from "@bufbuild/protobuf";
-import { DevmeshError } from "@devmesh/mesh/errors";
+import { DevmeshError, invalidField } from "@devmesh/mesh/errors";
 import { isObject, type Json, JsonReader } from "./json-reader.ts";
 
 /** What the contract takes of tokens; larger numbers are no whole ones in JSON any more. */
@@ -16,11 +16,18 @@ export function readBody(body: Uint8Array): JsonReader {
 
 /** A function that a model may call; `fn` has `name`, `description` and `parameters`. */
 export function toTool(fn: JsonReader) {
+  const name = fn.string("name");
+  if (!/^[^\s\p{Cc}]{1,128}$/u.test(name)) {
+    throw invalidField(fn.at("name"), "must be a name without spaces, of 1 to 128 characters");
+  }
   const parameters = fn.raw("parameters");
+  if (parameters !== undefined && !isObject(parameters)) {
+    throw invalidField(fn.at("parameters"), "must be an object");
+  }
   return {
-    name: fn.string("name"),
+    name,
     description: fn.string("description"),
-    ...(isObject(parameters) && { parameters: parameters as JsonObject }),
+    ...(parameters && { parameters: parameters as JsonObject }),
   };
 }
 

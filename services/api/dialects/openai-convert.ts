@@ -9,7 +9,7 @@ import {
 } from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";
 import type { Model } from "@devmesh/gen/devmesh/inference/v1/model_pb";
 import { invalidField } from "@devmesh/mesh/errors";
-import { isObject, type Json, type JsonReader } from "./json-reader.ts";
+import type { Json, JsonReader } from "./json-reader.ts";
 import { readBody, tokenBounds, toTool } from "./openai-body.ts";
 
 /** A chat/completions request. */
@@ -38,7 +38,8 @@ export function toChatRequest(body: Uint8Array): CompletionRequest {
   const temperature = reader.number("temperature");
   const topP = reader.number("top_p");
   const seed = reader.integer("seed", seedBounds);
-  const options = reader.raw("stream_options");
+  const hasOptions = reader.raw("stream_options") !== undefined;
+  const options = hasOptions ? reader.object("stream_options") : undefined;
   return {
     request: create(ChatRequestSchema, {
       model: reader.string("model"),
@@ -54,7 +55,7 @@ export function toChatRequest(body: Uint8Array): CompletionRequest {
       },
     }),
     stream: reader.boolean("stream"),
-    includeUsage: isObject(options) && options.include_usage === true,
+    includeUsage: options?.boolean("include_usage") ?? false,
   };
 }
 
@@ -67,7 +68,11 @@ function maxTokensOf(reader: JsonReader): number {
 /** A text or a list of texts; empty ones end nothing. */
 function stopsOf(reader: JsonReader): string[] {
   const stop = reader.raw("stop");
-  const stops = typeof stop === "string" ? [stop] : reader.strings("stop");
+  if (typeof stop === "string") return stop === "" ? [] : [stop];
+  if (stop !== undefined && !Array.isArray(stop)) {
+    throw invalidField("stop", "must be a string or a list of strings");
+  }
+  const stops = reader.strings("stop");
   return stops.filter((text) => text !== "");
 }
 
@@ -164,7 +169,7 @@ export function chunkWriter(includeUsage: boolean, model: string): ChunkWriter {
 }
 
 /** The models in the dialect; ids are `provider/name`. */
-export function toModelList(models: readonly Model[]): Json {
+export function toModelList(models: readonly Model[]) {
   const data = models.map(({ provider, name }) => ({
     id: `${provider}/${name}`,
     object: "model",

@@ -18,18 +18,21 @@ import {
   StreamChatRequestSchema,
   type StreamChatResponse,
 } from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";
-import { type DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
+import { DevmeshError } from "@devmesh/mesh/errors";
 import {
   type Admit,
   type BoundMethod,
+  type CallInit,
   callOf,
   type HttpExchange,
   type HttpHandler,
   methodNotAllowed,
+  requireJson,
 } from "@devmesh/mesh/server";
 import type { Json } from "./json-reader.ts";
 import { chunkWriter, toChatRequest, toCompletion, toModelList } from "./openai-convert.ts";
-import { errorBody, refuse } from "./openai-errors.ts";
+import { errorBody, inClientsWords, refuse } from "./openai-errors.ts";
+import { completionParam, type ParamName, responsesParam } from "./openai-params.ts";
 import { ResponseEvents, toResponse } from "./responses-answer.ts";
 import { toResponsesRequest } from "./responses-request.ts";
 
@@ -38,6 +41,9 @@ const maxBodyBytes = 20 * 1024 * 1024;
 
 /** Tells which types of tools no model was told of. */
 const leftOutHeader = "x-devmesh-tools-left-out";
+
+/** Routes of the dialect that clients may try and that are not here. */
+const isOfDialect = /^\/v1\/(chat|responses|completions|embeddings)(\/|$)/;
 
 /** Handles the dialect's routes; errors have the dialect's own shape. */
 export function createOpenAiHandler(methods: readonly BoundMethod[], admit: Admit): HttpHandler {
@@ -61,14 +67,10 @@ export function createOpenAiHandler(methods: readonly BoundMethod[], admit: Admi
       if (read !== undefined) {
         if (exchange.verb !== "POST") throw methodNotAllowed(pathname, ["POST"]);
         await converse(exchange, read, { chat, streamChat, admit });
-      } else if (pathname === "/v1/models") {
-        if (exchange.verb !== "GET" && exchange.verb !== "HEAD")
-          throw methodNotAllowed(pathname, ["GET"]);
-        const res = await listModels.unary(
-          create(ListModelsRequestSchema),
-          callOf(exchange, "openai"),
-        );
-        exchange.json(200, toModelList((res.message as ListModelsResponse).models));
+      } else if (/^\/v1\/models(\/|$)/.test(pathname)) {
+        await answerModels(exchange, listModels);
+      } else if (isOfDialect.test(pathname)) {
+        throw new DevmeshError("NO_SUCH_ROUTE", `there is nothing at ${pathname}`);
       } else return false;
     } catch (error) {
       refuse(exchange, error);
@@ -77,11 +79,40 @@ export function createOpenAiHandler(methods: readonly BoundMethod[], admit: Admi
   };
 }
 
+/** `GET /v1/models`, or one of them by its id. */
+async function answerModels(exchange: HttpExchange, listModels: BoundMethod): Promise<void> {
+  const { pathname } = exchange.url;
+  if (exchange.verb !== "GET" && exchange.verb !== "HEAD") {
+    throw methodNotAllowed(pathname, ["GET"]);
+  }
+  const res = await listModels.unary(create(ListModelsRequestSchema), callOf(exchange, "openai"));
+  const { models } = res.message as ListModelsResponse;
+  const id = decoded(pathname.slice("/v1/models/".length));
+  const list = toModelList(models);
+  if (id === "") return exchange.json(200, list);
+  const model = list.data.find((one) => one.id === id);
+  if (model === undefined) {
+    const text = `no provider serves the model ${JSON.stringify(id)}`;
+    throw new DevmeshError("MODEL_NOT_FOUND", text, { metadata: { model: id } });
+  }
+  exchange.json(200, model);
+}
+
+/** The text without its escapes; as it is if they are broken: no model has such an id. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 /** A conversation that was asked for, and how it is answered. */
 interface Asked {
   readonly request: ChatRequest;
   readonly stream: boolean;
   readonly headers?: Readonly<Record<string, string>>;
+  readonly paramOf: ParamName;
   whole(answer: ChatResponse): Json;
   events(): AnswerFrames;
 }
@@ -100,6 +131,7 @@ function readCompletion(body: Uint8Array): Asked {
   return {
     request,
     stream,
+    paramOf: completionParam,
     whole: (answer) => toCompletion(answer, request.model),
     events: () => {
       const chunks = chunkWriter(includeUsage, request.model);
@@ -113,11 +145,12 @@ function readCompletion(body: Uint8Array): Asked {
 }
 
 function readResponse(body: Uint8Array): Asked {
-  const { request, stream, echo, leftOut } = toResponsesRequest(body);
+  const { request, stream, echo, leftOut, places } = toResponsesRequest(body);
   const frame = { model: request.model, echo };
   return {
     request,
     stream,
+    paramOf: responsesParam(places),
     ...(leftOut.length > 0 && { headers: { [leftOutHeader]: headerList(leftOut) } }),
     whole: (answer) => toResponse(answer, frame),
     events: () => new ResponseEvents(frame),
@@ -141,7 +174,21 @@ async function converse(
     // It refuses: the body, which says how to answer, is not read.
     await chat.unary(create(ChatRequestSchema), init);
   }
+  requireJson(exchange);
   const asked = read(await exchange.body(maxBodyBytes));
+  try {
+    await answer(exchange, asked, init, { chat, streamChat });
+  } catch (error) {
+    refuse(exchange, error, asked.paramOf);
+  }
+}
+
+async function answer(
+  exchange: HttpExchange,
+  asked: Asked,
+  init: CallInit,
+  { chat, streamChat }: Omit<ChatMethods, "admit">,
+): Promise<void> {
   const { request, stream, headers = {} } = asked;
   if (!stream) {
     const res = await chat.unary(request, init);
@@ -156,15 +203,16 @@ async function converse(
   const first = await deltas.next();
   setHeaders(exchange, headers);
   exchange.startEventStream();
-  await relay(exchange, first, deltas, asked.events());
+  await relay(exchange, first, deltas, asked);
 }
 
 async function relay(
   exchange: HttpExchange,
   first: IteratorResult<StreamChatResponse>,
   deltas: AsyncIterator<StreamChatResponse>,
-  frames: AnswerFrames,
+  asked: Asked,
 ): Promise<void> {
+  const frames = asked.events();
   try {
     for (let next = first; next.done !== true; next = await deltas.next()) {
       for (const frame of frames.take(next.value.delta)) await exchange.write(frame);
@@ -173,7 +221,7 @@ async function relay(
   } catch (error) {
     // To a client that has gone away there is nothing left to say.
     if (exchange.signal.aborted) return;
-    await exchange.write(frames.fail(toDevmeshError(error)).join(""));
+    await exchange.write(frames.fail(inClientsWords(error, asked.paramOf)).join(""));
     exchange.res.end();
   } finally {
     await deltas.return?.();

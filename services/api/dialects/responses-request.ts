@@ -11,16 +11,23 @@ import {
 import { invalidField } from "@devmesh/mesh/errors";
 import { isObject, type Json, type JsonReader } from "./json-reader.ts";
 import { readBody, tokenBounds, toTool } from "./openai-body.ts";
+import type { Places } from "./openai-params.ts";
 
 /** A message that may still grow. */
 interface Message {
+  /** Where in the request it begins. */
+  readonly place: string;
   readonly role: string;
   content: string;
   readonly toolCalls: { readonly id: string; readonly name: string; readonly arguments: string }[];
   readonly toolCallId?: string;
 }
 
-type Tool = MessageInitShape<typeof ToolSchema>;
+/** A tool, and where in the request it is. */
+interface Offered {
+  readonly place: string;
+  readonly tool: MessageInitShape<typeof ToolSchema>;
+}
 
 /** A request, and what its answer says again of it. */
 export interface ResponsesRequest {
@@ -30,6 +37,7 @@ export interface ResponsesRequest {
   readonly echo: Json;
   /** The types of tools that were offered and that no model here is told of, each once. */
   readonly leftOut: readonly string[];
+  readonly places: Places;
 }
 
 /** Content parts that hold text, by type, and the field that has it. */
@@ -65,13 +73,15 @@ export function toResponsesRequest(body: Uint8Array): ResponsesRequest {
   const maxTokens = reader.integer("max_output_tokens", tokenBounds);
   const temperature = reader.number("temperature");
   const topP = reader.number("top_p");
-  const { tools, leftOut } = toolsOf(reader);
-  const system = instructions === "" ? [] : [{ role: "system", content: instructions }];
+  const { tools: offered, leftOut } = toolsOf(reader);
+  const tools = offered.map(({ tool }) => tool);
+  const system = { place: "instructions", role: "system", content: instructions, toolCalls: [] };
+  const all = instructions === "" ? input : [system, ...input];
   const metadata = reader.raw("metadata");
   return {
     request: create(ChatRequestSchema, {
       model: reader.string("model"),
-      messages: [...system, ...input],
+      messages: all.map(({ place: _, ...message }) => message),
       tools,
       params: {
         maxTokens: maxTokens ?? 0,
@@ -91,6 +101,7 @@ export function toResponsesRequest(body: Uint8Array): ResponsesRequest {
       top_p: topP ?? null,
     },
     leftOut,
+    places: { messages: all.map(({ place }) => place), tools: offered.map(({ place }) => place) },
   };
 }
 
@@ -105,7 +116,10 @@ function checkText(reader: JsonReader): void {
 
 function messagesOf(reader: JsonReader): Message[] {
   const input = reader.raw("input");
-  if (typeof input === "string") return [{ role: "user", content: input, toolCalls: [] }];
+  if (typeof input === "string") {
+    return [{ place: "input", role: "user", content: input, toolCalls: [] }];
+  }
+  if (!Array.isArray(input)) throw invalidField("input", "must be a string or a list of items");
   const messages: Message[] = [];
   for (const item of reader.list("input")) addItem(messages, item);
   return messages;
@@ -118,12 +132,12 @@ function addItem(messages: Message[], item: JsonReader): void {
     case "message": {
       const role = roleOf(item);
       const content = contentOf(item, "content");
-      if (role === "assistant") saidBy(messages).content += content;
-      else messages.push({ role, content, toolCalls: [] });
+      if (role === "assistant") saidBy(messages, item.path).content += content;
+      else messages.push({ place: item.path, role, content, toolCalls: [] });
       return;
     }
     case "function_call": {
-      saidBy(messages).toolCalls.push({
+      saidBy(messages, item.path).toolCalls.push({
         id: item.string("call_id"),
         name: item.string("name"),
         arguments: item.string("arguments"),
@@ -133,7 +147,7 @@ function addItem(messages: Message[], item: JsonReader): void {
     case "function_call_output": {
       const content = contentOf(item, "output");
       const toolCallId = item.string("call_id");
-      messages.push({ role: "tool", content, toolCalls: [], toolCallId });
+      messages.push({ place: item.path, role: "tool", content, toolCalls: [], toolCallId });
       return;
     }
     case "reasoning":
@@ -141,17 +155,17 @@ function addItem(messages: Message[], item: JsonReader): void {
       return;
     default:
       throw invalidField(
-        at(item, "type"),
+        item.at("type"),
         "wants message, function_call, function_call_output or reasoning",
       );
   }
 }
 
 /** The message of the model's turn that is being read. */
-function saidBy(messages: Message[]): Message {
+function saidBy(messages: Message[], place: string): Message {
   const last = messages.at(-1);
   if (last?.role === "assistant") return last;
-  const message = { role: "assistant", content: "", toolCalls: [] };
+  const message = { place, role: "assistant", content: "", toolCalls: [] };
   messages.push(message);
   return message;
 }
@@ -160,7 +174,7 @@ function roleOf(item: JsonReader): string {
   const role = item.string("role");
   if (role === "developer") return "system";
   if (role === "system" || role === "user" || role === "assistant") return role;
-  throw invalidField(at(item, "role"), "wants system, developer, user or assistant");
+  throw invalidField(item.at("role"), "wants system, developer, user or assistant");
 }
 
 /** A text, or a list of parts with text. */
@@ -172,18 +186,18 @@ function contentOf(item: JsonReader, name: string): string {
       const type = part.string("type");
       const field = Object.hasOwn(textParts, type) ? textParts[type] : undefined;
       if (field === undefined)
-        throw invalidField(at(part, "type"), "only parts with text are taken");
+        throw invalidField(part.at("type"), "only parts with text are taken");
       return part.string(field);
     })
     .join("");
 }
 
 /** Functions; other tools would have to be run by the model's provider. */
-function toolsOf(reader: JsonReader): { tools: Tool[]; leftOut: string[] } {
+function toolsOf(reader: JsonReader): { tools: Offered[]; leftOut: string[] } {
   const leftOut = new Set<string>();
   const tools = reader.list("tools").flatMap((tool) => {
     const type = tool.string("type");
-    if (type === "function") return [toTool(tool)];
+    if (type === "function") return [{ place: tool.path, tool: toTool(tool) }];
     leftOut.add(type);
     return [];
   });
@@ -191,14 +205,10 @@ function toolsOf(reader: JsonReader): { tools: Tool[]; leftOut: string[] } {
 }
 
 /** Where no function or only one may be called, no other is offered. */
-function chosen(tools: Tool[], choice: unknown): Tool[] {
+function chosen(tools: Offered[], choice: unknown): Offered[] {
   if (choice === "none") return [];
   if (!isObject(choice) || choice.type !== "function") return tools;
-  const only = tools.filter(({ name }) => name === choice.name);
+  const only = tools.filter(({ tool }) => tool.name === choice.name);
   if (only.length === 0) throw invalidField("tool_choice.name", "is no tool of this request");
   return only;
-}
-
-function at(reader: JsonReader, name: string): string {
-  return reader.path === "" ? name : `${reader.path}.${name}`;
 }

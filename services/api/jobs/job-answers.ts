@@ -3,6 +3,7 @@ import { create, equals, fromJsonString, toJsonString } from "@bufbuild/protobuf
 import { type AgentAnswer, AgentAnswerSchema } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
 import type { JobEvent } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import type { Job } from "@devmesh/gen/devmesh/api/v1/job_pb";
+import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { DevmeshError, notFound } from "@devmesh/mesh/errors";
 import { isFinal, type JobRow, toJob } from "./job-rows.ts";
 import type { ReadLimits } from "./job-store.ts";
@@ -17,6 +18,9 @@ const closing: ReadonlySet<string> = new Set([
 
 /** How much of a log is looked at behind a question; an open one has next to nothing behind it. */
 const lookLimits: ReadLimits = { maxEvents: 500, maxBytes: 1 << 20 };
+
+/** How many events before the last one a question is looked for. */
+const lookBack = 100;
 
 /** What the rule needs of a store. */
 export interface AnswerRows {
@@ -47,6 +51,19 @@ export async function answerQuestion(
   const now = await rows.find(id);
   if (now !== undefined && isSame(now, answer)) return toJob(now);
   throw wrongState(now ?? row, `was answered at event ${questionSeq} already, or has ended`);
+}
+
+/** What the agent of a job that runs asks now, in words; undefined if it asks nothing. */
+export async function openQuestion(
+  rows: Pick<AnswerRows, "readEvents">,
+  { id, status, spec, lastSeq }: Job,
+): Promise<string | undefined> {
+  if (status !== JobStatus.RUNNING || spec?.work.case !== "agent") return undefined;
+  const from = Math.max(1, lastSeq - lookBack);
+  const events = await rows.readEvents(id, from, lookLimits);
+  const last = events.findLast((event) => closing.has(topicOf(event)));
+  if (last === undefined || topicOf(last) !== questionTopic) return undefined;
+  return last.kind.case === "note" ? last.kind.value.message : "";
 }
 
 /** The answer of a row; undefined before the first. */

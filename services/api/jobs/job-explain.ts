@@ -17,6 +17,15 @@ export function blocksOf(facts: QueueFacts, agents: readonly Agent[]): JobBlock[
   return blocks.filter((block) => block !== undefined);
 }
 
+/** An agent that asks waits for its answer. */
+export function questionBlock(id: string, question: string): JobBlock {
+  return {
+    kind: "question",
+    message: `its agent asks: ${question}`,
+    remedy: `answer it: devmesh jobs answer ${id} --more-steps N, or --stop`,
+  };
+}
+
 function paused({ paused, pauseDetail }: QueueFacts): JobBlock | undefined {
   if (!paused) return undefined;
   const why = pauseDetail === "" ? "" : `: ${pauseDetail}`;

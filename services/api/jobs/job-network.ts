@@ -16,6 +16,7 @@ export function requireNetwork({ network }: JobSpec): void {
     const field = `spec.network.allow[${index}]`;
     requireRule(rule, field);
     rules.forEach((other, at) => {
+      if (at < index) requireNew(rule, other, field, `allow[${at}]`);
       if (at !== index) requireBoth(rule, other, field, `allow[${at}]`);
     });
   });
@@ -40,11 +41,15 @@ function requireRule(rule: EgressRule, field: string): void {
     throw invalidField(`${field}.methods[${index}]`, `${method} is never passed on`);
   });
   rule.paths.forEach((path, index) => {
-    if (isPlainPath(path)) return;
-    throw invalidField(
-      `${field}.paths[${index}]`,
-      "can be read in more than one way: no `.`, `..` or empty parts, no query, no `%`",
-    );
+    if (!isPlainPath(path)) {
+      throw invalidField(
+        `${field}.paths[${index}]`,
+        "can be read in more than one way: no `.`, `..` or empty parts, no query, no `%`",
+      );
+    }
+    if (rule.paths.indexOf(path) !== index) {
+      throw invalidField(`${field}.paths[${index}]`, `${path} is there already`);
+    }
   });
   requireSecrets(rule, field);
 }
@@ -72,6 +77,21 @@ function requireSecrets({ secrets, plainHttp }: EgressRule, field: string): void
   });
 }
 
+/** A rule that is there twice is one whose copy was meant to be something else. */
+function requireNew(rule: EgressRule, earlier: EgressRule, field: string, at: string): void {
+  if (meaningOf(rule) === meaningOf(earlier)) {
+    throw invalidField(field, `says what ${at} says: leave one of them out`);
+  }
+}
+
+/** The same text for rules that allow the same. */
+function meaningOf(rule: EgressRule): string {
+  const { host, methods, paths, secrets, plainHttp } = rule;
+  const put = secrets.map(({ header, secret, prefix }) => [header.toLowerCase(), secret, prefix]);
+  const lists = [methods.toSorted(), paths.toSorted(), put.map(String).toSorted()];
+  return JSON.stringify([host, portOf(rule), plainHttp, ...lists]);
+}
+
 /** Two rules that may meet in one request. */
 function requireBoth(rule: EgressRule, other: EgressRule, field: string, at: string): void {
   if (portOf(rule) !== portOf(other) || !covers(other.host, rule.host)) return;
@@ -83,14 +103,18 @@ function requireBoth(rule: EgressRule, other: EgressRule, field: string, at: str
   if (isBound && isOpen && rule.secrets.length === 0) {
     throw invalidField(field, `${at} allows all of the same host and port: it has no effect`);
   }
-  const taken = new Set(other.secrets.map(({ header }) => header.toLowerCase()));
-  const twice = rule.secrets.findIndex(
-    ({ header, secret }) =>
-      taken.has(header.toLowerCase()) && !other.secrets.some((one) => one.secret === secret),
-  );
-  if (twice >= 0) {
-    throw invalidField(`${field}.secrets[${twice}].header`, `${at} puts another secret there`);
-  }
+  const taken = new Map(other.secrets.map((one) => [one.header.toLowerCase(), one]));
+  rule.secrets.forEach(({ header, secret, prefix }, index) => {
+    const known = taken.get(header.toLowerCase());
+    if (known === undefined) return;
+    const place = `${field}.secrets[${index}]`;
+    if (known.secret !== secret) {
+      throw invalidField(`${place}.header`, `${at} puts another secret there`);
+    }
+    if (known.prefix !== prefix) {
+      throw invalidField(`${place}.prefix`, `${at} puts the secret there with another prefix`);
+    }
+  });
 }
 
 /** True if every host of one pattern is one of the other. */

@@ -37,8 +37,9 @@ export class JobWatch {
   }
 
   /**
-   * Events from number `from` on, in order, each once; `undefined` where
-   * nothing happened for the keepalive's time. Ends after the result, and at
+   * Events from number `from` on, in order, each once; `undefined` at once
+   * where there is none yet, so that the reader knows that it was let in, and
+   * where nothing happened for the keepalive's time. Ends after the result, and at
    * once where `from` lies behind it. Watchers at the same number share their
    * reads; each holds one page and no more, so a slow reader costs nobody
    * anything. Throws NOT_FOUND; UNAVAILABLE to a reader that took longer than
@@ -57,6 +58,7 @@ export class JobWatch {
     let next = Math.max(1, from);
     // Who has seen an event is never behind the result: it would have seen that too.
     let hasSeen = false;
+    let isLetIn = false;
     let spokeAtMs = this.#clock.now();
     const spoken = () => {
       const tookMs = this.#clock.now() - spokeAtMs;
@@ -77,6 +79,12 @@ export class JobWatch {
       }
       if (events.length > 0) continue;
       if (!hasSeen && (await this.#isBehindEnd(id, next))) return;
+      if (!hasSeen && !isLetIn) {
+        isLetIn = true;
+        spokeAtMs = this.#clock.now();
+        yield undefined;
+        spoken();
+      }
       await listener.wait(spokeAtMs + this.keepaliveMs - this.#clock.now(), signal);
       if (this.#clock.now() - spokeAtMs < this.keepaliveMs || signal.aborted) continue;
       spokeAtMs = this.#clock.now();

@@ -11,7 +11,9 @@ import type { Ids } from "@devmesh/mesh/runtime";
 import type { Agents } from "../agents/agents.ts";
 import type { BlobStore } from "../blobs/blob-store.ts";
 import type { Queue } from "../queue/queue.ts";
-import { blocksOf, type JobBlock } from "./job-explain.ts";
+import { requireAgent } from "./job-agent.ts";
+import { openQuestion } from "./job-answers.ts";
+import { blocksOf, type JobBlock, questionBlock } from "./job-explain.ts";
 import { requireModules } from "./job-modules.ts";
 import { requireNetwork } from "./job-network.ts";
 import type { CancelInput, JobStore, ListQuery } from "./job-store.ts";
@@ -176,6 +178,8 @@ export class Jobs {
     const facts = await this.#store.explain(id);
     if (facts === undefined) throw notFound("job", id);
     const { status } = facts.job;
+    const question = await openQuestion(this.#store, facts.job);
+    if (question !== undefined) return { status, blocks: [questionBlock(id, question)] };
     return { status, blocks: blocksOf(facts, await this.#agents.list()) };
   }
 
@@ -203,6 +207,7 @@ export class Jobs {
     const complete = withDefaults(spec);
     requireModules(complete, this.#features);
     requireNetwork(complete);
+    requireAgent(complete);
     await this.#requireWorkspace(complete);
     await this.#agents.requireIsolation(complete.isolation);
     await this.#queue.admit();

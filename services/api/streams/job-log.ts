@@ -146,6 +146,11 @@ async function* once<T>(message: T) {
 /** The log that the address asks for. Throws INVALID_FIELD, and NOT_FOUND before the first attempt. */
 function queryOf(exchange: HttpExchange, job: Job): LogQuery {
   const query = exchange.url.searchParams;
+  for (const name of query.keys()) {
+    if (name !== "attempt" && name !== "stream") {
+      throw invalidField(name || '""', "there is no such parameter, only attempt and stream");
+    }
+  }
   const asked = query.get("attempt");
   if (asked !== null && !/^[1-9]\d{0,8}$/.test(asked)) {
     throw invalidField("attempt", "wants a number from 1");

@@ -1,25 +1,29 @@
 /**
  * `WS /v1/stream/{id}?from=N`: a job's events as JSON frames
  * `{type, ts, payload}`. A browser shows its token as the subprotocol
- * `bearer.<token>` beside `devmesh.v1`, everybody else by `Authorization`.
+ * `bearer.<token>` beside `devmesh.v1`, everybody else by `Authorization`. Who
+ * is refused gets the status and the problem of any other call, and no upgrade.
  */
-import type { IncomingMessage } from "node:http";
-import type { Duplex } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
-import { ConnectError, createContextValues } from "@connectrpc/connect";
+import { ConnectError } from "@connectrpc/connect";
 import {
   JobService,
   WatchJobRequestSchema,
   type WatchJobResponse,
 } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
-import { kPeer } from "@devmesh/mesh/context";
 import { DevmeshError, toDevmeshError, toProblem } from "@devmesh/mesh/errors";
 import type { Logger } from "@devmesh/mesh/log";
-import { type BoundMethod, peerOf, toHeaders, type UpgradeHandler } from "@devmesh/mesh/server";
+import {
+  type BoundMethod,
+  callOf,
+  type HttpExchange,
+  type UpgradeHandler,
+} from "@devmesh/mesh/server";
 import { type WebSocket, WebSocketServer } from "ws";
 import { tooSlow } from "../jobs/job-watch.ts";
 import { encodeFrame } from "./job-frames.ts";
+import { protocolsOf, type WatchRequest, watchRequestOf } from "./socket-request.ts";
 
 /** What the socket needs. */
 export interface JobSocketOptions {
@@ -50,50 +54,66 @@ export function createJobSocket(options: JobSocketOptions): UpgradeHandler {
     maxPayload: 4096,
     handleProtocols: (offered) => (offered.has("devmesh.v1") ? "devmesh.v1" : false),
   });
-  return (req, socket, head, shutdown) => {
-    const request = watchRequestOf(req.url ?? "");
-    if (typeof request === "string") return refuse(socket, request);
-    server.handleUpgrade(req, socket, head, (ws) => {
-      const stream = new JobStream({ ws, watch, req, request, shutdown, slowReaderMs, logger });
-      stream.run(pingIntervalMs).catch((err: unknown) => logger.warn({ err }, "stream broke"));
-    });
+  return (asked, shutdown) => {
+    const { exchange, socket, head } = asked;
+    const gone = new AbortController();
+    exchange.signal.addEventListener("abort", () => gone.abort(exchange.signal.reason));
+    const open = async () => {
+      const request = watchRequestOf(exchange);
+      const signal = AbortSignal.any([gone.signal, shutdown]);
+      const messages = await openWatch(watch, exchange, request, signal);
+      // The first message comes before the upgrade, so that a refusal has its status.
+      return { request, messages, first: await messages.next() };
+    };
+    const upgrade = ({ request, messages, first }: OpenWatch) => {
+      if (gone.signal.aborted) return void messages.return?.();
+      server.handleUpgrade(asked.take(), socket, head, (ws) => {
+        const stream = new JobStream({ ws, request, gone, slowReaderMs, logger });
+        const all = startingWith(first, messages);
+        stream
+          .run(all, pingIntervalMs)
+          .catch((err: unknown) => logger.warn({ err }, "stream broke"));
+      });
+    };
+    open().then(upgrade, (error: unknown) => exchange.fail(error));
   };
 }
 
-/** What a watcher asks for. */
-interface WatchRequest {
-  readonly id: string;
-  readonly from: number;
+/** A watch whose first message is there. */
+interface OpenWatch {
+  readonly request: WatchRequest;
+  readonly messages: AsyncIterator<WatchJobResponse>;
+  readonly first: IteratorResult<WatchJobResponse>;
 }
 
-/** The job and the number that an address names, or the status that refuses it. */
-function watchRequestOf(target: string): WatchRequest | string {
-  const at = target.indexOf("?");
-  const path = at === -1 ? target : target.slice(0, at);
-  const id = decoded(/^\/v1\/stream\/([^/]+)$/.exec(path)?.[1] ?? "");
-  if (id === "") return "404 Not Found";
-  const from = new URLSearchParams(at === -1 ? "" : target.slice(at)).get("from") ?? "0";
-  if (!/^\d{1,10}$/.test(from) || Number(from) > 0xffff_ffff) return "400 Bad Request";
-  return { id, from: Number(from) };
+async function openWatch(
+  watch: BoundMethod,
+  exchange: HttpExchange,
+  request: WatchRequest,
+  signal: AbortSignal,
+): Promise<AsyncIterator<WatchJobResponse>> {
+  const header = new Headers(exchange.headers);
+  const bearer = protocolsOf(header).find((protocol) => protocol.startsWith("bearer."));
+  if (bearer !== undefined) header.set("authorization", `Bearer ${bearer.slice(7)}`);
+  const init = { ...callOf(exchange, "websocket"), header, signal, url: watch.path };
+  const res = await watch.stream(once(create(WatchJobRequestSchema, request)), init);
+  return (res.message as AsyncIterable<WatchJobResponse>)[Symbol.asyncIterator]();
 }
 
-/** The text without its escapes; empty if they are broken. */
-function decoded(text: string): string {
+async function* startingWith<T>(first: IteratorResult<T>, rest: AsyncIterator<T>) {
   try {
-    return decodeURIComponent(text);
-  } catch {
-    return "";
+    for (let next = first; next.done !== true; next = await rest.next()) yield next.value;
+  } finally {
+    await rest.return?.();
   }
 }
 
 /** What one watcher consists of. */
 interface JobStreamOptions {
   readonly ws: WebSocket;
-  readonly watch: BoundMethod;
-  readonly req: IncomingMessage;
   readonly request: WatchRequest;
-  /** Aborts when the server stops. */
-  readonly shutdown: AbortSignal;
+  /** Ends the watch when the watcher is gone. */
+  readonly gone: AbortController;
   readonly slowReaderMs: number;
   readonly logger: Logger;
 }
@@ -101,36 +121,31 @@ interface JobStreamOptions {
 /** One watcher of one job. */
 class JobStream {
   readonly #ws: WebSocket;
-  readonly #watch: BoundMethod;
-  readonly #req: IncomingMessage;
   readonly #request: WatchRequest;
-  readonly #shutdown: AbortSignal;
   readonly #slowReaderMs: number;
   readonly #logger: Logger;
-  readonly #gone = new AbortController();
+  readonly #gone: AbortController;
   /** The number that a watcher which comes back asks for. */
   #next: number;
 
   constructor(options: JobStreamOptions) {
-    const { ws, request } = options;
+    const { ws, request, gone } = options;
     this.#ws = ws;
-    this.#watch = options.watch;
-    this.#req = options.req;
     this.#request = request;
-    this.#shutdown = options.shutdown;
+    this.#gone = gone;
     this.#slowReaderMs = options.slowReaderMs;
     this.#logger = options.logger;
     this.#next = Math.max(1, request.from);
-    ws.on("close", () => this.#gone.abort(new DevmeshError("CANCELLED", "the watcher went away")));
+    ws.on("close", () => gone.abort(new DevmeshError("CANCELLED", "the watcher went away")));
     // A broken socket closes; the close above ends the stream.
     ws.on("error", () => {});
   }
 
-  async run(pingIntervalMs: number): Promise<void> {
+  async run(messages: AsyncIterable<WatchJobResponse>, pingIntervalMs: number): Promise<void> {
     const pinging = this.#ping(pingIntervalMs);
     try {
-      for await (const message of await this.#open()) {
-        const frame = encodeFrame(message as WatchJobResponse);
+      for await (const message of messages) {
+        const frame = encodeFrame(message);
         if (frame === undefined) continue;
         const sent = this.#send(frame.bytes);
         this.#next = frame.seq + 1;
@@ -142,24 +157,6 @@ class JobStream {
     } finally {
       clearInterval(pinging);
     }
-  }
-
-  async #open() {
-    const header = toHeaders(this.#req);
-    const offered = header.get("sec-websocket-protocol")?.split(/\s*,\s*/) ?? [];
-    const bearer = offered.find((protocol) => protocol.startsWith("bearer."));
-    if (bearer !== undefined) header.set("authorization", `Bearer ${bearer.slice(7)}`);
-    const message = create(WatchJobRequestSchema, this.#request);
-    const res = await this.#watch.stream(once(message), {
-      header,
-      signal: AbortSignal.any([this.#gone.signal, this.#shutdown]),
-      timeoutMs: undefined,
-      protocolName: "websocket",
-      requestMethod: "GET",
-      url: this.#watch.path,
-      contextValues: createContextValues().set(kPeer, peerOf(this.#req, header)),
-    });
-    return res.message;
   }
 
   /** Resolves when the frame, JSON text, is handed to the system. */
@@ -235,8 +232,4 @@ function requestIdOf(error: unknown): string {
 
 async function* once<T>(message: T) {
   yield message;
-}
-
-function refuse(socket: Duplex, status: string): void {
-  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
 }

@@ -2,6 +2,7 @@ export {
   anonymous,
   inProcessPeer,
   kCaller,
+  kHeadFault,
   kLogger,
   kPeer,
   kPrincipal,

@@ -1,5 +1,6 @@
 /** What interceptors know about a call and handlers may read. Never sent over the wire. */
 import { type ContextKey, createContextKey } from "@connectrpc/connect";
+import type { DevmeshError } from "../errors/index.ts";
 import type { Logger } from "../log/index.ts";
 
 /** Who calls. */
@@ -43,6 +44,14 @@ export const kPrincipal: ContextKey<Principal> = createContextKey(anonymous, {
 export const kCaller: ContextKey<Promise<Principal> | undefined> = createContextKey<
   Promise<Principal> | undefined
 >(undefined, { description: "caller" });
+
+/**
+ * What is wrong with the head of the request that this call came in, if
+ * anything: the chain throws it once the caller is known.
+ */
+export const kHeadFault: ContextKey<DevmeshError | undefined> = createContextKey<
+  DevmeshError | undefined
+>(undefined, { description: "head fault" });
 
 /** Where this call comes from. */
 export const kPeer: ContextKey<Peer> = createContextKey(inProcessPeer, { description: "peer" });

@@ -22,6 +22,10 @@ export function unreadRequest(error: ConnectError): DevmeshError | undefined {
     }
     return new DevmeshError("MALFORMED_BODY", text, { cause: error });
   }
+  if (text.startsWith("unknown compression ")) {
+    const metadata = { field: "Content-Encoding" };
+    return new DevmeshError("UNSUPPORTED_MEDIA_TYPE", text, { metadata, cause: error });
+  }
   if (isMalformed(text)) return new DevmeshError("MALFORMED_BODY", text, { cause: error });
   const limit = /^message(?: size(?: \d+)?)? is larger than configured readMaxBytes (\d+)/.exec(
     text,

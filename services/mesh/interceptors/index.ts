@@ -8,6 +8,7 @@ export {
 } from "./access.ts";
 export { deadlineInterceptor } from "./deadline.ts";
 export { type Features, featureDisabled, featureInterceptor } from "./feature.ts";
+export { headFaultInterceptor } from "./head-fault.ts";
 export {
   type AuditEntry,
   type AuditSink,

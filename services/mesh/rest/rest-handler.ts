@@ -5,6 +5,7 @@ import { bodyLimit } from "../interceptors/access.ts";
 import { UnreadMessage } from "../interceptors/unread-message.ts";
 import { callOf } from "../server/exchange-call.ts";
 import { type HttpExchange, type HttpHandler, methodNotAllowed } from "../server/http-exchange.ts";
+import { requireJson } from "../server/json-body.ts";
 import type { BoundMethod } from "../server/methods.ts";
 import { messageOfRequest } from "./message-of-request.ts";
 import { type RestRoute, restRoutes } from "./routes.ts";
@@ -43,6 +44,7 @@ export function createRestHandler(options: RestOptions): HttpHandler {
     const query = exchange.url.searchParams;
     // The body is read when the caller is known.
     const read = async () => {
+      if (route.body !== "") requireJson(exchange);
       const limit = bodyLimit(route.method.desc, maxBodyBytes);
       const body = route.body === "" ? new Uint8Array() : await exchange.body(limit);
       return messageOfRequest(route, { variables, query, body });

@@ -16,12 +16,14 @@ import {
   universalRequestFromNodeRequest,
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
-import { kPeer } from "../context/index.ts";
+import { kHeadFault, kPeer } from "../context/index.ts";
 import { invalidField } from "../errors/index.ts";
 import { bodyLimit } from "../interceptors/access.ts";
 import type { Logger } from "../log/index.ts";
+import type { Ids } from "../runtime/index.ts";
 import type { Admit } from "./admission.ts";
 import { withoutBody } from "./empty-request.ts";
+import { headFault, requireHost } from "./head-faults.ts";
 import {
   HttpExchange,
   type HttpRequest,
@@ -30,7 +32,8 @@ import {
   toHeaders,
 } from "./http-exchange.ts";
 import { cutLateBody, endUploadAfter } from "./late-body.ts";
-import { keepJson, withReason } from "./refused-requests.ts";
+import { bareRefusal, keepJson, withReason } from "./refused-requests.ts";
+import { nameRequest } from "./request-ids.ts";
 import type { ServiceRegistration } from "./service.ts";
 import { StallTimer } from "./stall-timer.ts";
 
@@ -45,6 +48,8 @@ export interface ConnectEngineOptions extends Pick<ConnectRouterOptions, "interc
   readonly bodyTimeoutMs: number;
   /** Asked before a body is read. */
   readonly admit: Admit;
+  /** Name requests that come without a name. */
+  readonly ids: Ids;
   readonly logger: Logger;
 }
 
@@ -62,7 +67,8 @@ export type ConnectEngine = (req: HttpRequest, res: HttpResponse) => boolean;
 
 /** Makes the engine; it is told of requests by the HTTP servers. */
 export function createConnectEngine(options: ConnectEngineOptions): ConnectEngine {
-  const { services, maxMessageBytes, stallTimeoutMs, bodyTimeoutMs, admit, logger } = options;
+  const { services, maxMessageBytes, stallTimeoutMs, bodyTimeoutMs, admit } = options;
+  const { ids, logger } = options;
   const { interceptors = [] } = options;
   const handlersOf = (readMaxBytes: number) => {
     const router = createConnectRouter({
@@ -90,30 +96,42 @@ export function createConnectEngine(options: ConnectEngineOptions): ConnectEngin
     const nodeReq = req as Parameters<typeof universalRequestFromNodeRequest>[0];
     const nodeRes = res as Parameters<typeof universalResponseToNodeResponse>[1];
     const header = toHeaders(req);
-    const values = createContextValues().set(kPeer, peerOf(req, header));
+    const requestId = nameRequest(header, ids);
+    const values = createContextValues()
+      .set(kPeer, peerOf(req, header))
+      .set(kHeadFault, headFault(req));
+    const refuse = (error: unknown) => new HttpExchange(req, res, { ids, logger }).fail(error);
     // Made at once, so that it hears of a caller that leaves; its body is read on demand.
     let request: UniversalServerRequest;
     try {
+      requireHost(req);
       request = universalRequestFromNodeRequest(nodeReq, nodeRes, undefined, values);
     } catch {
       // HTTP/1.0 needs no Host, and one that is no authority comes through: there is no URL then.
-      new HttpExchange(req, res).fail(invalidField("Host", "is missing, or names no host"));
+      refuse(invalidField("Host", "is missing, came twice, or names no host"));
       return true;
     }
+    request.header.set("x-request-id", requestId);
     if ("stream" in req) endUploadAfter(req.stream);
     const { method } = handler;
     const isClientStreaming = clientStreaming.has(method.methodKind);
     // Node bounds the bodies of HTTP/1.1.
     if (req.httpVersionMajor !== 1 && !isClientStreaming) cutLateBody(req, bodyTimeoutMs);
-    const answered = admit(method, header, values).then((admitted) => {
+    const answered = admit(method, header, values).then(async (admitted) => {
       if (!admitted) cutLateBody(req, refusedBodyTimeoutMs);
       const kept = keepJson(admitted ? request : withoutBody(request));
-      return handler(kept.request).then((answer) => withReason(answer, method.input, kept));
+      const answer = await handler(kept.request);
+      return withReason(answer, { input: method.input, kept, requestId });
     });
     answered
-      .then((answer) =>
-        universalResponseToNodeResponse(bounded(answer, res, stallTimeoutMs), nodeRes),
-      )
+      .then((answer) => {
+        const error = bareRefusal(answer, method, {
+          verb: request.method,
+          type: header.get("content-type"),
+        });
+        if (error !== undefined) return refuse(error);
+        return universalResponseToNodeResponse(bounded(answer, res, stallTimeoutMs), nodeRes);
+      })
       .catch((err: unknown) => {
         // The call's own errors are answers: this is a connection that broke under one.
         logger.debug({ err, rpc: handler.requestPath }, "answer not delivered");

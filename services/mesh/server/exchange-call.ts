@@ -1,6 +1,7 @@
 /** A call that comes as a plain HTTP request. */
 import { createContextValues } from "@connectrpc/connect";
-import { kPeer } from "../context/index.ts";
+import { kHeadFault, kPeer } from "../context/index.ts";
+import { headFault } from "./head-faults.ts";
 import type { HttpExchange } from "./http-exchange.ts";
 import type { CallInit } from "./methods.ts";
 
@@ -13,6 +14,8 @@ export function callOf(exchange: HttpExchange, protocolName: string) {
     protocolName,
     requestMethod: exchange.verb,
     url: exchange.url.pathname,
-    contextValues: createContextValues().set(kPeer, exchange.peer),
+    contextValues: createContextValues()
+      .set(kPeer, exchange.peer)
+      .set(kHeadFault, headFault(exchange.req)),
   } satisfies CallInit;
 }

@@ -6,13 +6,16 @@ import {
   DevmeshError,
   type Problem,
   problemType,
+  statusOf,
   toDevmeshError,
   toProblem,
 } from "../errors/index.ts";
+import type { Logger } from "../log/index.ts";
+import { redact } from "../log/index.ts";
+import type { Ids } from "../runtime/index.ts";
+import { readBody } from "./request-body.ts";
+import { nameRequest, ownIds } from "./request-ids.ts";
 import { StallTimer } from "./stall-timer.ts";
-
-/** What may stand as a request's id: the same as in `observeInterceptor`. */
-const requestIdPattern = /^[A-Za-z0-9._:-]{1,128}$/;
 
 /** Answers an exchange; false if it is not this handler's. Thrown errors become problems. */
 export type HttpHandler = (exchange: HttpExchange) => Promise<boolean> | boolean;
@@ -27,6 +30,16 @@ export type HttpResponse = (ServerResponse | Http2ServerResponse) & {
   end(data?: string | Uint8Array): unknown;
 };
 
+/** What an exchange works with. */
+export interface ExchangeOptions {
+  /** How long the client may take nothing of the answer until it is cut. Default: 60,000 ms. */
+  readonly stallTimeoutMs?: number;
+  /** Name requests that have no name. Default: ids of this process. */
+  readonly ids?: Ids;
+  /** Where refusals leave a line that no call's chain has logged. Default: nowhere. */
+  readonly logger?: Logger | undefined;
+}
+
 /** A request and its answer. */
 export class HttpExchange {
   readonly req: HttpRequest;
@@ -38,15 +51,21 @@ export class HttpExchange {
   readonly peer: Peer;
   /** Aborts when the client goes away before the answer is whole. */
   readonly signal: AbortSignal;
+  /** The id under which the log knows this request; each answer has it as `x-request-id`. */
+  readonly requestId: string;
+  readonly #logger: Logger | undefined;
   readonly #stall: StallTimer;
 
-  /** `stallTimeoutMs`: how long the client may take nothing of the answer until it is cut. */
-  constructor(req: HttpRequest, res: HttpResponse, stallTimeoutMs = 60_000) {
+  constructor(req: HttpRequest, res: HttpResponse, options: ExchangeOptions = {}) {
+    const { stallTimeoutMs = 60_000, ids = ownIds, logger } = options;
+    this.#logger = logger;
     this.#stall = new StallTimer(stallTimeoutMs, () => res.destroy());
     this.req = req;
     this.res = res;
     this.verb = req.method ?? "GET";
     this.headers = toHeaders(req);
+    this.requestId = nameRequest(this.headers, ids);
+    res.setHeader("x-request-id", this.requestId);
     this.peer = peerOf(req, this.headers);
     this.url = parseUrl(req.url ?? "/");
     const controller = new AbortController();
@@ -66,29 +85,12 @@ export class HttpExchange {
   }
 
   /**
-   * The whole body. Throws CANCELLED if its sender leaves, and TOO_LARGE beyond
-   * `maxBytes`, after reading as much again to no purpose: a client that still
-   * sends would miss the refusal.
+   * The whole body, without its `Content-Encoding`. Throws CANCELLED if its
+   * sender leaves, TOO_LARGE beyond `maxBytes`, UNSUPPORTED_MEDIA_TYPE for an
+   * encoding that is not known, and MALFORMED_BODY for a body that is not in it.
    */
-  async body(maxBytes: number): Promise<Uint8Array> {
-    let chunks: Buffer[] = [];
-    let size = 0;
-    try {
-      // The request is not destroyed with the loop: its connection takes the refusal.
-      for await (const chunk of this.req.iterator({ destroyOnReturn: false })) {
-        const bytes = chunk as Buffer;
-        size += bytes.length;
-        if (size <= maxBytes) chunks.push(bytes);
-        else chunks = [];
-        if (size > 2 * maxBytes) break;
-      }
-    } catch (cause) {
-      throw new DevmeshError("CANCELLED", "the caller went away", { cause });
-    }
-    if (size <= maxBytes) return Buffer.concat(chunks);
-    throw new DevmeshError("TOO_LARGE", `the body is larger than ${maxBytes} bytes`, {
-      metadata: { limit_bytes: String(maxBytes) },
-    });
+  body(maxBytes: number): Promise<Uint8Array> {
+    return readBody(this.req, this.header("content-encoding"), maxBytes);
   }
 
   /** Answers JSON. */
@@ -139,7 +141,7 @@ export class HttpExchange {
 
   /** The problem document of an error. */
   problem(error: unknown): Problem {
-    return toProblem(toDevmeshError(error), this.#requestId(error));
+    return toProblem(toDevmeshError(error), callIdOf(error) ?? this.requestId);
   }
 
   /** Answers an error, unless the head is out already: then the connection is cut. */
@@ -149,15 +151,26 @@ export class HttpExchange {
       return;
     }
     const problem = this.problem(error);
-    const failure = toDevmeshError(error);
-    if (problem.requestId !== "") this.res.setHeader("x-request-id", problem.requestId);
-    if (problem.status === 401) this.res.setHeader("www-authenticate", "Bearer");
-    if (failure.metadata.allow !== undefined) this.res.setHeader("allow", failure.metadata.allow);
-    if (failure.retryAfterMs !== undefined) {
-      this.res.setHeader("retry-after", String(Math.ceil(failure.retryAfterMs / 1000)));
-    }
+    this.refuseWith(error);
     this.dropBody();
     this.json(problem.status, problem, problemType);
+  }
+
+  /**
+   * Sets the headers that go with a refusal, and leaves its line in the log
+   * unless a call's chain has; its body is left to the caller.
+   */
+  refuseWith(error: unknown): void {
+    const failure = toDevmeshError(error);
+    const callId = callIdOf(error);
+    if (callId === undefined) logRefusal(this.#logger, failure, this);
+    else this.res.setHeader("x-request-id", callId);
+    for (const [name, value] of refusalHeaders(failure)) this.res.setHeader(name, value);
+    const { upgrade } = failure.metadata;
+    // HTTP/2 has no upgrades.
+    if (upgrade === undefined || this.req.httpVersionMajor !== 1) return;
+    this.res.setHeader("connection", "upgrade");
+    this.res.setHeader("upgrade", upgrade);
   }
 
   /**
@@ -170,13 +183,32 @@ export class HttpExchange {
     if (this.req.httpVersionMajor === 1) this.res.setHeader("connection", "close");
     this.req.resume();
   }
+}
 
-  #requestId(error: unknown): string {
-    const metadata = (error as { metadata?: unknown }).metadata;
-    const known = metadata instanceof Headers ? metadata.get("x-request-id") : null;
-    const given = this.header("x-request-id");
-    return known ?? (requestIdPattern.test(given) ? given : "");
-  }
+/** The id that a call's chain has given and logged. */
+function callIdOf(error: unknown): string | undefined {
+  const metadata = (error as { metadata?: unknown }).metadata;
+  return metadata instanceof Headers ? (metadata.get("x-request-id") ?? undefined) : undefined;
+}
+
+/** The headers of HTTP that tell more of a refusal. */
+function* refusalHeaders(failure: DevmeshError): Generator<readonly [string, string]> {
+  const { reason, metadata, retryAfterMs } = failure;
+  if (statusOf(reason) === 401) yield ["www-authenticate", "Bearer"];
+  if (metadata.allow !== undefined) yield ["allow", metadata.allow];
+  if (metadata.accept_encoding !== undefined) yield ["accept-encoding", metadata.accept_encoding];
+  if (retryAfterMs !== undefined) yield ["retry-after", String(Math.ceil(retryAfterMs / 1000))];
+}
+
+/** The line of a refusal that comes before, or without, a call. */
+export function logRefusal(
+  logger: Logger | undefined,
+  failure: DevmeshError,
+  { verb, requestId }: { readonly verb: string; readonly requestId: string },
+): void {
+  const facts = { verb, requestId, outcome: failure.reason };
+  if (failure.reason === "INTERNAL") logger?.error({ ...facts, err: failure.cause }, "http");
+  else logger?.info({ ...facts, detail: redact(failure.message) }, "http");
 }
 
 /** The refusal of a path's wrong method; `allowed` are those it takes. */

@@ -7,6 +7,8 @@ export {
   peerOf,
   toHeaders,
 } from "./http-exchange.ts";
+export type { UpgradeRequest } from "./http1-server.ts";
+export { requireJson } from "./json-body.ts";
 export {
   type ConnectionBounds,
   type RunningServer,

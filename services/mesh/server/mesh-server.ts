@@ -3,32 +3,35 @@
  * and whatever HTTP routes the service adds. Drains in order.
  */
 import { setMaxListeners } from "node:events";
-import { createServer as createHttp1Server, type IncomingMessage } from "node:http";
 import { createServer as createHttp2Server, type Http2Session } from "node:http2";
-import type { Duplex } from "node:stream";
 import type { Interceptor } from "@connectrpc/connect";
 import { ServerCredentials } from "@grpc/grpc-js";
 import { DevmeshError } from "../errors/index.ts";
 import type { Authenticator } from "../interceptors/index.ts";
 import type { Logger } from "../log/index.ts";
 import { createRestHandler } from "../rest/rest-handler.ts";
+import type { Ids } from "../runtime/index.ts";
 import { createAdmission } from "./admission.ts";
 import { createConnectEngine } from "./connect-engine.ts";
 import { applyCors } from "./cors.ts";
 import { drainInterceptor } from "./drain.ts";
 import { createGrpcServer } from "./grpc-engine.ts";
+import { requireHost } from "./head-faults.ts";
 import { HealthState, healthService } from "./health.ts";
 import {
   HttpExchange,
   type HttpHandler,
   type HttpRequest,
   type HttpResponse,
+  methodNotAllowed,
 } from "./http-exchange.ts";
+import { createHttp1, type UpgradeRequest } from "./http1-server.ts";
 import { cutLateBody, endUploadAfter } from "./late-body.ts";
 import { listen } from "./listener.ts";
 import { type BoundMethod, bindMethods } from "./methods.ts";
 import { probeHandler } from "./probes.ts";
 import { reflectionServices } from "./reflection.ts";
+import { ownIds } from "./request-ids.ts";
 import type { App } from "./service.ts";
 
 /** How to serve. */
@@ -39,6 +42,8 @@ export interface ServerOptions {
   /** The same chain, for the engine that binds handlers itself. */
   readonly interceptors: readonly Interceptor[];
   readonly logger: Logger;
+  /** Name requests that come without a name. Default: ids of this process. */
+  readonly ids?: Ids;
   readonly host: string;
   /** 0: the system chooses. */
   readonly port: number;
@@ -52,8 +57,8 @@ export interface ServerOptions {
   /** Routes of the service, asked in order before REST. */
   readonly routes?: readonly HttpHandler[];
   /**
-   * Takes `Upgrade` requests. Absent: they are refused. It ends its sockets when
-   * `shutdown` aborts; those that stay are cut with the grace.
+   * Takes requests for a WebSocket. Absent: they are requests as any other. It
+   * ends its sockets when `shutdown` aborts; those that stay are cut with the grace.
    */
   readonly upgrade?: UpgradeHandler;
   /** The largest message or body taken. Default: 20 MiB. */
@@ -97,13 +102,8 @@ const defaultBounds: ConnectionBounds = {
 /** Calls that one HTTP/2 connection may have at once; clients hold further ones back. */
 const maxConcurrentStreams = 2048;
 
-/** Takes one `Upgrade` request. */
-export type UpgradeHandler = (
-  req: IncomingMessage,
-  socket: Duplex,
-  head: Buffer,
-  shutdown: AbortSignal,
-) => void;
+/** Takes one request for a WebSocket: upgrades it, or refuses it by the exchange. */
+export type UpgradeHandler = (request: UpgradeRequest, shutdown: AbortSignal) => void;
 
 /** A server that runs. */
 export interface RunningServer {
@@ -117,7 +117,8 @@ export interface RunningServer {
 
 /** Opens the port and serves. Throws UNAVAILABLE if the port is taken. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { app, logger, interceptors, maxMessageBytes = 20 * 1024 * 1024 } = options;
+  const { app, logger, interceptors, upgrade } = options;
+  const { ids = ownIds, maxMessageBytes = 20 * 1024 * 1024 } = options;
   const bounds = { ...defaultBounds, ...options.bounds };
   const { headersTimeoutMs, bodyTimeoutMs, idleTimeoutMs, stallTimeoutMs, pingIntervalMs } = bounds;
   const health = new HealthState(app.readiness);
@@ -136,13 +137,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     }),
   ];
   const fallback = async (req: HttpRequest, res: HttpResponse) => {
-    const exchange = new HttpExchange(req, res, stallTimeoutMs);
+    const exchange = new HttpExchange(req, res, { stallTimeoutMs, ids, logger });
     // Node bounds the bodies of HTTP/1.1.
     if ("stream" in req) {
       cutLateBody(req, bodyTimeoutMs);
       endUploadAfter(req.stream);
     }
     try {
+      requireHost(req);
       for (const handler of handlers) if (await handler(exchange)) return;
       throw new DevmeshError("NO_SUCH_ROUTE", `there is nothing at ${exchange.url.pathname}`);
     } catch (error) {
@@ -159,6 +161,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       options.authenticator === undefined
         ? async () => true
         : createAdmission(options.authenticator),
+    ids,
     logger,
   });
   const handle = (req: HttpRequest, res: HttpResponse) => {
@@ -166,30 +169,27 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     if (!connect(req, res)) void fallback(req, res);
   };
 
-  const http1 = createHttp1Server(
-    {
-      headersTimeout: headersTimeoutMs,
-      requestTimeout: Math.max(bodyTimeoutMs, headersTimeoutMs),
-      connectionsCheckingInterval: Math.min(5_000, headersTimeoutMs),
-    },
-    handle as never,
-  );
-  // Starts the checks of headersTimeout and requestTimeout, as listening would.
-  http1.emit("listening");
+  const refuseConnect = (exchange: HttpExchange) => {
+    const verbs = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    exchange.fail(methodNotAllowed("this server, which is no proxy,", verbs));
+  };
+  const http1 = createHttp1({
+    ...{ headersTimeoutMs, bodyTimeoutMs, handle, refuseConnect, ids, logger },
+    upgrade: upgrade && ((request) => upgrade(request, shutdown.signal)),
+  });
   // While draining, a connection is idle for good once its answer is out.
   http1.on("request", (_req, res) =>
     res.once("close", () => health.draining && setImmediate(() => http1.closeIdleConnections())),
   );
-  http1.on("upgrade", (req, socket, head) => {
-    if (options.upgrade) options.upgrade(req, socket, head, shutdown.signal);
-    else socket.destroy();
-  });
   const http2 = createHttp2Server({ settings: { maxConcurrentStreams } }, handle as never);
   // Node would throw, and end the process, for a stream that is reset by now.
   http2.on("checkContinue", (req, res) => {
     if (res.stream?.destroyed !== false) return;
     res.writeContinue();
     handle(req, res as never);
+  });
+  http2.on("connect", (req, res) => {
+    refuseConnect(new HttpExchange(req as never, res as never, { ids, logger }));
   });
   const sessions = new Set<Http2Session>();
   http2.on("session", (session) => {

@@ -3,7 +3,8 @@
  * begins: bytes that are no message, an odd time limit, a message too large.
  */
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
-import type { DescMessage, JsonValue } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod, JsonValue } from "@bufbuild/protobuf";
+import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { UniversalServerRequest, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import {
@@ -16,8 +17,9 @@ import {
 } from "@connectrpc/connect/protocol-connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { trailerFlag, trailerParse, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
-import { DevmeshError, toConnectError, toDevmeshError } from "../errors/index.ts";
+import { DevmeshError, statusOf, toConnectError, toDevmeshError } from "../errors/index.ts";
 import { isObject, unreadableField } from "../rest/unreadable-field.ts";
+import { methodNotAllowed } from "./http-exchange.ts";
 
 /** A request whose JSON is kept, so that a refusal can name the field in it. */
 export interface KeptRequest {
@@ -56,41 +58,92 @@ function messageOfQuery(query: URLSearchParams): Uint8Array {
   return Buffer.from(query.get("message") ?? "", encoding);
 }
 
-/** The answer, with a reason in the refusal that it may be. */
+/** The call that an answer is to. */
+export interface RefusedCall {
+  readonly input: DescMessage;
+  readonly kept: KeptRequest;
+  /** The id that the request goes by where no chain has named it. */
+  readonly requestId: string;
+}
+
+/** The answer, with a reason and the request's id in the refusal that it may be. */
 export async function withReason(
   answer: UniversalServerResponse,
-  input: DescMessage,
-  kept: KeptRequest,
+  call: RefusedCall,
 ): Promise<UniversalServerResponse> {
   const type = answer.header?.get("content-type") ?? "";
   if (answer.status >= 400 && type.startsWith("application/json")) {
-    return unaryRefusal(answer, input, kept);
+    return unaryRefusal(answer, call);
   }
   const { body, trailer } = answer;
+  const { requestId } = call;
   if (body === undefined) return answer;
   if (type.startsWith("application/connect+")) {
-    return { ...answer, body: mapLast(body, endStreamFlag, endOfStream) };
+    const change = (content: Uint8Array) => endOfStream(content, requestId);
+    return { ...answer, body: mapLast(body, endStreamFlag, change) };
   }
   if (type.startsWith("application/grpc-web")) {
-    return { ...answer, body: mapLast(body, trailerFlag, webTrailer) };
+    const change = (content: Uint8Array) => webTrailer(content, requestId);
+    return { ...answer, body: mapLast(body, trailerFlag, change) };
   }
   if (trailer === undefined) return answer;
-  return { ...answer, body: thenName(body, trailer), trailer };
+  return { ...answer, body: thenName(body, trailer, requestId), trailer };
+}
+
+/**
+ * The refusal that a bare status stands for: of a method or a type of content
+ * that no protocol has. Undefined: the answer says more.
+ */
+export function bareRefusal(
+  { status, header, body }: UniversalServerResponse,
+  { idempotency, methodKind }: DescMethod,
+  asked: { readonly verb: string; readonly type: string | null },
+): DevmeshError | undefined {
+  if (status < 400 || body !== undefined || header?.has("content-type")) return undefined;
+  if (status === 405) {
+    const isRead = idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
+    return methodNotAllowed(
+      "a call",
+      isRead && methodKind === "unary" ? ["GET", "POST"] : ["POST"],
+    );
+  }
+  if (status === 415 && asked.verb === "GET") {
+    return new DevmeshError("UNSUPPORTED_MEDIA_TYPE", "encoding: wants json or proto", {
+      metadata: { field: "encoding" },
+    });
+  }
+  if (status === 415) {
+    const { type } = asked;
+    const forms = methodKind === "unary" ? "application/json" : "application/connect+json";
+    const what = type === null ? "is missing" : `${JSON.stringify(type)} is not taken`;
+    const text = `Content-Type: ${what}: a call wants ${forms}, its protobuf form, or gRPC's`;
+    return new DevmeshError("UNSUPPORTED_MEDIA_TYPE", text, {
+      metadata: { field: "Content-Type" },
+    });
+  }
+  return new DevmeshError(
+    "MALFORMED_REQUEST",
+    `the call cannot be taken by this way in (${status})`,
+  );
 }
 
 async function unaryRefusal(
   answer: UniversalServerResponse,
-  input: DescMessage,
-  kept: KeptRequest,
+  { input, kept, requestId }: RefusedCall,
 ): Promise<UniversalServerResponse> {
   const header = new Headers(answer.header);
+  if (!header.has("x-request-id")) header.set("x-request-id", requestId);
   const sent = unpacked(await bytesOf(answer.body), header.get("content-encoding"));
   const found = errorFromJsonBytes(sent, new Headers(), new ConnectError("", Code.Internal));
   const error = toConnectError(atField(found, input, kept));
   const body = errorToJsonBytes(error, undefined);
   header.delete("content-encoding");
   header.set("content-length", String(body.byteLength));
-  return { ...answer, status: codeToHttpStatus(error.code), header, body: once(body) };
+  const { reason } = toDevmeshError(error);
+  const isForm = reason === "UNSUPPORTED_MEDIA_TYPE";
+  // It is the request that must change, where the code says that it is the server.
+  const status = isForm ? statusOf(reason) : codeToHttpStatus(error.code);
+  return { ...answer, status, header, body: once(body) };
 }
 
 /** The refusal of JSON with the whole path of the field: Connect names at best the last part. */
@@ -132,33 +185,36 @@ async function* mapLast(
   }
 }
 
-function endOfStream(content: Uint8Array): Uint8Array | undefined {
+function endOfStream(content: Uint8Array, requestId: string): Uint8Array | undefined {
   const { error, metadata } = endStreamFromJson(content);
   const named = error && toConnectError(error);
   if (named === undefined || named === error) return undefined;
+  metadata.set("x-request-id", requestId);
   return Buffer.from(JSON.stringify(endStreamToJson(metadata, named, undefined)));
 }
 
-function webTrailer(content: Uint8Array): Uint8Array | undefined {
+function webTrailer(content: Uint8Array, requestId: string): Uint8Array | undefined {
   const trailer = trailerParse(content);
-  return nameTrailer(trailer) ? trailerSerialize(trailer) : undefined;
+  return nameTrailer(trailer, requestId) ? trailerSerialize(trailer) : undefined;
 }
 
 /** The trailer is whole when the body has ended, and sent after that. */
 async function* thenName(
   body: AsyncIterable<Uint8Array>,
   trailer: Headers,
+  requestId: string,
 ): AsyncIterable<Uint8Array> {
   yield* body;
-  nameTrailer(trailer);
+  nameTrailer(trailer, requestId);
 }
 
 /** Names the reason in gRPC's trailer; false if there is one, or no failure. */
-function nameTrailer(trailer: Headers): boolean {
+function nameTrailer(trailer: Headers, requestId: string): boolean {
   const status = Number(trailer.get("grpc-status"));
   if (status === 0 || trailer.has("grpc-status-details-bin")) return false;
   const message = decodeURIComponent(trailer.get("grpc-message") ?? "");
   setTrailerStatus(trailer, toConnectError(new ConnectError(message, status)));
+  trailer.set("x-request-id", requestId);
   return true;
 }
 

@@ -4,6 +4,7 @@ import {
   type Authenticator,
   accessInterceptor,
   deadlineInterceptor,
+  headFaultInterceptor,
   type ObserveOptions,
   observeInterceptor,
   readInterceptor,
@@ -20,13 +21,14 @@ export interface ServerInterceptorOptions extends ObserveOptions {
   readonly gates?: readonly Interceptor[];
 }
 
-/** Log and map errors, trace, authenticate and authorise, other refusals, read, validate, bound. */
+/** Log and map errors, trace, authenticate and authorise, other refusals, hold the head to its rules, read, validate, bound. */
 export function serverInterceptors(options: ServerInterceptorOptions): Interceptor[] {
   return [
     observeInterceptor(options),
     traceInterceptor(),
     accessInterceptor(options.authenticator),
     ...(options.gates ?? []),
+    headFaultInterceptor(),
     readInterceptor(),
     validateInterceptor(),
     deadlineInterceptor(options.requestTimeoutMs),

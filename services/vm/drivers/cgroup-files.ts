@@ -3,6 +3,7 @@
  * uses, its processes, its freezer. Making and removing groups is left to
  * `cgroup.ts`.
  */
+import { readFileSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -35,6 +36,11 @@ export type CgroupFolders =
 /** What stands for "no limit" in a receipt. */
 export const noLimit = Number.MAX_SAFE_INTEGER;
 
+/** A group without processes is taken away within a few of these. */
+const looksEveryMs = 20;
+/** By periods of this length a group's share of the processors is counted. */
+export const cpuPeriodUs = 100_000;
+
 const freezesWithinMs = 5_000;
 
 /** All folders of a group, each once. */
@@ -48,6 +54,23 @@ export function foldersOf(at: CgroupFolders): string[] {
 /** Reads the limits back. Throws if the group or a controller is not there. */
 export async function readLimits(at: CgroupFolders): Promise<CgroupLimits> {
   return at.version === 2 ? limitsOfV2(at.folder) : limitsOfV1(at);
+}
+
+/** Writes what the group may use of the processors, and whether its siblings come first. */
+export async function writeCpu(
+  at: CgroupFolders,
+  cpuMillis: number,
+  behind: boolean,
+): Promise<void> {
+  const quota = String((cpuMillis * cpuPeriodUs) / 1000);
+  // A sixteenth of what each weighs by itself: the least there is would never come to an end.
+  if (at.version === 2) {
+    await writeFile(join(at.folder, "cpu.max"), `${quota} ${cpuPeriodUs}`, { flag: "r+" });
+    await writeFile(join(at.folder, "cpu.weight"), behind ? "6" : "100", { flag: "r+" });
+    return;
+  }
+  await writeFile(join(at.cpu, "cpu.cfs_quota_us"), quota, { flag: "r+" });
+  await writeFile(join(at.cpu, "cpu.shares"), behind ? "64" : "1024", { flag: "r+" });
 }
 
 async function limitsOfV1({
@@ -140,6 +163,29 @@ export async function readOomKills(at: CgroupFolders): Promise<number> {
 export async function readPidsRefused(at: CgroupFolders): Promise<number> {
   const file = join(at.version === 2 ? at.folder : at.pids, "pids.events");
   return field((await optional(readFile(file, "latin1"))) ?? "", "max");
+}
+
+/** The same, looked at again and again: the group may be gone when its end is heard of. */
+export function watchPidsRefused(at: CgroupFolders): { readonly refused: number; close(): void } {
+  const file = join(at.version === 2 ? at.folder : at.pids, "pids.events");
+  let refused = 0;
+  const look = () => {
+    try {
+      refused = Math.max(refused, field(readFileSync(file, "latin1"), "max"));
+    } catch {
+      // It is gone, and what was counted stays.
+      clearInterval(timer);
+    }
+  };
+  const timer = setInterval(look, looksEveryMs);
+  timer.unref();
+  return {
+    get refused() {
+      look();
+      return refused;
+    },
+    close: () => clearInterval(timer),
+  };
 }
 
 /** The processes of the group, without those of groups below it; none if it is gone. */

@@ -12,6 +12,7 @@ import {
   type CgroupLimits,
   type CgroupUsage,
   canFreeze,
+  cpuPeriodUs,
   foldersOf,
   isCode,
   letGo,
@@ -21,12 +22,13 @@ import {
   readProcesses,
   readUsage,
   setFrozen,
+  watchPidsRefused,
+  writeCpu,
 } from "./cgroup-files.ts";
 import type { SandboxLimits } from "./driver.ts";
 import { parseMounts } from "./mount-table.ts";
 import { signalProcess } from "./process-tree.ts";
 
-const cpuPeriodUs = 100_000;
 const goneWithinMs = 5_000;
 
 /** Where groups can be made on this host. */
@@ -37,6 +39,12 @@ export interface CgroupHost {
   create(id: string, limits: SandboxLimits): Promise<Cgroup>;
   /** The group of that id, whoever made it; for removing. */
   open(id: string): Cgroup;
+}
+
+/** What a group has counted so far, also when it is gone. */
+export interface RefusalWatch {
+  readonly refused: number;
+  close(): void;
 }
 
 /** One sandbox's group. */
@@ -51,8 +59,18 @@ export interface Cgroup {
   oomKills(): Promise<number>;
   /** How many starts of a process its cap has refused so far; 0 if it is gone. */
   pidsRefused(): Promise<number>;
+  /**
+   * Counts refused starts of a process as they come, for a group that may be gone when one
+   * asks.
+   */
+  watchPidsRefused(): RefusalWatch;
   /** Its limits, read back from the kernel. Throws if it is not there. */
   limits(): Promise<CgroupLimits>;
+  /**
+   * Gives it another share of the processors. `behind`: beside other sandboxes' groups it gets
+   * little but what they leave. Throws if it is not there.
+   */
+  holdCpu(cpuMillis: number, behind: boolean): Promise<void>;
   /** What it uses now. Throws if it is not there. */
   usage(): Promise<CgroupUsage>;
   /** Stops all in it where it stands. Throws where it cannot. */
@@ -233,7 +251,9 @@ export function openGroup(at: CgroupFolders): Cgroup {
     processes: () => readProcesses(at),
     oomKills: () => readOomKills(at),
     pidsRefused: () => readPidsRefused(at),
+    watchPidsRefused: () => watchPidsRefused(at),
     limits: () => readLimits(at),
+    holdCpu: (cpuMillis, behind) => writeCpu(at, cpuMillis, behind),
     usage: () => readUsage(at),
     freeze: () => setFrozen(at, true),
     thaw: () => letGo(at),

@@ -59,6 +59,8 @@ async function make(path: string, folder: string, diskMib: number): Promise<void
     await runTool("truncate", ["--size", `${diskMib}M`, made]);
     // No journal: the disk does not outlive its sandbox. Nothing reserved for root.
     const features = ["-O", "^has_journal", "-m", "0", "-E", "lazy_itable_init=1,nodiscard"];
+    // From this size on mkfs expects files of 16 KiB, which sources and their packages are not.
+    if (diskMib >= 512) features.push("-i", "8192");
     await runTool("mkfs.ext4", ["-q", "-F", ...features, made]);
     await chmod(made, 0o600);
     await rename(made, path);

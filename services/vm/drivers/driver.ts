@@ -135,6 +135,8 @@ export interface Sandbox {
   readonly jobId: string;
   readonly driver: string;
   readonly createdAtMs: number;
+  /** `removing`: its removal was asked for, by whomever, and may have failed. Absent: not known. */
+  readonly state?: "running" | "frozen" | "removing";
   /**
    * Unpacks a tar stream (plain or gzip) into the work dir. Throws
    * WORKSPACE_INVALID for entries that escape it (absolute, `..`, links to

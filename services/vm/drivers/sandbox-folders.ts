@@ -18,7 +18,14 @@ export async function makeSandboxFolder(base: string, id: string): Promise<strin
     throw new Error(`${JSON.stringify(id)} cannot name a sandbox`);
   await mkdir(base, { recursive: true, mode: 0o755 });
   const note = formatOwner(await thisOwner());
-  await writeFile(join(base, id + noteSuffix), note, { mode: 0o600, flag: "wx" });
+  try {
+    await writeFile(join(base, id + noteSuffix), note, { mode: 0o600, flag: "wx" });
+  } catch (error: unknown) {
+    // Another's note stays; one that the disk had no room for goes.
+    const isOthers = error instanceof Error && "code" in error && error.code === "EEXIST";
+    if (!isOthers) await forgetSandboxFolder(base, id);
+    throw error;
+  }
   const folder = join(base, id);
   try {
     await mkdir(folder, { mode: 0o711 });

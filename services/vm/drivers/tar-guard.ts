@@ -17,6 +17,8 @@ import {
   workspaceInvalid,
 } from "./tar-format.ts";
 
+const pieceBytes = 32 * 1024;
+
 /** Bounds of one archive. */
 export interface TarLimits {
   /** Content and headers together, unpacked, in bytes. */
@@ -43,7 +45,7 @@ export interface GuardedEntry {
  * `maxBytes`. What came before that entry has been passed on.
  */
 export function guardTar(source: Readable, limits: TarLimits, signal?: AbortSignal): Readable {
-  return Readable.from(repack(source, limits, signal), { objectMode: false });
+  return Readable.from(inPieces(repack(source, limits, signal)), { objectMode: false });
 }
 
 /** The entries of `source` as `guardTar` lets them through, for unpacking in this process. */
@@ -101,7 +103,8 @@ function admitted(raw: TarEntry, rules: Rules, limits: TarLimits): TarEntry | un
 function leaveOut(error: unknown, { onRefused }: TarLimits): void {
   const path = error instanceof DevmeshError ? (error.metadata.path ?? "") : "";
   if (onRefused === undefined || path === "") throw error;
-  onRefused(path);
+  // As the paths of entries that pass are told.
+  onRefused(plainParts(path).join("/"));
 }
 
 async function* repack(
@@ -115,6 +118,21 @@ async function* repack(
     yield padding(entry.size);
   }
   yield tarEnd();
+}
+
+/** The same bytes in fewer pieces: an archive of many small files is mostly headers. */
+async function* inPieces(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let kept: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of chunks) {
+    kept.push(chunk);
+    bytes += chunk.length;
+    if (bytes < pieceBytes) continue;
+    yield Buffer.concat(kept);
+    kept = [];
+    bytes = 0;
+  }
+  if (bytes > 0) yield Buffer.concat(kept);
 }
 
 async function* content(reader: ByteReader, entry: TarEntry): AsyncGenerator<Buffer> {
@@ -208,7 +226,7 @@ class Rules {
   #inside(path: string): string {
     if (path.startsWith("/")) throw workspaceInvalid(`${path}: absolute paths are not taken`, path);
     if (path.includes("\0")) throw workspaceInvalid("a name in the archive has a NUL in it");
-    const parts = path.split("/").filter((part) => part !== "" && part !== ".");
+    const parts = plainParts(path);
     if (parts.includes(".."))
       throw workspaceInvalid(`${path}: paths with ".." are not taken`, path);
     for (let depth = 1; depth < parts.length; depth++) {
@@ -219,6 +237,11 @@ class Rules {
     }
     return parts.join("/");
   }
+}
+
+/** The parts of a path that say something. */
+function plainParts(path: string): string[] {
+  return path.split("/").filter((part) => part !== "" && part !== ".");
 }
 
 /**
@@ -232,7 +255,7 @@ function checkTarget(path: string, target: string): void {
       path,
     );
   }
-  const parts = target.split("/").filter((part) => part !== "" && part !== ".");
+  const parts = plainParts(target);
   const ups = parts.findIndex((part) => part !== "..");
   const leading = ups < 0 ? parts.length : ups;
   const depth = path.split("/").length - 1;

@@ -61,7 +61,8 @@ const bounds = {
   headerBytes: 32 * 1024,
   headersMs: 20_000,
   keepAliveMs: 60_000,
-  tlsStartMs: 10_000,
+  // A guest under emulation reads its certificates for a while before it says anything.
+  tlsStartMs: 60_000,
 };
 
 /** A connection whose requests are all for one destination. */

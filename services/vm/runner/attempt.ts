@@ -22,6 +22,8 @@ export interface AttemptOutcome {
   readonly storeFailure?: DevmeshError;
   /** What the sandbox used until its end. Absent: its kernel could not be asked. */
   readonly usage: SandboxStats | undefined;
+  /** True if somebody had the sandbox deleted before the work in it had ended. */
+  readonly sandboxRemoved?: boolean;
 }
 
 /** Runs the attempt; the sandbox is gone when it resolves or throws. */
@@ -56,6 +58,9 @@ export async function runAttempt(input: AttemptInput): Promise<AttemptOutcome> {
     measureAgent({ logger: tools.logger, jobId, driver: driver.name, work, ms });
   }
   silence.close();
+  if (sandbox.state === "removing") {
+    return { work, stored: nothingStored, usage: undefined, sandboxRemoved: true };
+  }
   const usage = await usageOf(sandbox, tools.logger);
   if (!input.keeps(work)) return { work, stored: nothingStored, usage };
   try {

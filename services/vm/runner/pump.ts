@@ -1,6 +1,7 @@
 /** Runs one program in a sandbox to its end, with its output, and stops it when asked. */
 import type { Clock } from "@devmesh/mesh/runtime";
 import type { ExecSpec, ExitState, Sandbox, SandboxProcess } from "../drivers/driver.ts";
+import { EndWatch } from "./end-watch.ts";
 
 /** SIGTERM is sent, SIGKILL is sent, the program is gone after one of them. */
 export type StopStep = "signalled" | "killed" | "stopped";
@@ -32,18 +33,39 @@ export interface PumpEnd extends ExitState {
   readonly stopped: boolean;
 }
 
-/** Resolves once all output is taken. Throws COMMAND_NOT_FOUND, and the reason of a stop before the start. */
+/**
+ * Resolves once all output is taken. Throws COMMAND_NOT_FOUND, the reason of a stop before the
+ * start, and SANDBOX_FAILED when the driver does not tell the program's end.
+ */
 export async function pump(input: PumpInput): Promise<PumpEnd> {
-  const { sandbox, exec, stop, onOutput } = input;
+  const { sandbox, exec, stop, clock } = input;
   stop.throwIfAborted();
   const program = await sandbox.exec(exec, stop);
-  using stopper = new Stopper(program, input);
+  using watch = new EndWatch({ sandbox, clock, exit: program.exit });
+  using stopper = new Stopper(program, watch, input);
   try {
-    for await (const { stream, data } of program.output()) await onOutput(stream, data);
-    const exit = await program.exit;
+    await takeAll(program, watch, input);
+    watch.closed();
+    const exit = await Promise.race([program.exit, watch.lost]);
     return { ...exit, stopped: stopper.stopped };
   } catch (error) {
-    await stopper.kill();
+    await Promise.race([stopper.kill(), watch.lost.catch(() => {})]);
+    throw error;
+  }
+}
+
+/** No `for await`: leaving one waits for the piece that never comes. */
+async function takeAll(program: SandboxProcess, watch: EndWatch, { onOutput }: PumpInput) {
+  const pieces = program.output()[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const { done, value } = await Promise.race([pieces.next(), watch.lost]);
+      if (done === true) return;
+      await watch.hear(onOutput(value.stream, value.data));
+    }
+  } catch (error) {
+    // What failed is thrown; an output that is left has nothing more to tell.
+    void pieces.return?.().catch(() => {});
     throw error;
   }
 }
@@ -51,13 +73,15 @@ export async function pump(input: PumpInput): Promise<PumpEnd> {
 /** Stops one program when it is asked to. */
 class Stopper {
   readonly #program: SandboxProcess;
+  readonly #watch: EndWatch;
   readonly #input: PumpInput;
   readonly #done = new AbortController();
   #ended = false;
   #stopped = false;
 
-  constructor(program: SandboxProcess, input: PumpInput) {
+  constructor(program: SandboxProcess, watch: EndWatch, input: PumpInput) {
     this.#program = program;
+    this.#watch = watch;
     this.#input = input;
     const { stop, fenced } = input;
     const noteEnd = () => {
@@ -76,7 +100,9 @@ class Stopper {
 
   /** A program that is gone needs no signal, and one of a deleted sandbox gets none. */
   async kill(): Promise<void> {
-    await this.#program.signal("SIGKILL").catch(() => {});
+    const sent = this.#program.signal("SIGKILL");
+    this.#watch.killed();
+    await sent.catch(() => {});
   }
 
   [Symbol.dispose](): void {

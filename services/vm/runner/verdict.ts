@@ -30,7 +30,7 @@ type Left = Omit<MessageInitShape<typeof JobResultSchema>, "$typeName">;
  * job goes back to the queue.
  */
 export function judge(
-  { work, stored, storeFailure, usage }: AttemptOutcome,
+  { work, stored, storeFailure, usage, sandboxRemoved }: AttemptOutcome,
   stop: Stop | undefined,
 ): Verdict | undefined {
   const { exit, stopped, agent, agentFailure } = work;
@@ -42,11 +42,17 @@ export function judge(
     ...(usage && { usage: toUsage(usage) }),
   };
   if (stopped && stop !== undefined) return judgeStop(stop, left);
+  if (sandboxRemoved) {
+    return failed("SANDBOX_FAILED", "the sandbox was deleted while the program ran in it", left);
+  }
   if (exit.outOfMemory) {
     return failed("OUT_OF_MEMORY", "the memory limit ended the program", left);
   }
-  if (agentFailure !== undefined) return failed(agentFailure.reason, agentFailure.message, left);
   const cap = capThatEnded(exit);
+  // That an agent ended badly says less than the cap that made it.
+  if (agentFailure !== undefined && (cap === undefined || agentFailure.reason !== "EXIT_STATUS")) {
+    return failed(agentFailure.reason, agentFailure.message, left);
+  }
   if (cap !== undefined) return failed(cap.reason, cap.message, left);
   if (exit.exitCode !== 0) {
     return failed("EXIT_STATUS", `the program ended with status ${exit.exitCode}`, left);

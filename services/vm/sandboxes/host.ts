@@ -1,6 +1,7 @@
 /** What this host can do: every driver's probe, and the driver for a job. */
 import { DevmeshError, notFound } from "@devmesh/mesh/errors";
 import type { Logger } from "@devmesh/mesh/log";
+import type { Clock } from "@devmesh/mesh/runtime";
 import {
   type DriverProbe,
   type Isolation,
@@ -8,6 +9,7 @@ import {
   type Sandbox,
   type SandboxDriver,
 } from "../drivers/driver.ts";
+import { within } from "../drivers/within.ts";
 
 /** What the host is made of. */
 export interface HostOptions {
@@ -27,11 +29,18 @@ export interface HostRow extends DriverProbe {
   readonly pending: boolean;
 }
 
+/** The longest time between two tries of a driver that is not available, in milliseconds. */
+const maxRetryMs = 600_000;
+
+/** The longest that a stop waits for drivers that are being tried, in milliseconds. */
+const closeLimitMs = 10_000;
+
 /** The drivers of this host and what they can do. */
 export class Host {
   readonly #drivers: readonly SandboxDriver[];
   readonly #logger: Logger;
   readonly #rows = new Map<SandboxDriver, DriverProbe>();
+  readonly #closing = new AbortController();
   #probing: Map<SandboxDriver, Promise<DriverProbe>> | undefined;
 
   constructor({ drivers, logger }: HostOptions) {
@@ -42,6 +51,24 @@ export class Host {
   /** One row for each driver, once all are known; tried anew when asked. */
   async probe(refresh = false): Promise<readonly DriverProbe[]> {
     return Promise.all(this.#probes(refresh).values());
+  }
+
+  /**
+   * Tries drivers that are not available again from time to time, until `close`: an engine comes
+   * back, a busy host gets quiet. First after `retryMs`, then less and less often; 0: never.
+   */
+  start(clock: Clock, retryMs: number): void {
+    if (retryMs === 0) return;
+    const { signal } = this.#closing;
+    const forever = async () => {
+      for (let waitMs = retryMs; ; waitMs = Math.min(waitMs * 2, Math.max(maxRetryMs, retryMs))) {
+        await clock.sleep(waitMs, signal);
+        if (await this.#tryAgain()) waitMs = retryMs / 2;
+      }
+    };
+    forever().catch(() => {
+      // The stop's signal ended the sleep.
+    });
   }
 
   /** What is known now; never waits. */
@@ -113,8 +140,13 @@ export class Host {
     return (await Promise.all(gone)).flat();
   }
 
-  /** Removes every sandbox, and what drivers keep ready for more. */
+  /** Removes every sandbox, and what drivers keep ready for more or are trying out. */
   async close(): Promise<void> {
+    this.#closing.abort();
+    const probes = this.#probing?.values() ?? [];
+    await within(closeLimitMs, Promise.all(probes)).catch((err: unknown) => {
+      this.#logger.error({ err }, "a driver is still being tried");
+    });
     await Promise.all(this.sandboxes().map((sandbox) => this.#remove(sandbox)));
     for (const driver of this.#drivers) {
       await driver.close?.().catch((err: unknown) => {
@@ -146,25 +178,40 @@ export class Host {
     }
   }
 
+  /** True if one has become available. */
+  async #tryAgain(): Promise<boolean> {
+    const probes = this.#probes();
+    const failed = this.#drivers.filter((driver) => this.#rows.get(driver)?.available === false);
+    const tried = failed.map((driver) => this.#try(driver, probes));
+    return (await Promise.all(tried)).some(({ available }) => available);
+  }
+
   #probes(refresh = false): Map<SandboxDriver, Promise<DriverProbe>> {
     if (this.#probing === undefined || refresh) {
-      const probes = new Map(this.#drivers.map((driver) => [driver, probeOf(driver)]));
-      this.#probing = probes;
-      for (const [driver, probe] of probes) {
-        void probe.then((row) => {
-          // An older try that ends later tells nothing new.
-          if (this.#probing === probes) this.#rows.set(driver, row);
-        });
-      }
+      this.#probing = new Map();
+      for (const driver of this.#drivers) void this.#try(driver, this.#probing);
     }
     return this.#probing;
+  }
+
+  #try(
+    driver: SandboxDriver,
+    probes: Map<SandboxDriver, Promise<DriverProbe>>,
+  ): Promise<DriverProbe> {
+    const probe = probeOf(driver, this.#closing.signal);
+    probes.set(driver, probe);
+    void probe.then((row) => {
+      // An older try that ends later tells nothing new.
+      if (this.#probing?.get(driver) === probe) this.#rows.set(driver, row);
+    });
+    return probe;
   }
 }
 
 /** The port says that a probe never throws; a driver that does is not available either. */
-async function probeOf(driver: SandboxDriver): Promise<DriverProbe> {
+async function probeOf(driver: SandboxDriver, signal: AbortSignal): Promise<DriverProbe> {
   try {
-    return await driver.probe();
+    return await driver.probe(signal);
   } catch (error) {
     const { name, isolation } = driver;
     const reason = `its probe failed: ${error instanceof Error ? error.message : String(error)}`;

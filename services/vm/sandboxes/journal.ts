@@ -47,6 +47,7 @@ export class Journal {
   #goneLines = 0;
   /** A write has failed, perhaps in the middle of a line. */
   #isTorn = false;
+  #intents = 0;
   readonly #queue: Line[] = [];
   #isWriting = false;
 
@@ -68,6 +69,11 @@ export class Journal {
     return journal;
   }
 
+  /** How often something was to be made or removed so far. */
+  get intents(): number {
+    return this.#intents;
+  }
+
   /** What is not gone yet, by id. */
   get open(): ReadonlyMap<string, JournalRecord> {
     return this.#open;
@@ -78,6 +84,7 @@ export class Journal {
    * system throws; whoever does not do it then says so by `done`.
    */
   intend(record: JournalRecord): Promise<void> {
+    this.#intents += 1;
     this.#take(record);
     return this.#write(lineOf(record), true);
   }

@@ -7,7 +7,12 @@ export type LeftoverKind =
   | "loop device"
   | "control group"
   | "folder"
-  | "door";
+  /** A half of something that is kept: of a snapshot, of a disk, of an image. */
+  | "draft"
+  | "door"
+  | "container"
+  | "network"
+  | "volume";
 
 /** Something that is there and may have no owner any more. */
 export interface Leftover {

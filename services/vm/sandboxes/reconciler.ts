@@ -25,6 +25,9 @@ export interface ReconcilerOptions {
   readonly intervalMs: number;
 }
 
+/** On a host on which nothing happens, only each so manieth sweep of the timer looks at all of it. */
+const quietSweeps = 10;
+
 /** One thing that a sweep found. */
 export interface Found {
   readonly kind: LeftoverKind;
@@ -51,6 +54,8 @@ export class Reconciler {
   #sweeping: Promise<unknown> = Promise.resolve();
   #last: Sweep | undefined;
   #removed = 0;
+  /** The journal's intents when the last sweep looked at all; undefined: it must be looked at. */
+  #lookedAt: number | undefined;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
@@ -72,9 +77,11 @@ export class Reconciler {
     const { signal } = this.#stopped;
     if (intervalMs === 0) return;
     const forever = async () => {
-      while (!signal.aborted) {
+      for (let count = 1; !signal.aborted; count++) {
         await clock.sleep(intervalMs, signal);
-        await this.sweep().catch((err) => logger.warn({ err }, "a sweep of the host failed"));
+        const mayRest = count % quietSweeps !== 0;
+        const sweep = this.#queue(() => this.#sweep(false, mayRest));
+        await sweep.catch((err) => logger.warn({ err }, "a sweep of the host failed"));
       }
     };
     forever().catch(() => {
@@ -84,9 +91,7 @@ export class Reconciler {
 
   /** Looks for what has no owner, and removes it unless it shall only be told. One at a time. */
   sweep({ dryRun = false }: { readonly dryRun?: boolean } = {}): Promise<Sweep> {
-    const sweep = this.#sweeping.then(() => this.#sweep(dryRun));
-    this.#sweeping = sweep.catch(() => {});
-    return sweep;
+    return this.#queue(() => this.#sweep(dryRun, false));
   }
 
   /** Waits for the sweep that is on its way; there is none after it. */
@@ -95,20 +100,32 @@ export class Reconciler {
     await this.#sweeping;
   }
 
-  async #sweep(dryRun: boolean): Promise<Sweep> {
-    const { host, journal, finders, clock, logger } = this.#options;
+  #queue(run: () => Promise<Sweep>): Promise<Sweep> {
+    const sweep = this.#sweeping.then(run);
+    this.#sweeping = sweep.catch(() => {});
+    return sweep;
+  }
+
+  /** `mayRest`: nothing is looked for where nothing was made, removed or left since it was. */
+  async #sweep(dryRun: boolean, mayRest: boolean): Promise<Sweep> {
+    const { host, journal, clock, logger } = this.#options;
     await mkdir(this.#options.stateDir, { recursive: true });
     const stateDir = await realpath(this.#options.stateDir);
     const reaped = dryRun ? [] : [...(await host.removeAgain()), ...(await host.reap())];
     const earlier = await journal.earlier();
+    const { intents } = journal;
+    const isQuiet = earlier.length === 0 && journal.open.size === 0 && reaped.length === 0;
+    const finders = mayRest && isQuiet && this.#lookedAt === intents ? [] : this.#options.finders;
     const orphaned = new Set(earlier.flatMap(({ open }) => open.map(({ id }) => id)));
     const found: Found[] = [];
+    // What was owned when the sweep began and is no more is being removed by its owner.
+    const living = await this.#livingIds(stateDir);
     for (const finder of finders) {
       // Asked before the owners are: what is new by then has a living one.
       const there = await this.#find(finder, stateDir, orphaned);
-      const isLive = await this.#livingIds(stateDir);
+      for (const id of there.length > 0 ? await this.#livingIds(stateDir) : []) living.add(id);
       for (const leftover of there) {
-        if (!isLive(leftover.sandboxId)) found.push(await this.#remove(leftover, dryRun));
+        if (!living.has(leftover.sandboxId)) found.push(await this.#remove(leftover, dryRun));
       }
     }
     const left = new Set(found.filter(({ removed }) => !removed).map(({ sandboxId }) => sandboxId));
@@ -117,6 +134,7 @@ export class Reconciler {
         if (!open.some(({ id }) => left.has(id))) await forget();
       }
     }
+    if (finders.length > 0) this.#lookedAt = found.length > 0 ? undefined : intents;
     const sweep = { atMs: clock.now(), dryRun, reaped, found };
     if (!dryRun) {
       this.#last = sweep;
@@ -151,15 +169,14 @@ export class Reconciler {
   }
 
   /** Sandboxes of this process, and of others that live and share the state folder. */
-  async #livingIds(stateDir: string): Promise<(id: string) => boolean> {
+  async #livingIds(stateDir: string): Promise<Set<string>> {
     const { host, journal } = this.#options;
-    const ids = new Set([
+    return new Set([
       ...host.sandboxes().map(({ id }) => id),
       ...journal.open.keys(),
       ...(await journal.othersOpen()),
       ...(await noted(stateDir)),
     ]);
-    return (id) => ids.has(id);
   }
 }
 

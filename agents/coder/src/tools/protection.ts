@@ -8,9 +8,9 @@ import { ToolError } from "./tool.ts";
 export class Protection {
   readonly #globs: readonly ((path: string) => boolean)[];
 
-  /** Globs as `glob.ts` reads them. Throws `ArgumentError` for one that is none. */
+  /** Globs; one that a folder fits protects all that is in it. Throws `ArgumentError` for one that is none. */
   constructor(globs: readonly string[] = []) {
-    this.#globs = globs.map(compileGlob);
+    this.#globs = globs.flatMap(withContent).map(compileGlob);
   }
 
   /** Throws `ToolError` for a protected path, by whatever link it was named. */
@@ -19,4 +19,11 @@ export class Protection {
     if (!this.#globs.some((matches) => matches(path))) return;
     throw new ToolError(`${shown}: is protected in this job and must stay as it is`);
   }
+}
+
+/** What a glob means, and what is below it. */
+function withContent(glob: string): string[] {
+  const name = glob.replace(/\/+$/, "");
+  const wide = name.includes("/") ? name.replace(/^\//, "") : `**/${name}`;
+  return [wide, `${wide}/**`];
 }

@@ -468,7 +468,7 @@ export declare const ExplainJobResponseSchema: GenMessage<ExplainJobResponse>;
 export declare type JobBlock = Message<"devmesh.api.v1.JobBlock"> & {
   /**
    * `paused`, `delayed`, `backoff`, `concurrency`, `no_runner`, `no_label`,
-   * `no_isolation`, `no_room`, `behind`.
+   * `no_isolation`, `no_room`, `behind`; of a job that runs `question`.
    *
    * @generated from field: string kind = 1;
    */

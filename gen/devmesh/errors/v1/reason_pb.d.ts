@@ -57,6 +57,44 @@ export enum ErrorReason {
   INVALID_PAGE_TOKEN = 4,
 
   /**
+   * What came is no request of HTTP. The connection is closed.
+   *
+   * @generated from enum value: ERROR_REASON_MALFORMED_REQUEST = 5;
+   */
+  MALFORMED_REQUEST = 5,
+
+  /**
+   * The headers of a request are larger than the limit. Metadata:
+   * `limit_bytes`.
+   *
+   * @generated from enum value: ERROR_REASON_HEADERS_TOO_LARGE = 6;
+   */
+  HEADERS_TOO_LARGE = 6,
+
+  /**
+   * The body is of a type or an encoding that is not taken here. Metadata:
+   * `field` (the header).
+   *
+   * @generated from enum value: ERROR_REASON_UNSUPPORTED_MEDIA_TYPE = 7;
+   */
+  UNSUPPORTED_MEDIA_TYPE = 7,
+
+  /**
+   * A request was not whole in time. The connection is closed.
+   *
+   * @generated from enum value: ERROR_REASON_REQUEST_TIMEOUT = 8;
+   */
+  REQUEST_TIMEOUT = 8,
+
+  /**
+   * The path speaks another protocol than the one of this request. Metadata:
+   * `upgrade`.
+   *
+   * @generated from enum value: ERROR_REASON_UPGRADE_REQUIRED = 9;
+   */
+  UPGRADE_REQUIRED = 9,
+
+  /**
    * No token, or one that is unknown, expired, revoked or altered.
    *
    * @generated from enum value: ERROR_REASON_UNAUTHENTICATED = 10;

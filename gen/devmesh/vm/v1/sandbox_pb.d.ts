@@ -166,7 +166,8 @@ export declare const SandboxDetailSchema: GenMessage<SandboxDetail>;
  */
 export declare type Leftover = Message<"devmesh.vm.v1.Leftover"> & {
   /**
-   * `process`, `mount`, `loop device`, `control group`, `folder`, `door`.
+   * `process`, `mount`, `loop device`, `control group`, `folder`, `draft`, `door`, `container`,
+   * `network`, `volume`.
    *
    * @generated from field: string kind = 1;
    */

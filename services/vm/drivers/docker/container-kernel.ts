@@ -4,7 +4,7 @@
  * else has run there. Which values a sandbox must have is left to `receipt-check.ts`.
  */
 import { readFile } from "node:fs/promises";
-import { type Cgroup, cgroupOf } from "../cgroup.ts";
+import { type Cgroup, cgroupOf, type RefusalWatch } from "../cgroup.ts";
 import type { Isolation, SandboxStats } from "../driver.ts";
 import { sandboxFailed } from "../driver-errors.ts";
 import {
@@ -94,6 +94,11 @@ export class ContainerKernel {
       this.#group.pidsRefused(),
     ]);
     return { oomKills, pidsRefused };
+  }
+
+  /** As the group's own. Undefined where it cannot be read. */
+  watchPidsRefused(): RefusalWatch | undefined {
+    return this.#group?.watchPidsRefused();
   }
 
   /** How many processes run beside the resident. Never throws. */

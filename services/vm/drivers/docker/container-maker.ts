@@ -2,17 +2,20 @@
  * Makes containers that run a resident and wait for what they become, and takes away what
  * there is of one. What a container may is left to `container-options.ts`.
  */
-import { createHash, randomInt } from "node:crypto";
+import { randomInt } from "node:crypto";
 import { mkdir, readFile, realpath, writeFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { join } from "node:path";
 import type { ContainerCreateOptions } from "dockerode";
+import type { RefusalWatch } from "../cgroup.ts";
 import type { Isolation } from "../driver.ts";
 import { sandboxFailed } from "../driver-errors.ts";
 import { formatOwner, thisOwner } from "../owner.ts";
 import { ResidentChannel } from "../resident/channel.ts";
+import { metFlag } from "../resident/frames.ts";
 import { residentPath } from "../resident/resident-path.ts";
 import { forgetSandboxFolder, makeSandboxFolder } from "../sandbox-folders.ts";
+import type { PoolMember } from "../warm-pool.ts";
 import { findDiskKind, makeWorkDisk, removeFolder, type WorkDisk } from "../work-disk.ts";
 import { type ChannelSocket, listenForResident } from "./channel-socket.ts";
 import { ContainerKernel } from "./container-kernel.ts";
@@ -21,10 +24,9 @@ import {
   type ContainerShape,
   containerName,
   containerOptions,
-  labels,
 } from "./container-options.ts";
 import { type Engine, statusOf } from "./engine.ts";
-import type { PoolMember } from "./warm-pool.ts";
+import { stateLabelOf, stateOf } from "./engine-finder.ts";
 
 /** What containers are made with. */
 export interface ContainerMakerOptions {
@@ -78,7 +80,7 @@ export class ContainerMaker {
 
   /** The label that all containers of this state folder have, and no others. */
   async stateLabel(): Promise<string> {
-    return `${labels.state}=${stateOf(await this.base())}`;
+    return stateLabelOf(await this.base());
   }
 
   /** Makes one. What there is of it when it throws, `remove` takes away. */
@@ -99,12 +101,16 @@ export class ContainerMaker {
       const { id: containerId, attachment } = running;
       const connection = socket ? await this.#connection(socket, containerId) : attachment;
       if (connection === undefined) throw new Error("the container has no connection");
+      let starts: RefusalWatch | undefined;
       const channel = new ResidentChannel({
         connection,
         driver,
         // One that breaks the protocol has lost its connection, and with that its life.
         onBroken: () => {},
-        endedByMemory: () => engine.endedByMemory(containerId),
+        endedByCap: async () => {
+          if (await engine.endedByMemory(containerId)) return metFlag.memory;
+          return (starts?.refused ?? 0) > 0 ? metFlag.pids : 0;
+        },
       });
       const gone = new Promise<void>((resolve) => connection.once("close", () => resolve()));
       await channel.hello.catch((error: unknown) => {
@@ -114,6 +120,9 @@ export class ContainerMaker {
       const pid = await engine.pidOf(containerId);
       const place = { driver, isolation, engine: description, containerId, pid, channel };
       const kernel = await ContainerKernel.find({ ...place, work: disk?.work });
+      // A kernel that is a program does not live on without a thread that it wants to start.
+      if (isolation === "gvisor") starts = kernel.watchPidsRefused();
+      gone.then(() => starts?.close());
       const isAlive = () => channel.isOpen;
       return { id, containerId, channel, kernel, gone, isAlive };
     } finally {
@@ -144,11 +153,14 @@ export class ContainerMaker {
     });
   }
 
-  /** Removes what there is of a sandbox: container, disk, folders. Nothing of it need be there. */
-  async remove(id: string): Promise<void> {
+  /**
+   * Removes what there is of a sandbox: container, disk, folders. Nothing of it need be there.
+   * `containerId`: as the engine lists it. Absent: as the folder tells, or by its name.
+   */
+  async remove(id: string, containerId?: string): Promise<void> {
     const base = await this.base();
-    const [madeAs, containerId] = await noteIn(join(base, id));
-    await this.#options.engine.remove(containerId ?? containerName(id));
+    const [madeAs, noted] = await noteIn(join(base, id));
+    await this.#options.engine.remove(containerId ?? noted ?? containerName(id));
     for (const name of madeAs === undefined ? [id] : [madeAs, id]) {
       await removeFolder(join(base, name));
       await forgetSandboxFolder(base, name);
@@ -219,11 +231,6 @@ export class ContainerMaker {
       user: this.#uid,
     });
   }
-}
-
-/** Names a state folder in labels, so that several drivers can share one engine. */
-function stateOf(base: string): string {
-  return createHash("sha256").update(base).digest("hex").slice(0, 16);
 }
 
 async function noteIn(folder: string): Promise<string[]> {

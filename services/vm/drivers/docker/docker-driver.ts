@@ -22,13 +22,13 @@ import { requireReceipt } from "../receipt-check.ts";
 import { ResidentSandbox } from "../resident/resident-sandbox.ts";
 import { leftovers } from "../sandbox-folders.ts";
 import { checkDoors, checkMounts, checkSpec } from "../spec-check.ts";
+import { WarmPool } from "../warm-pool.ts";
 import { within } from "../within.ts";
 import { containerCage } from "./container-cage.ts";
 import { ContainerMaker, type MadeContainer } from "./container-maker.ts";
 import { type ContainerShape, labels } from "./container-options.ts";
 import { Engine, messageOf } from "./engine.ts";
 import { StartGate } from "./start-gate.ts";
-import { WarmPool } from "./warm-pool.ts";
 
 /** What a container driver is made of. */
 export interface DockerDriverOptions {
@@ -61,6 +61,8 @@ const gvisorLeast = { memoryMib: 128, pids: 256 };
 const probeTimeoutMs = 15_000;
 /** Starts that an engine does at once; more only make each of them slower. */
 const gateOptions = { width: 3, line: 128, waitMs: 60_000 };
+/** The longest that `close` waits for starts that were given up, in milliseconds. */
+const closeLimitMs = 15_000;
 /** How ids of containers begin that are no sandbox yet. */
 const warmPrefix = "sbx_warm";
 
@@ -77,6 +79,8 @@ export class DockerDriver implements SandboxDriver {
   readonly #sandboxes = new Map<string, Sandbox>();
   /** What could not be tidied up: the engine did not answer. */
   readonly #abandoned = new Set<string>();
+  /** Starts that were given up while the engine was at them, with what is removed after them. */
+  readonly #givenUp = new Set<Promise<unknown>>();
 
   constructor(options: DockerDriverOptions) {
     this.#options = options;
@@ -155,17 +159,27 @@ export class DockerDriver implements SandboxDriver {
   }
 
   async reap(): Promise<string[]> {
-    const ids = new Set([...(await leftovers(await this.#maker.base())), ...this.#abandoned]);
+    const ids = new Map<string, string | undefined>();
+    for (const id of await leftovers(await this.#maker.base())) ids.set(id, undefined);
+    for (const id of this.#abandoned) ids.set(id, undefined);
     for (const container of await this.#engine.list(await this.#maker.stateLabel())) {
       const owner = parseOwner(container.labels[labels.owner] ?? "");
       const id = container.labels[labels.sandbox];
-      if (id && (owner === undefined || !(await isAlive(owner)))) ids.add(id);
+      // By its own id: one that was made ahead may have its sandbox's name by now.
+      if (id && (owner === undefined || !(await isAlive(owner)))) ids.set(id, container.id);
     }
-    for (const id of ids) {
-      await this.#maker.remove(id);
-      this.#abandoned.delete(id);
+    const failures: unknown[] = [];
+    for (const [id, containerId] of ids) {
+      try {
+        await this.#maker.remove(id, containerId);
+        this.#abandoned.delete(id);
+      } catch (error: unknown) {
+        // One that stays must not keep the others.
+        failures.push(error);
+      }
     }
-    return [...ids].filter((id) => !id.startsWith(warmPrefix)).sort();
+    if (failures.length > 0) throw failures[0];
+    return [...ids.keys()].filter((id) => !id.startsWith(warmPrefix)).sort();
   }
 
   /** Resolves when all that shall be ready is, and all that shall go is gone. */
@@ -175,6 +189,9 @@ export class DockerDriver implements SandboxDriver {
 
   async close(): Promise<void> {
     await this.#pool.close();
+    while (this.#givenUp.size > 0) {
+      await within(closeLimitMs, Promise.all(this.#givenUp));
+    }
   }
 
   /** Starts a sandbox, runs a program in it, and removes it. */
@@ -221,14 +238,27 @@ export class DockerDriver implements SandboxDriver {
   ): Promise<MadeContainer> {
     if (this.#sandboxes.has(id)) throw new Error(`${id} is there already`);
     return this.#gate.pass(async () => {
+      const making = this.#maker.make(id, jobId, shape);
+      let isUnderWay = true;
+      const ended = () => {
+        isUnderWay = false;
+      };
+      making.then(ended, ended);
       try {
-        const making = this.#maker.make(id, jobId, shape);
-        return await within(this.#createTimeoutMs, making, signal, () => this.#tidy(id));
+        return await within(this.#createTimeoutMs, making, signal);
       } catch (error: unknown) {
+        // What is there so far goes now, what the engine still makes as soon as it is there.
+        if (isUnderWay) this.#giveUp(making.then(ended, ended).then(() => this.#tidy(id)));
         await this.#tidy(id);
         throw error;
       }
     }, signal);
+  }
+
+  /** Takes what is removed later, which `close` waits for. */
+  #giveUp(removal: Promise<unknown>): void {
+    this.#givenUp.add(removal);
+    void removal.finally(() => this.#givenUp.delete(removal));
   }
 
   /** Gives a container its sandbox's doors, and hands it out if it is held to what was asked for. */
@@ -268,7 +298,18 @@ export class DockerDriver implements SandboxDriver {
     const taking = this.#pool.take(JSON.stringify(shape), shape);
     // Both bounds of one that is being made: its turn, and its start.
     const limitMs = gateOptions.waitMs + this.#createTimeoutMs;
-    return within(limitMs, taking, signal, (late) => late && this.#drop(late));
+    try {
+      return await within(limitMs, taking, signal);
+    } catch (error: unknown) {
+      // Taken while it was made, for a start that has been given up since.
+      const dropped = taking.then((late) => late && this.#drop(late));
+      this.#giveUp(
+        dropped.catch(() => {
+          // `reap` removes it once the engine answers.
+        }),
+      );
+      throw error;
+    }
   }
 
   /** `undefined`: it ended just now, and a new one is to be made. */

@@ -19,8 +19,9 @@ export interface EngineOptions {
   readonly runtime?: string | undefined;
 }
 
-/** A container that is listed by its labels. */
-export interface ListedContainer {
+/** Something of an engine that is listed by its labels. */
+export interface Labelled {
+  readonly kind: "container" | "network" | "volume";
   readonly id: string;
   readonly labels: Readonly<Record<string, string>>;
 }
@@ -135,10 +136,38 @@ export class Engine {
   }
 
   /** All containers with that label, running or not. */
-  async list(label: string): Promise<ListedContainer[]> {
+  async list(label: string): Promise<Labelled[]> {
     const found = this.#docker.listContainers({ all: true, filters: { label: [label] } });
     const containers = await within(lookTimeoutMs, found);
-    return containers.map(({ Id, Labels }) => ({ id: Id, labels: Labels }));
+    return containers.map(({ Id, Labels }) => ({ kind: "container", id: Id, labels: Labels }));
+  }
+
+  /** All networks with that label. */
+  async networks(label: string): Promise<Labelled[]> {
+    const found = this.#docker.listNetworks({ filters: { label: [label] } });
+    const networks = await within(lookTimeoutMs, found);
+    return networks.map(({ Id, Labels }) => ({ kind: "network", id: Id, labels: Labels ?? {} }));
+  }
+
+  /** All volumes with that label. */
+  async volumes(label: string): Promise<Labelled[]> {
+    const found = this.#docker.listVolumes({ filters: { label: [label] } });
+    const { Volumes } = await within(lookTimeoutMs, found);
+    // An engine that has none says null.
+    return (Volumes ?? []).map(({ Name, Labels }) => {
+      return { kind: "volume", id: Name, labels: Labels ?? {} };
+    });
+  }
+
+  /** Removes what was listed; nothing happens if it is gone. */
+  async removeLabelled({ kind, id }: Labelled): Promise<void> {
+    if (kind === "container") return this.remove(id);
+    const one = kind === "network" ? this.#docker.getNetwork(id) : this.#docker.getVolume(id);
+    try {
+      await within(removeTimeoutMs, one.remove());
+    } catch (error: unknown) {
+      if (statusOf(error) !== 404) throw error;
+    }
   }
 
   /** The same container, to be asked for by `id` or name. */

@@ -3,7 +3,17 @@
  * writes, and one read-only image per mount, kept as long as its source does not change.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { copyFile, lstat, mkdir, open, readdir, realpath, rename, rm } from "node:fs/promises";
+import {
+  copyFile,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  realpath,
+  rename,
+  rm,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { runTool } from "../run-tool.ts";
 
@@ -12,6 +22,11 @@ const mib = 1 << 20;
 /** No journal and no checksums: an image is either scratch or never written again. */
 const ext4Features = ["-O", "^has_journal,^metadata_csum,uninit_bg", "-E", "lazy_itable_init=1"];
 const imageForm = "2";
+/** Files up to this size are known by what is in them: jobs that bring the same share an image. */
+const smallBytes = mib;
+const smallPrefix = "small-";
+/** Images of small files that are kept: many are of one job alone. */
+const defaultSmallCount = 64;
 
 /** A mount's image. */
 export interface MountImage {
@@ -37,16 +52,46 @@ export async function makeScratch(path: string, sizeMib: number): Promise<void> 
 
 /**
  * The image of a file or folder of the host, built into `folder` on the first call for each
- * state of the source (paths, sizes, times, modes). Throws when the source is not there.
+ * state of the source (paths, sizes, times, modes; of a small file its content and mode). Of
+ * small files the newest `smallCount` images are kept. Throws when the source is not there.
  */
-export async function mountImage(folder: string, hostPath: string): Promise<MountImage> {
+export async function mountImage(
+  folder: string,
+  hostPath: string,
+  smallCount = defaultSmallCount,
+): Promise<MountImage> {
   const source = await realpath(hostPath);
+  const info = await lstat(source);
+  const isSmall = info.isFile() && info.size <= smallBytes;
   const survey = await surveyOf(source);
-  const key = survey.hash.digest("hex").slice(0, 32);
-  const image = { path: join(folder, `${key}.ext4`), kind: survey.kind };
+  const hash = isSmall ? await contentHash(source, info.mode) : survey.hash;
+  const name = `${isSmall ? smallPrefix : ""}${hash.digest("hex").slice(0, 32)}.ext4`;
+  const image = { path: join(folder, name), kind: survey.kind };
   if (await exists(image.path)) return image;
   await once(image.path, () => build(folder, source, survey, image));
+  if (isSmall) await dropSmall(folder, name, smallCount);
   return image;
+}
+
+async function contentHash(path: string, mode: number): Promise<ReturnType<typeof createHash>> {
+  const head = JSON.stringify([imageForm, smallPrefix, mode]);
+  return createHash("sha256")
+    .update(head)
+    .update(await readFile(path));
+}
+
+/** Removes the oldest images of small files. A guest that has one open keeps it until its end. */
+async function dropSmall(folder: string, newest: string, count: number): Promise<void> {
+  const names = (await readdir(folder)).filter((name) => name.startsWith(smallPrefix));
+  const ages = names
+    .filter((name) => name !== newest)
+    .map(async (name) => {
+      // Another process may have removed it meanwhile.
+      const info = await lstat(join(folder, name)).catch(() => undefined);
+      return { name, madeMs: info?.mtimeMs ?? 0 };
+    });
+  const others = (await Promise.all(ages)).sort((a, b) => b.madeMs - a.madeMs);
+  for (const { name } of others.slice(count - 1)) await rm(join(folder, name), { force: true });
 }
 
 /** Builds that run in this process; another process may build the same, and one of both stays. */

@@ -41,6 +41,11 @@ export interface Guest {
   readonly channel: ResidentChannel;
   /** QEMU's own. Absent: the host has none for us. */
   readonly group: Cgroup | undefined;
+  /**
+   * Gives it another share of a processor, in thousandths. `behind`: other sandboxes come
+   * first. Nothing happens where the host has no groups for us.
+   */
+  holdCpu(cpuMillis: number, behind: boolean): Promise<void>;
   /** How the guest broke the protocol, by which it was ended. Absent: it did not. */
   broken(): DevmeshError | undefined;
   /** Ends it at once; nothing of it but its folder is left on the host then. */
@@ -113,6 +118,7 @@ function guestOf(vm: VirtualMachine, group: Cgroup | undefined): Guest {
     vm,
     channel,
     group,
+    holdCpu: async (cpuMillis, behind) => await group?.holdCpu(cpuMillis + QEMU_CPU_MILLIS, behind),
     broken: () => broken,
     remove: async () => {
       channel.close();

@@ -5,13 +5,17 @@
 import { rm } from "node:fs/promises";
 import type { SandboxStats } from "../driver.ts";
 import { sandboxFailed } from "../driver-errors.ts";
-import { type GuestFacts, guestReceipt, readGuestStats } from "../guest/guest-facts.ts";
+import {
+  type GuestCaps,
+  type GuestFacts,
+  guestReceipt,
+  readGuestStats,
+} from "../guest/guest-facts.ts";
 import { setClock } from "../guest/guest-talk.ts";
 import { type ProcessReceipt, readProcessReceipt } from "../kernel-receipt.ts";
 import type { Cage } from "../resident/resident-sandbox.ts";
 import { within } from "../within.ts";
-import type { GuestSetting } from "./boot.ts";
-import type { RestoredGuest } from "./restore.ts";
+import type { Guest, GuestSetting } from "./boot.ts";
 
 /** The monitor and the resident answer at once, or hang. */
 const MONITOR_LIMIT_MS = 8_000;
@@ -21,16 +25,17 @@ const FACTS_FROM = "guest, before its snapshot";
 /** What a cage is made of. */
 export interface QemuCageOptions {
   readonly setting: GuestSetting;
-  readonly restored: RestoredGuest;
+  readonly guest: Guest;
   readonly facts: GuestFacts;
-  /** The sandbox's on the host; removed with it. */
-  readonly folder: string;
+  /** What its kernel holds it to. */
+  readonly caps: GuestCaps;
+  /** The sandbox's on the host, and its guest's where that has its own; removed with it. */
+  readonly folders: readonly string[];
 }
 
 /** The cage of a guest that takes programs. Throws SANDBOX_FAILED when QEMU is not confined. */
 export async function qemuCage(options: QemuCageOptions): Promise<Cage> {
-  const { setting, restored, facts, folder } = options;
-  const { guest, caps } = restored;
+  const { setting, guest, facts, caps, folders } = options;
   const { channel, vm, group } = guest;
   const engine = `${engineOf(setting)}; ${await confinementOf(vm.pid, setting)}`;
   let still: SandboxStats | undefined;
@@ -57,7 +62,7 @@ export async function qemuCage(options: QemuCageOptions): Promise<Cage> {
     },
     async remove() {
       await guest.remove();
-      await rm(folder, { recursive: true, force: true });
+      for (const folder of folders) await rm(folder, { recursive: true, force: true });
     },
   };
 }

@@ -3,13 +3,14 @@
  * from is built by `deploy/guest/build.ts`.
  */
 import { randomBytes } from "node:crypto";
-import { type FileHandle, mkdir, open, rm, stat } from "node:fs/promises";
+import { mkdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { findCgroups } from "../cgroup.ts";
 import type { DriverProbe, Sandbox, SandboxDriver, SandboxSpec } from "../driver.ts";
 import { failedProbe, sandboxFailed, vmUnavailable as unavailable } from "../driver-errors.ts";
-import { hasMkfs, mountImage } from "../guest/disk-images.ts";
+import { hasMkfs } from "../guest/disk-images.ts";
+import type { GuestFacts } from "../guest/guest-facts.ts";
 import { type GuestManifest, guestFiles, readGuestManifest } from "../guest/guest-image.ts";
 import { makeVmFolder, reapVmFolders } from "../guest/vm-folder.ts";
 import { checkVmLimits, qemuMaxCpus } from "../guest/vm-limits.ts";
@@ -18,14 +19,13 @@ import { type Cage, ResidentSandbox } from "../resident/resident-sandbox.ts";
 import { runTool } from "../run-tool.ts";
 import { checkDoors, checkMounts, checkSpec } from "../spec-check.ts";
 import { type AcceleratorChoice, chooseAccelerator } from "./accelerator.ts";
-import type { GuestSetting } from "./boot.ts";
+import type { Guest } from "./boot.ts";
+import { type Ground, GuestMaker, type GuestParts, internalPrefix } from "./guest-maker.ts";
 import { findLauncher } from "./launcher.ts";
 import { engineOf, qemuCage } from "./qemu-cage.ts";
-import { restoreGuest } from "./restore.ts";
-import { type OpenMount, type SnapshotShape, shapeOf } from "./snapshot-shape.ts";
-import { type Snapshot, SnapshotStore, type TemplateFiles } from "./snapshot-store.ts";
-import { makeTemplate } from "./template.ts";
+import { assignGuest } from "./restore.ts";
 import { type Accelerator, maxDisks } from "./vm-process.ts";
+import { type WarmGuest, WarmGuests } from "./warm-guests.ts";
 
 /** What the driver works with. */
 export interface QemuDriverOptions {
@@ -41,6 +41,14 @@ export interface QemuDriverOptions {
   readonly bootLimitMs?: number;
   /** False: guests get copies of a snapshot's memory instead of sharing it. Default: true. */
   readonly sealedMemory?: boolean;
+  /** How many guests are kept ready for each shape that was asked for. Default: 0. */
+  readonly warm?: number;
+  /** How many are kept ready of all shapes together. Default: 4. */
+  readonly warmTotal?: number;
+  /** How much memory they may have together. Default: a quarter of the host's. */
+  readonly warmMemoryMib?: number;
+  /** How long one is kept ready, in milliseconds. Default: ten minutes. */
+  readonly warmKeepMs?: number;
   /** Milliseconds since 1970. Default: the system's clock. */
   readonly now?: () => number;
 }
@@ -50,21 +58,6 @@ const BOOT_LIMIT_MS = 180_000;
 const KVM_LIMIT_MS = 8_000;
 const VERSION_LIMIT_MS = 10_000;
 const PROBE_LIMITS = { memoryMib: 128, cpuMillis: 1000, pids: 16, diskMib: 16 };
-/** How ids of guests begin that are no sandboxes: tried out, saved. */
-const INTERNAL = "own_";
-
-/** What guests are made with: how QEMU is started, and what it boots. */
-interface Ground {
-  readonly setting: GuestSetting;
-  readonly manifest: GuestManifest;
-}
-
-/** What a guest is made of, its disks open. */
-interface GuestParts {
-  readonly shape: SnapshotShape;
-  readonly root: FileHandle;
-  readonly mounts: readonly OpenMount[];
-}
 
 /** Virtual machines by QEMU. */
 export class QemuDriver implements SandboxDriver {
@@ -73,7 +66,8 @@ export class QemuDriver implements SandboxDriver {
   readonly #options: QemuDriverOptions;
   readonly #binary: string;
   readonly #vmsDir: string;
-  readonly #snapshots: SnapshotStore;
+  readonly #maker: GuestMaker;
+  readonly #warm: WarmGuests;
   readonly #sandboxes = new Map<string, Sandbox>();
   #ground: Promise<Ground> | undefined;
 
@@ -81,9 +75,14 @@ export class QemuDriver implements SandboxDriver {
     this.#options = options;
     this.#binary = options.binary ?? "qemu-system-x86_64";
     this.#vmsDir = join(options.stateDir, "vms");
-    this.#snapshots = new SnapshotStore({
-      folder: join(options.stateDir, "snapshots"),
-      sealed: options.sealedMemory ?? true,
+    const { stateDir, sealedMemory = true } = options;
+    this.#maker = new GuestMaker({ stateDir, vmsDir: this.#vmsDir, sealedMemory });
+    this.#warm = new WarmGuests({
+      maker: this.#maker,
+      perShape: options.warm ?? 0,
+      total: options.warmTotal,
+      memoryMib: options.warmMemoryMib,
+      keepMs: options.warmKeepMs,
     });
   }
 
@@ -108,7 +107,8 @@ export class QemuDriver implements SandboxDriver {
     checkDisks(spec);
     checkMounts(this.name, spec.mounts);
     await checkDoors(this.name, spec.doors);
-    const cage = await this.#cage(await this.#findGround(), spec, signal);
+    const ground = await this.#findGround();
+    const cage = await this.#warm.creation(() => this.#cage(ground, spec, true, signal));
     const { id, jobId, limits } = spec;
     const sandbox = new ResidentSandbox({
       id,
@@ -129,93 +129,76 @@ export class QemuDriver implements SandboxDriver {
   async reap(): Promise<string[]> {
     const cgroups = process.platform === "linux" ? await findCgroups() : undefined;
     const ids = await reapVmFolders(this.#vmsDir, async (id) => cgroups?.open(id).remove());
-    return ids.filter((id) => !id.startsWith(INTERNAL));
+    return ids.filter((id) => !id.startsWith(internalPrefix));
   }
 
-  /** Gives back the memory of snapshots that no sandbox is being made from. */
+  /** Resolves when all guests that shall be ready are, and all that shall go are gone. */
+  settled(): Promise<void> {
+    return this.#warm.settled();
+  }
+
+  /** Ends what is kept ready, and gives back the memory of snapshots. */
   async close(): Promise<void> {
-    await this.#snapshots.close();
+    await this.#warm.close();
+    await this.#maker.close();
   }
 
   /** A guest that is what was asked for; nothing is left of it when this throws. */
-  async #cage(ground: Ground, spec: SandboxSpec, signal?: AbortSignal): Promise<Cage> {
+  async #cage(ground: Ground, spec: SandboxSpec, isKept: boolean, signal?: AbortSignal) {
     const folder = await makeVmFolder(this.#vmsDir, spec.id).catch((error: unknown) => {
       throw failed(`the folder of ${spec.id} cannot be made`, error);
     });
-    const opened: FileHandle[] = [];
     try {
-      const root = await open(join(ground.setting.guestDir, guestFiles.root));
-      opened.push(root);
-      const mounts = await this.#openMounts(spec, opened);
-      const { setting, manifest } = ground;
-      const shape = await shapeOf(setting, manifest.bootDigest, spec.limits, root, mounts);
-      let hadSnapshot = false;
-      const parts = { folder, shape, root, mounts, onSnapshot: () => (hadSnapshot = true) };
-      const once = () => this.#restored(ground, spec, parts, signal);
-      try {
-        return await once();
-      } catch (error: unknown) {
-        const isFailed = error instanceof DevmeshError && error.reason === "SANDBOX_FAILED";
-        if (!isFailed || !hadSnapshot) throw error;
-        // The snapshot may be what is wrong: once more, with one made anew.
-        await this.#snapshots.discard(shape);
-        return await once();
-      }
+      return await this.#maker.withParts(ground, spec, async (parts) => {
+        const mayTake = isKept && !signal?.aborted;
+        const ready = mayTake ? await this.#warm.take(ground, spec, parts) : undefined;
+        const cage = ready && (await this.#warmCage(ground, spec, ready, folder, signal));
+        return cage ?? (await this.#newCage(ground, spec, parts, folder, signal));
+      });
     } catch (error: unknown) {
       await rm(folder, { recursive: true, force: true });
       throw error;
-    } finally {
-      await Promise.all(opened.map((file) => file.close()));
     }
   }
 
-  async #restored(
+  /** A guest that was kept ready. `undefined`: it is of no use, and is gone. */
+  async #warmCage(
     { setting }: Ground,
     spec: SandboxSpec,
-    parts: GuestParts & { readonly folder: string; readonly onSnapshot: () => void },
+    ready: WarmGuest,
+    folder: string,
     signal?: AbortSignal,
-  ): Promise<Cage> {
-    const make = (files: TemplateFiles, stop: AbortSignal) =>
-      this.#template(setting, { ...parts, ...files }, stop);
-    return await this.#snapshots.with(parts.shape, make, signal, async (snapshot: Snapshot) => {
-      parts.onSnapshot();
-      const restored = await restoreGuest({ setting, snapshot, ...spec, ...parts, signal });
-      try {
-        const { facts } = snapshot;
-        const cage = await qemuCage({ setting, restored, facts, folder: parts.folder });
-        requireReceipt(spec, cage.receipt);
-        return cage;
-      } catch (error: unknown) {
-        await restored.guest.remove();
-        throw error;
-      }
-    });
-  }
-
-  async #template(setting: GuestSetting, parts: TemplateFiles & GuestParts, signal: AbortSignal) {
-    const id = internalId();
-    const folder = await makeVmFolder(this.#vmsDir, id);
-    const remove = () => rm(folder, { recursive: true, force: true });
+  ): Promise<Cage | undefined> {
+    const { guest, facts } = ready;
     try {
-      return { ...(await makeTemplate({ ...parts, setting, id, folder, signal })), remove };
+      const caps = await this.#warm.assign(ready, spec, signal);
+      const cage = await qemuCage({ setting, guest, facts, caps, folders: [ready.folder, folder] });
+      requireReceipt(spec, cage.receipt);
+      return cage;
     } catch (error: unknown) {
-      await remove();
+      await this.#warm.drop(ready);
+      if (error instanceof DevmeshError && error.reason === "SANDBOX_FAILED") return undefined;
       throw error;
     }
   }
 
-  async #openMounts({ mounts }: SandboxSpec, opened: FileHandle[]): Promise<OpenMount[]> {
-    const folder = join(this.#options.stateDir, "mounts");
-    const images = mounts.map(async ({ hostPath, sandboxPath }, index) => {
-      const { path, kind } = await mountImage(folder, hostPath);
-      const image = await open(path);
-      opened.push(image);
-      return { serial: `mount${index}`, sandboxPath, kind, image };
-    });
-    return await Promise.all(images).catch(async (error: unknown) => {
-      await Promise.allSettled(images);
-      throw failed("the image of a mount cannot be made", error);
-    });
+  /** A guest that goes on from its snapshot now. */
+  async #newCage(
+    { setting }: Ground,
+    spec: SandboxSpec,
+    parts: GuestParts,
+    folder: string,
+    signal?: AbortSignal,
+  ): Promise<Cage> {
+    const start = { id: spec.id, folder, cpuMillis: spec.limits.cpuMillis, signal };
+    const use = async (guest: Guest, facts: GuestFacts) => {
+      const caps = await assignGuest(guest.channel, spec);
+      const cage = await qemuCage({ setting, guest, facts, caps, folders: [folder] });
+      requireReceipt(spec, cage.receipt);
+      return cage;
+    };
+    const onDiscard = () => this.#warm.forget(parts.shape);
+    return await this.#maker.restoredForSure(setting, parts, start, use, onDiscard);
   }
 
   /** Found out once; a failure, and a guest that was built anew, is found out again. */
@@ -263,8 +246,14 @@ export class QemuDriver implements SandboxDriver {
 
   /** Makes the smallest guest and removes it. */
   async #tryOut(ground: Ground, signal?: AbortSignal): Promise<void> {
-    const spec = { id: internalId(), jobId: "", limits: PROBE_LIMITS, mounts: [], doors: [] };
-    const cage = await this.#cage(ground, spec, signal);
+    const spec = {
+      id: `${internalPrefix}${randomBytes(8).toString("hex")}`,
+      jobId: "",
+      limits: PROBE_LIMITS,
+      mounts: [],
+      doors: [],
+    };
+    const cage = await this.#warm.creation(() => this.#cage(ground, spec, false, signal));
     await cage.remove();
   }
 
@@ -278,8 +267,6 @@ export class QemuDriver implements SandboxDriver {
     }
   }
 }
-
-const internalId = () => `${INTERNAL}${randomBytes(8).toString("hex")}`;
 
 const BUILD_GUEST = "run `npm run setup -- vm`";
 

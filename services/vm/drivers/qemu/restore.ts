@@ -1,10 +1,11 @@
 /**
  * Owns the way from a snapshot to a guest of one job: started where the snapshot stood, told
- * who it is, what time it is and what it may use. The snapshot is left to `snapshot-store.ts`.
+ * who it is, what time it is and what it may use. The snapshot is left to `snapshot-store.ts`,
+ * guests that wait between the two steps to `warm-guests.ts`.
  */
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { SandboxDoor, SandboxLimits } from "../driver.ts";
+import type { SandboxLimits, SandboxSpec } from "../driver.ts";
 import { type GuestCaps, readCaps } from "../guest/guest-facts.ts";
 import { clockLimitMs, clockSetting, identitySettings, setClock } from "../guest/guest-talk.ts";
 import type { ResidentChannel } from "../resident/channel.ts";
@@ -13,34 +14,41 @@ import { disksOf, type OpenMount, type SnapshotShape } from "./snapshot-shape.ts
 import type { Snapshot } from "./snapshot-store.ts";
 import { restoreState } from "./vm-process.ts";
 
-/** What one guest shall be. */
+/** What is restored, and as what. */
 export interface RestoreOptions {
   readonly setting: GuestSetting;
+  /** Names QEMU and its group on the host. */
   readonly id: string;
-  /** The sandbox's folder on the host; disks are made in it. */
+  /** Its own on the host; disks are made in it. */
   readonly folder: string;
   readonly shape: SnapshotShape;
   readonly snapshot: Snapshot;
-  readonly limits: SandboxLimits;
   readonly root: FileHandle;
   readonly mounts: readonly OpenMount[];
-  readonly doors: readonly SandboxDoor[];
+  /** QEMU's share of a processor in thousandths. */
+  readonly cpuMillis: number;
+  /** How long it may take until `use` is done. Default: one minute. */
+  readonly limitMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A guest that takes programs. */
-export interface RestoredGuest {
-  readonly guest: Guest;
-  readonly caps: GuestCaps;
-}
+/** What makes a guest one job's. */
+export type GuestJob = Pick<SandboxSpec, "id" | "limits" | "doors">;
 
 const MIB = 1 << 20;
 /** Many times what it takes on an idle host. */
 const RESTORE_LIMIT_MS = 60_000;
 
-/** Makes the guest. Throws SANDBOX_FAILED or CANCELLED; nothing runs and no disk is left then. */
-export async function restoreGuest(options: RestoreOptions): Promise<RestoredGuest> {
-  const { setting, id, folder, shape, snapshot, limits, root, mounts, doors, signal } = options;
+/**
+ * Starts a guest where its snapshot stood, and answers what `use` made of it. Throws
+ * SANDBOX_FAILED, CANCELLED or what `use` throws; nothing runs and no disk is left then.
+ */
+export async function restoreGuest<T>(
+  options: RestoreOptions,
+  use: (guest: Guest) => Promise<T>,
+): Promise<T> {
+  const { setting, id, folder, shape, snapshot, root, mounts, cpuMillis, signal } = options;
+  const { limitMs = RESTORE_LIMIT_MS } = options;
   const opened: FileHandle[] = [];
   try {
     const [memory, state, scratch] = await Promise.all([
@@ -60,28 +68,32 @@ export async function restoreGuest(options: RestoreOptions): Promise<RestoredGue
           start: { kind: "restore", state },
           disks: disksOf(root, mounts, scratch),
         },
-        cpuMillis: limits.cpuMillis,
-        limitMs: RESTORE_LIMIT_MS,
+        cpuMillis,
+        limitMs,
         signal,
       },
       async (guest) => {
-        const { channel, vm } = guest;
-        const goesOn = vm.monitor.event("RESUME");
-        await restoreState(vm);
+        const goesOn = guest.vm.monitor.event("RESUME");
+        await restoreState(guest.vm);
         await goesOn;
-        // Sent in one go: each turn in the guest costs more than what it does.
-        const [, , caps] = await Promise.all([
-          introduce(channel, id, limits),
-          channel.openDoors(doors),
-          readCaps(channel),
-        ]);
-        return { guest, caps };
+        return await use(guest);
       },
     );
   } finally {
     // QEMU has its own by now.
     await Promise.all(opened.map((file) => file.close()));
   }
+}
+
+/** Makes a guest that runs the job's, and answers what its kernel holds it to then. */
+export async function assignGuest(channel: ResidentChannel, job: GuestJob): Promise<GuestCaps> {
+  // Sent in one go: each turn in the guest costs more than what it does.
+  const [, , caps] = await Promise.all([
+    introduce(channel, job.id, job.limits),
+    channel.openDoors(job.doors),
+    readCaps(channel),
+  ]);
+  return caps;
 }
 
 /** Without a name from the start: its space is free as soon as its guest is gone. */

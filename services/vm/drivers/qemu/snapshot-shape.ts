@@ -18,7 +18,7 @@ export interface OpenMount extends GuestMount {
 /** All that a snapshot depends on, as plain data. */
 export interface SnapshotShape {
   /** Grows with every change of how snapshots are made. */
-  readonly form: 1;
+  readonly form: 2;
   readonly qemu: string;
   readonly accelerator: string;
   /** The host's processor and kernel. */
@@ -52,7 +52,7 @@ export async function shapeOf(
     kind,
   ]);
   return {
-    form: 1,
+    form: 2,
     qemu: setting.version,
     accelerator: setting.accelerator,
     host: [arch(), cpus()[0]?.model ?? "", release()].join(" "),

@@ -94,12 +94,20 @@ const SAVE_POLL_MS = 5;
  * The guest kernel's command line. What is left out of the start is what an emulated
  * processor is slow at: self-tests, key loading, tracing; and what a busy host makes wrong:
  * measuring the timer and the processor's counter. Waits inside of the kernel are cut short.
+ * Memory is promised as a host promises it, so that too much of it is ended by the cap.
  */
 const KERNEL_LINE = [
   "no_timer_check tsc=unstable rcupdate.rcu_expedited=1",
   "console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests",
   "initcall_blacklist=init_blk_tracer,load_system_certificate_list",
+  "sysctl.vm.overcommit_memory=1",
 ].join(" ");
+/**
+ * Besides, where the processor is emulated. Code is translated once for each address that it
+ * lies at, so programs that lie elsewhere each time are translated each time. What holds up
+ * a real processor's guesses is only slow on one that makes none.
+ */
+const EMULATED_LINE = `${KERNEL_LINE} norandmaps mitigations=off`;
 
 /** Starts a virtual machine. Throws SANDBOX_FAILED when QEMU cannot be started. */
 export async function startVm(spec: VmSpec): Promise<VirtualMachine> {
@@ -167,7 +175,7 @@ function arguments_(spec: VmSpec, files: Files): string[] {
     ["-object", `memory-backend-file,id=ram,${ram}`],
     ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
     process.platform === "linux" ? ["-sandbox", sandbox] : [],
-    startArguments(start, files),
+    startArguments(spec, files),
     ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
     ["-device", "virtio-serial-pci-non-transitional,max_ports=2"],
     ["-chardev", "socket,id=agent,fd=3"],
@@ -183,10 +191,11 @@ function arguments_(spec: VmSpec, files: Files): string[] {
   ].flat();
 }
 
-function startArguments(start: VmStart, files: Files): string[] {
+function startArguments({ start, accelerator }: VmSpec, files: Files): string[] {
   if (start.kind === "restore") return ["-incoming", "defer"];
   const paths = [start.kernel, start.initramfs].map((file) => `/dev/fd/${files.add(file)}`);
-  return ["-kernel", paths[0] ?? "", "-initrd", paths[1] ?? "", "-append", KERNEL_LINE];
+  const line = accelerator === "kvm" ? KERNEL_LINE : EMULATED_LINE;
+  return ["-kernel", paths[0] ?? "", "-initrd", paths[1] ?? "", "-append", line];
 }
 
 /** Lets a machine of kind `restore` go on where the saved one stood. */

@@ -15,7 +15,6 @@ import {
   FrameReader,
   firstResidentStream,
   frameType,
-  metFlag,
 } from "./frames.ts";
 import { ResidentStream } from "./stream.ts";
 
@@ -53,10 +52,10 @@ export interface ChannelOptions {
   /** Called once when the resident breaks the protocol. */
   readonly onBroken: (cause: Error) => void;
   /**
-   * Whether the memory cap has ended the whole sandbox; asked when the connection is lost.
-   * Absent: it cannot end more than single programs.
+   * Which cap has ended the whole sandbox, as `metFlag`, or 0; asked when the connection is
+   * lost. Absent: caps cannot end more than single programs.
    */
-  readonly endedByMemory?: () => Promise<boolean>;
+  readonly endedByCap?: () => Promise<number>;
 }
 
 /** What a resident read; `undefined` where there is nothing to read. */
@@ -159,20 +158,20 @@ export class ResidentChannel {
   #lose(cause?: Error): void {
     if (this.#closed) return;
     const error = this.#lost(cause);
-    const { endedByMemory } = this.#options;
-    if (!endedByMemory) {
+    const { endedByCap } = this.#options;
+    if (!endedByCap) {
       this.fail(error);
       return;
     }
     this.#end(error);
     this.#options.connection.destroy();
-    const settle = (byMemory: boolean) => {
+    const settle = (met: number) => {
       for (const stream of [...this.#streams.values()]) {
-        if (byMemory) stream.killed(metFlag.memory);
+        if (met !== 0) stream.killed(met);
         else stream.fail(error);
       }
     };
-    endedByMemory().then(settle, () => settle(false));
+    endedByCap().then(settle, () => settle(0));
   }
 
   #end(error: DevmeshError): void {

@@ -211,7 +211,7 @@ export class ResidentSandbox implements Sandbox {
   #unpackFailed(status: number, words: string): DevmeshError {
     if (status > 2) return this.#failed(`unpacking was ended (exit code ${status})`);
     const message = words.includes("No space left on device")
-      ? `the archive does not fit on the sandbox's disk (${this.#options.diskMib} MiB)`
+      ? `the archive does not fit on the sandbox's disk (${this.#options.diskMib} MiB): too many bytes or files`
       : `the archive cannot be unpacked: ${words}`;
     return new DevmeshError("WORKSPACE_INVALID", message, { metadata: { path: "" } });
   }

@@ -3,7 +3,7 @@
  * tells, and the bounds that it is held to. Each agent's own ways are in
  * `harnesses/`.
  */
-import { type AgentWork, BudgetEnd } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
+import type { AgentWork } from "@devmesh/gen/devmesh/api/v1/agent_work_pb";
 import { LogStream } from "@devmesh/gen/devmesh/api/v1/job_event_pb";
 import { invalidField } from "@devmesh/mesh/errors";
 import type { Clock } from "@devmesh/mesh/runtime";
@@ -13,7 +13,7 @@ import { harnessOf } from "../../harnesses/harnesses.ts";
 import { findInstalled } from "../../harnesses/installed.ts";
 import { cutText } from "../cut-text.ts";
 import type { EventShipper } from "../event-shipper.ts";
-import { LineSplitter } from "../line-splitter.ts";
+import { type LinePart, LineSplitter } from "../line-splitter.ts";
 import { type PumpEnd, pump, type StopSignals } from "../pump.ts";
 import type { SilenceWatch } from "../silence-watch.ts";
 import type { AgentInput } from "./input.ts";
@@ -71,7 +71,6 @@ export async function prepareForeignAgent(
   const harness = harnessOf(work.harness);
   if (harness === undefined) return undefined;
   refuseUnheld(work, harness);
-  refuseNul(work);
   const node = { hostPath: tools.nodePath, sandboxPath: "/opt/devmesh/bin/node" };
   const mounts: ReadOnlyMount[] = [node];
   let version = "";
@@ -101,25 +100,14 @@ function execOf({ harness, task, prompt, model, argv }: ForeignAgent, token: str
   return harness.exec({ task, prompt, model, argv, baseUrl, token });
 }
 
-/** A bound that nobody would hold is refused, not forgotten. */
+/** A bound that this harness would not hold is refused, not forgotten. */
 function refuseUnheld(work: AgentWork, { name, tells }: Harness): void {
   const refuse = (field: string, why: string) => {
     throw invalidField(`agent.${field}`, `${name} cannot be held to it: ${why}`);
   };
-  if (work.tools.length > 0) refuse("tools", "its tools are its own");
-  if (work.maxCostMicros > 0n) refuse("max_cost_micros", "it does not tell what it costs");
-  if (work.onBudgetEnd === BudgetEnd.ASK) refuse("on_budget_end", "it cannot be asked to go on");
   if (work.maxSteps > 0 && !tells.steps) refuse("max_steps", "it does not tell its steps");
   if (work.maxTokens > 0 && !tells.tokens) {
     refuse("max_tokens", "it does not tell its tokens while it works");
-  }
-}
-
-/** What goes into arguments and variables cannot have a NUL. */
-function refuseNul({ task, model, harnessArgv }: AgentWork): void {
-  const fields = { task, model, harness_argv: harnessArgv.join("") };
-  for (const [name, text] of Object.entries(fields)) {
-    if (text.includes("\0")) throw invalidField(`agent.${name}`, "it has a NUL in it");
   }
 }
 
@@ -159,18 +147,28 @@ export async function runForeignAgent(
   const reader = agent.harness.reader();
   const lines = new LineSplitter(maxLineBytes);
   const spent = new AbortController();
-  const onLine = async (bytes: Buffer) => {
-    const notes = reader.take(bytes.toString("utf8").trimEnd());
-    if (notes === undefined) return onLog(LogStream.STDOUT, bytes);
-    for (const note of notes) await shipper.note(note);
-    if (overrun(agent, reader) !== undefined) spent.abort();
+  // Lines that are no records go on together: one that writes many short ones has few events.
+  let plain: Buffer[] = [];
+  const passPlain = async () => {
+    const bytes = Buffer.concat(plain);
+    plain = [];
+    if (bytes.length > 0) await onLog(LogStream.STDOUT, bytes);
   };
-  const onOutput = async (stream: "stdout" | "stderr", chunk: Buffer) => {
-    if (stream === "stderr") return onLog(LogStream.STDERR, chunk);
-    for (const { type, bytes } of lines.push(chunk)) {
-      await (type === "line" ? onLine(bytes) : onLog(LogStream.STDOUT, bytes));
+  const takeParts = async (parts: readonly LinePart[]) => {
+    for (const { type, bytes } of parts) {
+      const notes = type === "line" ? reader.take(bytes.toString("utf8").trimEnd()) : undefined;
+      if (notes === undefined) {
+        plain.push(bytes);
+        continue;
+      }
+      await passPlain();
+      for (const note of notes) await shipper.note(note);
+      if (overrun(agent, reader) !== undefined) spent.abort();
     }
+    await passPlain();
   };
+  const onOutput = (stream: "stdout" | "stderr", chunk: Buffer) =>
+    stream === "stderr" ? onLog(LogStream.STDERR, chunk) : takeParts(lines.push(chunk));
   const ended = await pump({
     sandbox,
     exec: execOf(agent, context.jobToken),
@@ -183,7 +181,7 @@ export async function runForeignAgent(
     onOutput: (stream, chunk) => silence.hear(onOutput(stream, chunk)),
   });
   const rest = lines.end();
-  if (rest.length > 0) await onLine(rest);
+  if (rest.length > 0) await takeParts([{ type: "line", bytes: rest }]);
   const over = spent.signal.aborted ? overrun(agent, reader) : undefined;
   const report = recordOf(reader, ended.exitCode, over);
   return { ...ended, stopped: ended.stopped && stop.aborted, report };

@@ -1,4 +1,4 @@
-/** Finders for what sandboxes leave in file systems: their folders and their doors' sockets. */
+/** Finders for what sandboxes leave in file systems: folders, halves of files, their doors' sockets. */
 import { readdir, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -28,6 +28,48 @@ export const folderFinder: LeftoverFinder = {
     return found;
   },
 };
+
+/** Halves of files, by room: each is named by the process that makes it. */
+const draftNames = [
+  { room: /^mounts$/, below: "", name: /^\.(\d+)\.\w+/ },
+  { room: /^journal$/, below: "", name: /^(\d+)-\w+\.jsonl\.new$/ },
+  { room: /^\w+$/, below: "templates", name: /^ext4-\d+\.img\.(\d+)-\d+$/ },
+];
+
+/** Disks, images of mounts and journals that were being written when their process died. */
+export const draftFinder: LeftoverFinder = {
+  kind: "draft",
+  find: async ({ stateDir }) => {
+    const found: Leftover[] = [];
+    const rooms = (await readdir(stateDir, { withFileTypes: true })).filter((at) =>
+      at.isDirectory(),
+    );
+    for (const { room, below, name } of draftNames) {
+      for (const { name: of } of rooms.filter((at) => room.test(at.name))) {
+        const folder = join(stateDir, of, below);
+        for (const file of await readdir(folder).catch(() => [])) {
+          const pid = name.exec(file)?.[1];
+          // A number that is somebody else's by now: it goes when that one has ended.
+          if (pid === undefined || lives(Number(pid))) continue;
+          const path = join(folder, file);
+          const remove = () => rm(path, { recursive: true, force: true });
+          found.push({ kind: "draft", name: path, sandboxId: "", remove });
+        }
+      }
+    }
+    return found;
+  },
+};
+
+function lives(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error: unknown) {
+    // EPERM: it is there and somebody else's.
+    return error instanceof Error && "code" in error && error.code === "EPERM";
+  }
+}
 
 /** Sockets of doors whose process is gone. They belong to no state folder: their name tells whose they were. */
 export const doorFinder: LeftoverFinder = {

@@ -18,10 +18,21 @@ export interface Socket {
   close(code?: number, reason?: string): void;
 }
 
+/** A server's no. */
+export interface Refusal {
+  readonly reason: string;
+  readonly message: string;
+}
+
 /** What a feed needs of its surroundings. */
 export interface FeedDeps {
   /** Opens one connection whose first event has the number `from`. */
   readonly open: (from: number) => Socket;
+  /**
+   * Asks by another way why a connection was not opened: a browser's WebSocket
+   * does not say. Undefined: nothing speaks against it.
+   */
+  readonly whyNot: () => Promise<Refusal | undefined>;
   readonly clock: Clock;
   /** From 0 up to 1. */
   readonly random: () => number;
@@ -90,8 +101,10 @@ export class JobFeed {
     const socket = this.#deps.open(this.#lastSeq + 1);
     this.#socket = socket;
     this.#watch();
+    let isOpened = false;
     socket.onopen = () => {
       if (this.#socket !== socket) return;
+      isOpened = true;
       this.#set("live");
       this.#watch();
     };
@@ -101,8 +114,21 @@ export class JobFeed {
     socket.onclose = ({ code, reason }) => {
       if (this.#socket !== socket) return;
       if (finalCodes.has(code)) this.#refuse("", reason || `the stream was refused (${code})`);
-      else this.#lost();
+      else {
+        this.#lost();
+        if (!isOpened) void this.#askWhyNot();
+      }
     };
+  }
+
+  /** A no ends the tries, unless one has succeeded meanwhile. */
+  async #askWhyNot(): Promise<void> {
+    const refusal = await this.#deps.whyNot();
+    if (refusal === undefined || !finalReasons.has(refusal.reason)) return;
+    if (this.#state !== "reconnecting" && this.#state !== "offline") return;
+    this.#stopWait?.();
+    this.#stopWait = undefined;
+    this.#refuse(refusal.reason, refusal.message);
   }
 
   #take(data: unknown): void {

@@ -1,4 +1,5 @@
 /** Owns a job's live log: it feeds the socket's events into lines, notes and states. */
+import { DevmeshApiError } from "@devmesh/sdk";
 import { createSignal, onCleanup } from "solid-js";
 import { realClock } from "../../ui/clock.ts";
 import { LineStore } from "../../ui/log/line-store.ts";
@@ -82,6 +83,14 @@ export function createLiveLog(backend: Backend, id: string, onTurn: () => void):
 
   const feed = new JobFeed({
     open: (from) => adapt(backend.openStream(id, from)),
+    whyNot: () =>
+      backend
+        .call((client) => client.jobs.get(id))
+        .then(
+          () => undefined,
+          // Whatever else is wrong, another try will tell.
+          (error: unknown) => (error instanceof DevmeshApiError ? error : undefined),
+        ),
     clock: realClock,
     random: Math.random,
     isOnline: () => navigator.onLine,

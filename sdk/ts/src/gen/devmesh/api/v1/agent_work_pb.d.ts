@@ -65,7 +65,8 @@ export declare type AgentWork = Message<"devmesh.api.v1.AgentWork"> & {
   contextTokens: number;
 
   /**
-   * The tools it may use besides `finish`, by name. Default: all of them.
+   * The tools that devmesh's own agent may use besides `finish`, by name.
+   * Default: all of them.
    *
    * @generated from field: repeated string tools = 7;
    */
@@ -104,8 +105,9 @@ export declare type AgentWork = Message<"devmesh.api.v1.AgentWork"> & {
 
   /**
    * Globs of files that must stay as they are, for example `test/**`; one
-   * without `/` is looked for in names at every depth. The agent's tools refuse
-   * to change them, and the job fails if anything else did. At most 100.
+   * without `/` before its end is looked for in names at every depth, and one
+   * that a folder fits protects all that is in it. The agent's tools refuse to
+   * change them, and the job fails if anything else did. At most 100.
    *
    * @generated from field: repeated string protected_paths = 12;
    */

@@ -17,6 +17,12 @@ export interface WarmPoolOptions<Shape, Member extends PoolMember> {
   readonly perShape: number;
   /** How many are kept of all shapes together. */
   readonly total: number;
+  /** What they may take of the host together, in the unit of `of`. Default: not counted. */
+  readonly room?: { readonly most: number; of(shape: Shape): number };
+  /** True: one that is being made is not waited for. Default: false. */
+  readonly readyOnly?: boolean;
+  /** How long one is kept that nobody wants, in milliseconds. Default: as long as the pool. */
+  readonly keepMs?: number;
   readonly make: (shape: Shape) => Promise<Member>;
   /** Takes one away that nobody wanted. */
   readonly drop: (member: Member) => Promise<void>;
@@ -35,6 +41,8 @@ export class WarmPool<Shape, Member extends PoolMember> {
   /** In the order of their last use, oldest first. */
   readonly #shelves = new Map<string, Shelf<Shape, Member>>();
   readonly #work = new Set<Promise<unknown>>();
+  /** By which those that nobody wants go. */
+  readonly #ends = new Map<Member, NodeJS.Timeout>();
   #closed = false;
 
   constructor(options: WarmPoolOptions<Shape, Member>) {
@@ -49,20 +57,21 @@ export class WarmPool<Shape, Member extends PoolMember> {
   }
 
   /**
-   * A member of that shape, the caller's from now on; one that is being made is waited for.
-   * `undefined`: there is none. Either way more are made in the background.
+   * A member of that shape, the caller's from now on; one that is being made is waited for,
+   * unless `readyOnly` says otherwise. `undefined`: there is none. Either way more are made in
+   * the background.
    */
   async take(key: string, shape: Shape): Promise<Member | undefined> {
     if (this.#options.perShape === 0 || this.#closed) return undefined;
     const shelf = this.#shelves.get(key) ?? { shape, ready: [], making: [] };
     this.#shelves.delete(key);
     this.#shelves.set(key, shelf);
-    let taken = shelf.ready.shift();
+    let taken = this.#unshelve(shelf);
     while (taken && !taken.isAlive()) {
       this.#drop(taken);
-      taken = shelf.ready.shift();
+      taken = this.#unshelve(shelf);
     }
-    const coming = taken ? undefined : shelf.making.shift();
+    const coming = taken || this.#options.readyOnly ? undefined : shelf.making.shift();
     this.#fill(shelf);
     if (taken || !coming) return taken;
     try {
@@ -97,9 +106,13 @@ export class WarmPool<Shape, Member extends PoolMember> {
   }
 
   #fill(shelf: Shelf<Shape, Member>): void {
-    const { perShape, total, make } = this.#options;
-    while (shelf.ready.length + shelf.making.length < Math.min(perShape, total)) {
-      if (this.size >= total && !this.#makeRoom(shelf)) return;
+    const { perShape, total, room, make } = this.#options;
+    for (;;) {
+      const own = shelf.ready.length + shelf.making.length;
+      if (own >= Math.min(perShape, total)) return;
+      // Others make room only for what fits in then.
+      if (room && room.of(shelf.shape) * (own + 1) > room.most) return;
+      while (!this.#hasRoom(shelf.shape)) if (!this.#makeRoom(shelf)) return;
       const making = make(shelf.shape);
       shelf.making.push(making);
       this.#track(
@@ -118,16 +131,42 @@ export class WarmPool<Shape, Member extends PoolMember> {
     // Taken while it was made, or dropped with its shelf.
     if (!remove(shelf.making, making)) return;
     shelf.ready.push(member);
-    void member.gone.then(() => {
+    const end = () => {
+      this.#forgetEnd(member);
       if (remove(shelf.ready, member)) this.#drop(member);
-    });
+    };
+    const { keepMs } = this.#options;
+    if (keepMs !== undefined) this.#ends.set(member, setTimeout(end, keepMs).unref());
+    void member.gone.then(end);
+  }
+
+  #unshelve({ ready }: Shelf<Shape, Member>): Member | undefined {
+    const member = ready.shift();
+    if (member) this.#forgetEnd(member);
+    return member;
+  }
+
+  #forgetEnd(member: Member): void {
+    clearTimeout(this.#ends.get(member));
+    this.#ends.delete(member);
+  }
+
+  #hasRoom(shape: Shape): boolean {
+    const { total, room } = this.#options;
+    if (this.size >= total) return false;
+    if (!room) return true;
+    let used = room.of(shape);
+    for (const { shape: other, ready, making } of this.#shelves.values()) {
+      used += room.of(other) * (ready.length + making.length);
+    }
+    return used <= room.most;
   }
 
   /** Drops one of the shape that was not used for the longest time. */
   #makeRoom(besides: Shelf<Shape, Member>): boolean {
     for (const shelf of this.#shelves.values()) {
       if (shelf === besides) continue;
-      const oldest = shelf.ready.shift();
+      const oldest = this.#unshelve(shelf);
       if (oldest === undefined) continue;
       this.#drop(oldest);
       return true;
@@ -135,9 +174,9 @@ export class WarmPool<Shape, Member extends PoolMember> {
     return false;
   }
 
-  #empty({ ready, making }: Shelf<Shape, Member>): void {
-    for (const member of ready.splice(0)) this.#drop(member);
-    for (const coming of making.splice(0)) {
+  #empty(shelf: Shelf<Shape, Member>): void {
+    for (let ready = this.#unshelve(shelf); ready; ready = this.#unshelve(shelf)) this.#drop(ready);
+    for (const coming of shelf.making.splice(0)) {
       const dropped = coming.then((member) => this.#options.drop(member));
       this.#track(
         dropped.catch(() => {
