@@ -45,6 +45,8 @@ export const weaknesses: readonly Weakness[] = [
       ...["unshare-user-namespace", "clone-user-namespace", "become-root", "userfaultfd"],
       ...["io-uring", "keyrings", "core-pattern", "sysctl-write", "swap-and-accounting"],
       ...["fork-bomb", "memory-beyond-cap", "disk-beyond-cap", "memory-by-files"],
+      ...["memory-by-memfd", "memory-by-shared-maps", "memory-by-system-v"],
+      ...["memory-by-hidden-program", "disk-by-nameless-files", "disk-in-closed-folders"],
       "workspace-through-link",
     ],
   },

@@ -3,6 +3,7 @@ import type { Attempt } from "../attempt.ts";
 import { artifactAttempts } from "./artifacts.ts";
 import { deviceAttempts } from "./devices.ts";
 import { fileAttempts } from "./files.ts";
+import { heldAttempts } from "./held.ts";
 import { ipcAttempts } from "./ipc.ts";
 import { kernelAttempts } from "./kernel.ts";
 import { limitAttempts } from "./limits.ts";
@@ -21,4 +22,5 @@ export const attempts: readonly Attempt[] = [
   ...proxyAttempts,
   ...artifactAttempts,
   ...limitAttempts,
+  ...heldAttempts,
 ];

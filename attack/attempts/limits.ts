@@ -1,8 +1,8 @@
 /** Attempts to use more of the host than the caps give. */
 import type { Attempt, AttemptContext, Judgement } from "../attempt.ts";
 
-/** The largest number that the program said, against its cap. */
-function beyond(word: string, cap: (context: AttemptContext) => number) {
+/** Judges by the largest number that the program said behind `word`, against its cap. */
+export function beyond(word: string, cap: (context: AttemptContext) => number) {
   return async (context: AttemptContext): Promise<Judgement> => {
     const end = await context.run();
     const told = [...end.output.matchAll(new RegExp(`^${word} (\\d+)$`, "gm"))];

@@ -37,9 +37,17 @@ const ownKeys = ["id_ed25519", "id_ecdsa", "id_rsa"];
 /** What the options and the word USER@HOST say. Throws `UsageError`. */
 export function readSsh(args: Args, env: CommandContext["env"]): SshOptions {
   const [word = ""] = args.words("USER@HOST");
-  const [, user = userInfo().username, host] = /^(?:([^@\s]+)@)?([^@\s/]+)$/.exec(word) ?? [];
-  if (host === undefined || host.startsWith("-")) {
+  const [, user = userInfo().username, named] =
+    /^(?:([^@\s]+)@)?([^@\s/]*[^@\s/:])$/.exec(word) ?? [];
+  if (named === undefined || named.startsWith("-")) {
     throw new UsageError(`${JSON.stringify(word)} is not USER@HOST`);
+  }
+  const { host, port } = withoutPort(named);
+  if (port !== undefined) {
+    throw new UsageError(
+      `${JSON.stringify(word)} has a port in it`,
+      `name it apart: ${word.slice(0, -port.length - 1)} --port ${port}`,
+    );
   }
   const acceptKey = args.text("accept-host-key");
   if (acceptKey !== undefined && !/^SHA256:[A-Za-z0-9+/]{43}$/.test(acceptKey)) {
@@ -48,16 +56,26 @@ export function readSsh(args: Args, env: CommandContext["env"]): SshOptions {
       "on that machine: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
     );
   }
-  const named = args.text("known-hosts");
+  const keys = args.text("known-hosts");
   return {
-    ...{ user, host: host.replace(/^\[|\]$/g, ""), port: args.integer("port", 1, 65_535) ?? 22 },
+    ...{ user, host, port: args.integer("port", 1, 65_535) ?? 22 },
     knownHosts:
-      named === undefined
+      keys === undefined
         ? [join(homedir(), ".ssh", "known_hosts"), "/etc/ssh/ssh_known_hosts"]
-        : [named],
+        : [keys],
     ...keysOf(args, env),
     ...(acceptKey !== undefined && { acceptKey }),
   };
+}
+
+/** An IPv6 address has more than one colon, and stands in brackets where a port follows. */
+function withoutPort(named: string): { readonly host: string; readonly port?: string } {
+  const [, address, behind] = /^\[([^\]]*)\](?::(\d+))?$/.exec(named) ?? [];
+  if (address !== undefined) {
+    return { host: address, ...(behind !== undefined && { port: behind }) };
+  }
+  const [, host, port] = /^([^:]+):(\d+)$/.exec(named) ?? [];
+  return host === undefined || port === undefined ? { host: named } : { host, port };
 }
 
 function keysOf(args: Args, env: CommandContext["env"]): Pick<SshOptions, "privateKey" | "agent"> {

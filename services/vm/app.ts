@@ -54,7 +54,7 @@ export async function buildVm(options: VmOptions): Promise<App> {
   const { config, logger, clock, ids, version, api } = options;
   const journal = await Journal.begin(join(config.stateDir, "journal"));
   const drivers = config.drivers.map(
-    (name) => new JournalledDriver(makeDriver(name, config), journal),
+    (name) => new JournalledDriver(makeDriver(name, config), journal, logger),
   );
   const host = new Host({ drivers, logger });
   const reconciler = new Reconciler({

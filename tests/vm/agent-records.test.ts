@@ -83,4 +83,14 @@ describe("agent records", () => {
       },
     });
   });
+
+  for (const topic of ["agent.resume", "agent.harness", "agent.end", "agent.tests", "sandbox"]) {
+    it(`do not speak for the runner by the topic ${topic}`, () => {
+      const [first] = split([Buffer.from(record({ type: "note", topic, message: "m" }))]).records;
+      expect(first).to.deep.equal({
+        type: "note",
+        note: { level: "info", topic: "agent", message: "m" },
+      });
+    });
+  }
 });

@@ -1,5 +1,6 @@
 /** Process sandboxes of an ordinary user: weaker bounds, told as what they are. */
 import { expect } from "chai";
+import { heldAttempts } from "../../attack/attempts/held.ts";
 import type { DriverProbe, ExitState, SandboxStats } from "../../services/vm/drivers/driver.ts";
 import type { SandboxReceipt } from "../../services/vm/drivers/receipt.ts";
 import { type TempFolder, tempFolder } from "../sdk/temp-folder.ts";
@@ -13,6 +14,8 @@ interface Seen {
   readonly hog: ExitState;
   readonly flood: ExitState;
   readonly stats: SandboxStats;
+  readonly fairEnd: { readonly exitCode: number; readonly text: string };
+  readonly fairStats: SandboxStats;
   readonly whileFrozen: number;
   readonly deleteMs: number;
   readonly exitCode: number;
@@ -20,7 +23,7 @@ interface Seen {
 }
 
 describe("process sandboxes of an ordinary user", function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   let folder: TempFolder;
   let seen: Seen;
 
@@ -64,6 +67,21 @@ describe("process sandboxes of an ordinary user", function () {
     expect(seen.flood.met).to.deep.equal(["disk"]);
     expect(seen.stats.peakMemoryBytes).to.be.greaterThan(64 << 20);
     expect(seen.stats.diskBytes).to.be.greaterThan(16 << 20);
+  });
+
+  it("are left alone within their caps, whatever they share or close and others write", () => {
+    expect(seen.fairEnd).to.deep.equal({ exitCode: 0, text: "closed" });
+    // The files in memory once, and what lies in the folder that is closed.
+    expect(seen.fairStats.peakMemoryBytes).to.be.within(36 << 20, 64 << 20);
+    expect(seen.fairStats.diskBytes).to.be.within(8 << 20, 9 << 20);
+  });
+
+  it("keep nothing above their caps where folders and processes do not show it", async () => {
+    const { results } = (await runAsUser("bwrap-attack-child.ts", folder.path)) as {
+      results: readonly { readonly name: string; readonly state: string }[];
+    };
+    const ends = results.map(({ name, state }) => `${name} ${state}`);
+    expect(ends).to.deep.equal(heldAttempts.map(({ name }) => `${name} held`));
   });
 
   it("stand still while they are frozen, and are deleted from there", () => {

@@ -90,6 +90,32 @@ describe("a QEMU or guest that is not what it should be", function () {
     });
   }
 
+  it("says its own last line where it gives up, and no more of it", async () => {
+    const line = "qemu-system-x86_64: -m 64: no room for the guest";
+    const body = `print STDERR "something\\n${line} \\x1b[2J${"x".repeat(2000)}\\n"; exit 1;`;
+    const { driver } = await make("tells", body);
+    const error = await driver.create(suiteSpec()).catch((failure) => failure);
+    expect(error).to.include({ reason: "SANDBOX_FAILED" });
+    expect(error.message).to.include(`: ${line}  [2Jxxx`).and.not.include("something");
+    expect(error.message.length).to.be.lessThan(400);
+  });
+
+  for (const [limits, field, most] of [
+    [{ cpuMillis: 999_000 }, "limits.cpuMillis", /255000 \(255 processors\)/],
+    [{ memoryMib: 16_000_000 }, "limits.memoryMib", /the host has \d+ MiB/],
+  ] as const) {
+    it(`is not started where ${field} is more than it can have`, async () => {
+      const { driver, stateDir } = await make(`refuses-${field}`, "exit 3;");
+      const spec = suiteSpec();
+      const wanted = { ...spec, limits: { ...spec.limits, ...limits } };
+      const error = await driver.create(wanted).catch((failure) => failure);
+      expect(error).to.include({ reason: "INVALID_FIELD" });
+      expect(error.metadata).to.include({ field });
+      expect(error.message).to.match(most);
+      expect(await leftovers(stateDir)).to.deep.equal([]);
+    });
+  }
+
   it("is cancelled while a guest says nothing", async () => {
     const { driver, stateDir } = await make("silent", "sleep 60;", { bootLimitMs: 30_000 });
     const stop = new AbortController();

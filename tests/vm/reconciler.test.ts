@@ -11,15 +11,15 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { silentLogger } from "@devmesh/mesh/log";
 import { TestClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
+import { makeDoorFolder } from "../../services/vm/drivers/door-folder.ts";
 import { formatOwner, thisOwner } from "../../services/vm/drivers/owner.ts";
 import { snapshotDraftFinder } from "../../services/vm/drivers/qemu/draft-finder.ts";
 import { exclusively } from "../../services/vm/drivers/qemu/exclusive.ts";
 import { suiteSpec } from "../../services/vm/drivers/suite/harness.ts";
-import { makeDoorFolder } from "../../services/vm/runner/door-folder.ts";
 import {
   doorFinder,
   draftFinder,
@@ -187,6 +187,38 @@ describe("the reconciler", function () {
     } finally {
       for (const path of [own, foreign]) rmSync(path, { recursive: true, force: true });
     }
+  });
+
+  it("takes the way out to the network of a killed process away", async () => {
+    const module = (path: string) => JSON.stringify(new URL(path, import.meta.url).href);
+    const source = `
+      import { create } from "@bufbuild/protobuf";
+      import { NetworkPolicySchema } from "@devmesh/gen/devmesh/api/v1/network_policy_pb";
+      import { SystemClock } from "@devmesh/mesh/runtime";
+      import { openEgress } from ${module("../../services/vm/egress/egress.ts")};
+      const policy = create(NetworkPolicySchema, { allow: [{ host: "example.org" }] });
+      const { door } = await openEgress({
+        host: {}, policy, jobId: "j", folder: ${JSON.stringify(stateDir)},
+        clock: new SystemClock(), report: async () => {}, note: () => {},
+      });
+      process.stdout.write(door.socketPath);
+      setInterval(() => {}, 1000);`;
+    const child = spawn(process.execPath, ["--input-type=module-typescript", "-e", source], {
+      stdio: ["ignore", "pipe", "inherit"],
+      cwd: join(import.meta.dirname, "../.."),
+    });
+    const ended = once(child, "exit");
+    const socket = String((await once(child.stdout, "data"))[0]);
+    await reconciler.sweep();
+    expect(existsSync(socket), "while its process lives").to.equal(true);
+    child.kill("SIGKILL");
+    await ended;
+    const { found } = await reconciler.sweep();
+    expect(found).to.deep.include({
+      ...{ kind: "door", name: join(realpathSync(tmpdir()), basename(dirname(socket))) },
+      ...{ sandboxId: "", removed: true, detail: "" },
+    });
+    expect(existsSync(dirname(socket))).to.equal(false);
   });
 
   it("takes halves of files away that dead processes were writing, and leaves living ones'", async () => {

@@ -83,22 +83,6 @@ export async function commandLine(pid: number): Promise<string> {
   }
 }
 
-/** The resident memory of processes together, in bytes, without what they share with others. */
-export async function residentBytes(pids: readonly number[]): Promise<number> {
-  const pages = await Promise.all(
-    pids.map(async (pid) => {
-      try {
-        const [, resident, shared] = (await readFile(`/proc/${pid}/statm`, "latin1")).split(" ");
-        return Number(resident) - Number(shared);
-      } catch {
-        // It ended while we looked: it uses nothing.
-        return 0;
-      }
-    }),
-  );
-  return pages.reduce((sum, count) => sum + count, 0) * 4096;
-}
-
 /** What processes use together. */
 export interface TreeUse {
   /** Of those that live and of those of their children that they have waited for. */

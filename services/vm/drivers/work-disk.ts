@@ -4,8 +4,9 @@
  * is left to the drivers.
  */
 import { randomInt } from "node:crypto";
-import { chmod, chown, lstat, mkdir, rename, rm, stat } from "node:fs/promises";
+import { chown, mkdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { withDiskTemplate } from "./disk-templates.ts";
 import { type Mount, readMounts } from "./mount-table.ts";
 import { runTool } from "./run-tool.ts";
 import { forgetSandboxFolder, makeSandboxFolder } from "./sandbox-folders.ts";
@@ -26,7 +27,7 @@ export interface WorkDiskOptions {
   readonly folder: string;
   /** Where the disk appears; made. */
   readonly mountPoint: string;
-  /** Where formatted images are kept, one per size. */
+  /** Where formatted images are kept, one for each of the sizes that were used last. */
   readonly templates: string;
   readonly kind: DiskKind;
   readonly diskMib: number;
@@ -53,9 +54,10 @@ export async function makeWorkDisk(options: WorkDiskOptions): Promise<WorkDisk> 
   await mkdir(disk, { mode: 0o755 });
   if (kind === "image") {
     const image = join(folder, "disk.img");
-    const template = await templateOf(options.templates, options.diskMib);
-    // Not under the caller's signal: a mount that is under way cannot be taken back.
-    await runTool("sh", ["-ec", imageScript, "sh", template, image, disk]);
+    await withDiskTemplate(options.templates, options.diskMib, async (template) => {
+      // Not under the caller's signal: a mount that is under way cannot be taken back.
+      await runTool("sh", ["-ec", imageScript, "sh", template, image, disk]);
+    });
   }
   const made = { work: join(disk, "work"), tmp: join(disk, "tmp") };
   for (const path of Object.values(made)) await mkdir(path, { mode: 0o755 });
@@ -129,26 +131,6 @@ export async function isReachableByAll(path: string): Promise<boolean> {
   return true;
 }
 
-async function templateOf(folder: string, diskMib: number): Promise<string> {
-  const path = join(folder, `ext4-${diskMib}.img`);
-  if (await exists(path)) return path;
-  await mkdir(folder, { recursive: true });
-  const made = `${path}.${process.pid}-${Date.now()}`;
-  try {
-    await runTool("truncate", ["--size", `${diskMib}M`, made]);
-    // No journal: the disk does not outlive its sandbox. Nothing reserved for root.
-    const features = ["-O", "^has_journal", "-m", "0", "-E", "lazy_itable_init=1,nodiscard"];
-    // From this size on mkfs expects files of 16 KiB, which sources and their packages are not.
-    if (diskMib >= 512) features.push("-i", "8192");
-    await runTool("mkfs.ext4", ["-q", "-F", ...features, made]);
-    await chmod(made, 0o600);
-    await rename(made, path);
-  } finally {
-    await rm(made, { force: true });
-  }
-  return path;
-}
-
 async function mountsBelow(folder: string): Promise<string[]> {
   let mounts: Mount[];
   try {
@@ -161,14 +143,4 @@ async function mountsBelow(folder: string): Promise<string[]> {
     .map(({ path }) => path)
     .filter((path) => path.startsWith(`${folder}/`))
     .reverse();
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await lstat(path);
-    return true;
-  } catch (error: unknown) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return false;
-    throw error;
-  }
 }

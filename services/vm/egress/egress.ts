@@ -1,10 +1,10 @@
 /** The way out of one sandbox by its job's network policy: proxy, certificates, variables, record. */
-import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { chmod, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { getCACertificates } from "node:tls";
 import type { NetworkPolicy } from "@devmesh/gen/devmesh/api/v1/network_policy_pb";
 import type { Clock } from "@devmesh/mesh/runtime";
+import { makeDoorFolder } from "../drivers/door-folder.ts";
 import type { ReadOnlyMount, SandboxDoor } from "../drivers/driver.ts";
 import { AddressGuard } from "./address-guard.ts";
 import { EgressPolicy } from "./egress-policy.ts";
@@ -95,13 +95,10 @@ export async function openEgress(input: EgressInput): Promise<Egress> {
     // What cannot be recorded does not go out; `close` tells why.
     onFailure: () => void proxy.close(),
   });
-  // Unix socket paths are bounded to about 100 bytes, so the folder's is short.
-  const doorFolder = await mkdtemp(join(tmpdir(), "dm-net-"));
+  const doorFolder = await makeDoorFolder();
   const socketPath = join(doorFolder, "egress.sock");
   try {
-    await chmod(doorFolder, 0o711);
     await proxy.listen(socketPath);
-    // Whoever is in the sandbox may connect; the folder's name is its secret.
     await chmod(socketPath, 0o666);
   } catch (error) {
     await proxy.close();

@@ -6,7 +6,7 @@ import { rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import type { Env } from "@devmesh/mesh/config";
-import type { DevmeshError } from "@devmesh/mesh/errors";
+import { type DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import { createLogger, type Logger } from "@devmesh/mesh/log";
 import { type Clock, holdFolder, SortableIds, SystemClock } from "@devmesh/mesh/runtime";
 import { exitOnConfigError, untilSignalled } from "@devmesh/mesh/server";
@@ -21,6 +21,9 @@ import { type JoinConfig, readJoinConfig } from "./join-config.ts";
 /** The exit status of a runner whose token is refused: to start it again is of no use. */
 export const refusedStatus = 3;
 
+/** The exit status of a runner whose backend cannot be reached, unless it waits. */
+export const unreachableStatus = 7;
+
 /** Where a runner that has joined says so, in its data folder. */
 export const presenceFile = "runner.json";
 
@@ -34,35 +37,38 @@ export interface Presence {
 
 /**
  * Runs the host until it is told to stop, or the backend refuses its token;
- * answers the exit status. A start that fails ends the program with status 1,
- * or with `refusedStatus`.
+ * answers the exit status: `refusedStatus` or `unreachableStatus` for a start that
+ * fails by its backend. Another start that fails ends the program with status 1.
  */
 export async function runJoin(env: Env): Promise<number> {
   const config = await exitOnConfigError(async () => readJoinConfig(env));
   const telemetry = await startTelemetry({ service: "runner", env });
   const logger = createLogger({ service: "runner", level: config.vm.logLevel });
   const clock = new SystemClock();
-  const refused = Promise.withResolvers<DevmeshError>();
-  const refuse = (error: unknown) => refused.resolve(refusalOf(config.vm.apiUrl, error));
-  let refusal: DevmeshError | undefined;
-  const ended = refused.promise.then((error) => {
-    refusal = error;
+  const ending = Promise.withResolvers<DevmeshError>();
+  const refuse = (error: unknown) => ending.resolve(refusalOf(config.vm.apiUrl, error));
+  let failure: DevmeshError | undefined;
+  const ended = ending.promise.then((error) => {
+    failure = error;
   });
   const running = await exitOnConfigError(async () => {
     try {
       return await start(config, { logger, clock, refuse });
     } catch (error) {
-      if (!isRefusal(error)) throw error;
-      refuse(error);
+      const known = toDevmeshError(error);
+      const isAway = known.reason === "UNAVAILABLE" && known.metadata.field === "url";
+      if (isRefusal(error)) refuse(error);
+      else if (isAway) ending.resolve(known);
+      else throw error;
       return undefined;
     }
   });
   if (running === undefined) await ended;
   else await untilSignalled(() => running.disposeAsync(), ended);
   await telemetry.close();
-  if (refusal === undefined) return 0;
-  process.stderr.write(`error: ${refusal.message} (${refusal.reason})\n`);
-  return refusedStatus;
+  if (failure === undefined) return 0;
+  process.stderr.write(`error: ${failure.message} (${failure.reason})\n`);
+  return failure.reason === "UNAVAILABLE" ? unreachableStatus : refusedStatus;
 }
 
 interface Tools {

@@ -6,8 +6,8 @@ import { chmodSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
+import { makeDoorFolder } from "../drivers/door-folder.ts";
 import { createTlsForwarder } from "./backend-door-tls.ts";
-import { makeDoorFolder } from "./door-folder.ts";
 
 /**
  * The host's end of the door has a loopback address of its own, so that the

@@ -45,6 +45,8 @@ export class Journal {
   #file: FileHandle;
   readonly #open = new Map<string, JournalRecord>();
   #goneLines = 0;
+  /** A write has failed, perhaps in the middle of a line. */
+  #isTorn = false;
   #intents = 0;
   readonly #queue: Line[] = [];
   #isWriting = false;
@@ -77,14 +79,20 @@ export class Journal {
     return this.#open;
   }
 
-  /** Writes down what will be done; it is on the disk when this resolves. */
+  /**
+   * Writes down what will be done; it is on the disk when this resolves. Throws what the file
+   * system throws; whoever does not do it then says so by `done`.
+   */
   intend(record: JournalRecord): Promise<void> {
     this.#intents += 1;
     this.#take(record);
     return this.#write(lineOf(record), true);
   }
 
-  /** Writes down what was done. A loss of it costs a look at the host, no more. */
+  /**
+   * Writes down what was done. A loss of it costs a look at the host, no more. Throws what the
+   * file system throws; what is open in this process is right all the same.
+   */
   done(record: JournalRecord): Promise<void> {
     this.#take(record);
     return this.#write(lineOf(record), false);
@@ -119,6 +127,7 @@ export class Journal {
 
   /** Ends it, after all that was written; the file goes if nothing is open. */
   async close(): Promise<void> {
+    // Only waits: what could not be written was told to who wrote it.
     await this.#write("", false);
     await this.#file.close();
     if (this.#open.size === 0) await rm(this.#path, { force: true });
@@ -150,6 +159,7 @@ export class Journal {
         if (batch.some(({ durable }) => durable)) await this.#file.datasync();
         for (const { written } of batch) written.resolve();
       } catch (error: unknown) {
+        this.#isTorn = true;
         for (const { written } of batch) written.reject(error);
       }
     }
@@ -157,31 +167,45 @@ export class Journal {
   }
 
   async #append(text: string): Promise<void> {
+    if (text === "") return;
     const compacts = this.#goneLines > compactAt && this.#goneLines > 4 * this.#open.size;
-    if (compacts) await this.#compact();
-    else await this.#file.appendFile(text);
+    if (compacts && (await this.#compact())) return;
+    // Whatever was cut off before ends here, and is a line of its own.
+    await this.#file.appendFile(this.#isTorn ? `\n${text}` : text);
+    this.#isTorn = false;
   }
 
-  /** What is open is all that matters, and it is in memory. */
-  async #compact(): Promise<void> {
+  /** What is open is all that matters, and it is in memory. False: there is no room for it. */
+  async #compact(): Promise<boolean> {
     const draft = `${this.#path}.new`;
-    const file = await open(draft, "w", 0o600);
-    const lines = [headOf(this.#owner), ...[...this.#open.values()].map(lineOf)];
-    await file.appendFile(lines.join(""));
-    await file.datasync();
-    await rename(draft, this.#path);
+    let file: FileHandle | undefined;
+    try {
+      file = await open(draft, "w", 0o600);
+      const lines = [headOf(this.#owner), ...[...this.#open.values()].map(lineOf)];
+      await file.appendFile(lines.join(""));
+      await file.datasync();
+      await rename(draft, this.#path);
+    } catch {
+      // The journal that is there stays, and takes the next line.
+      await file?.close();
+      await rm(draft, { force: true });
+      return false;
+    }
     await this.#file.close();
     this.#file = file;
     this.#goneLines = 0;
+    this.#isTorn = false;
+    return true;
   }
 }
 
-/** Reads a journal as far as it can be read: a line that was cut off says nothing. */
+/** Reads a journal as far as it can be read: a line that was cut off says nothing, those behind it do. */
 export function parseJournal(text: string): { owner: Owner | undefined; open: JournalRecord[] } {
   let owner: Owner | undefined;
   const open = new Map<string, JournalRecord>();
   for (const line of text.split("\n")) {
-    const value = parsed(line);
+    // A record is flat: behind one that was cut off, the next begins with the last brace.
+    const value = parsed(line) ?? parsed(line.slice(Math.max(0, line.lastIndexOf('{"'))));
     if (value === undefined) continue;
     if (typeof value.owner === "string") owner ??= parseOwner(value.owner);
     else if (isRecord(value)) {

@@ -1,5 +1,6 @@
 /** A driver whose sandboxes are in the journal before they are made and before they are removed. */
 import type { Readable } from "node:stream";
+import { type Logger, silentLogger } from "@devmesh/mesh/log";
 import type {
   DriverProbe,
   ExecSpec,
@@ -10,23 +11,29 @@ import type {
   SandboxSpec,
   SandboxStats,
 } from "../drivers/driver.ts";
+import { sandboxFailed } from "../drivers/driver-errors.ts";
 import type { SandboxReceipt } from "../drivers/receipt.ts";
 import type { HostedSandbox } from "./host.ts";
 import type { Journal, JournalState } from "./journal.ts";
 
-/** Keeps the port, and writes down what it means to do. */
+/**
+ * Keeps the port, and writes down what it means to do. Nothing is made that could not be
+ * written down; what is there is removed also when the journal's disk is full.
+ */
 export class JournalledDriver implements SandboxDriver {
   readonly name: string;
   readonly isolation: Isolation;
   readonly #inner: SandboxDriver;
   readonly #journal: Journal;
+  readonly #logger: Logger;
   readonly #sandboxes = new Map<string, JournalledSandbox>();
 
-  constructor(inner: SandboxDriver, journal: Journal) {
+  constructor(inner: SandboxDriver, journal: Journal, logger: Logger = silentLogger()) {
     this.name = inner.name;
     this.isolation = inner.isolation;
     this.#inner = inner;
     this.#journal = journal;
+    this.#logger = logger;
   }
 
   probe(signal?: AbortSignal): Promise<DriverProbe> {
@@ -38,23 +45,40 @@ export class JournalledDriver implements SandboxDriver {
       const { id, jobId } = spec;
       return { kind: "sandbox", id, jobId, driver: this.name, state, atMs: Date.now() } as const;
     };
-    await this.#journal.intend(record("making"));
+    const gone = () => this.#told(spec.id, this.#journal.done(record("gone")));
+    let inner: Sandbox;
     try {
-      const inner = await this.#inner.create(spec, signal);
-      const sandbox = new JournalledSandbox(inner, {
-        removing: () => this.#journal.intend(record("removing")),
-        gone: async () => {
-          this.#sandboxes.delete(spec.id);
-          await this.#journal.done(record("gone"));
-        },
-      });
-      this.#sandboxes.set(spec.id, sandbox);
-      await this.#journal.done(record("made"));
-      return sandbox;
+      await this.#journal.intend(record("making")).catch(unwritten(this.name));
+      inner = await this.#inner.create(spec, signal);
     } catch (error: unknown) {
       // The port says that a start that fails leaves nothing; a sweep sees whether that is so.
-      await this.#journal.done(record("gone"));
+      await gone();
       throw error;
+    }
+    const sandbox = new JournalledSandbox(inner, {
+      removing: () => this.#told(spec.id, this.#journal.intend(record("removing"))),
+      gone: async () => {
+        this.#sandboxes.delete(spec.id);
+        await gone();
+      },
+    });
+    this.#sandboxes.set(spec.id, sandbox);
+    try {
+      await this.#journal.done(record("made")).catch(unwritten(this.name));
+      return sandbox;
+    } catch (error: unknown) {
+      // Where this fails, it is listed as what shall go, and the next sweep tries again.
+      await this.#told(spec.id, sandbox.delete());
+      throw error;
+    }
+  }
+
+  /** For steps that go on without the journal: the record that it has names the sandbox already. */
+  async #told(sandbox: string, step: Promise<void>): Promise<void> {
+    try {
+      await step;
+    } catch (err) {
+      this.#logger.warn({ sandbox, err }, "a step of a sandbox's removal has failed");
     }
   }
 
@@ -69,6 +93,13 @@ export class JournalledDriver implements SandboxDriver {
   async close(): Promise<void> {
     await this.#inner.close?.();
   }
+}
+
+function unwritten(driver: string): (cause: unknown) => never {
+  return (cause) => {
+    const detail = cause instanceof Error ? cause.message : String(cause);
+    throw sandboxFailed(driver, `the journal of sandboxes cannot be written: ${detail}`, cause);
+  };
 }
 
 interface Steps {

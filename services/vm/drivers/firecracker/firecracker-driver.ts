@@ -19,6 +19,7 @@ import { guestReceipt, readCaps, readFacts, readGuestStats } from "../guest/gues
 import { guestFiles, readGuestManifest } from "../guest/guest-image.ts";
 import { identitySettings, runInGuest, setClock } from "../guest/guest-talk.ts";
 import { makeVmFolder, reapVmFolders } from "../guest/vm-folder.ts";
+import { checkVmLimits, firecrackerMaxCpus } from "../guest/vm-limits.ts";
 import { requireReceipt } from "../receipt-check.ts";
 import { ResidentChannel } from "../resident/channel.ts";
 import { type Cage, ResidentSandbox } from "../resident/resident-sandbox.ts";
@@ -98,6 +99,7 @@ export class FirecrackerDriver implements SandboxDriver {
 
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     checkSpec(spec);
+    checkVmLimits(spec.limits, firecrackerMaxCpus);
     checkMounts(this.name, spec.mounts);
     await checkDoors(this.name, spec.doors);
     const cage = await this.#cage(await this.#findGround(), spec, signal);

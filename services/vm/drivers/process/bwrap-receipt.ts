@@ -39,7 +39,13 @@ export async function readBwrapReceipt(options: BwrapReceiptOptions): Promise<Sa
   const diskBytes =
     host.disk === "image"
       ? await readDiskReceipt(disk.work)
-      : watchedValue(watched.diskMib, `du every ${diskEveryMs} ms`, rlimits, text, "file size");
+      : watchedValue(
+          watched.diskMib,
+          `du and nameless files every ${diskEveryMs} ms`,
+          rlimits,
+          text,
+          "file size",
+        );
   return {
     driver: "process",
     isolation: "process",
@@ -56,7 +62,7 @@ async function weakLimits(
   text: string,
   watched: SandboxLimits,
 ): Promise<CgroupLimits> {
-  const look = `statm every ${memoryEveryMs} ms`;
+  const look = `smaps_rollup and memory files every ${memoryEveryMs} ms`;
   const status = `/proc/${init}/status`;
   return {
     memoryBytes: watchedValue(watched.memoryMib, look, rlimits, text, "data size"),

@@ -152,11 +152,22 @@ async function used<T>(
     if (error instanceof DevmeshError && error.reason !== "SANDBOX_FAILED") throw error;
     const cause = new Error(words, { cause: error });
     const message = error instanceof DevmeshError ? error.message : endedEarly("").message;
-    throw sandboxFailed("qemu", message, cause);
+    throw sandboxFailed("qemu", withLastWords(message, words), cause);
   } finally {
     done = true;
     stop.removeEventListener("abort", onStop);
   }
+}
+
+const lastWordsLength = 300;
+
+/** QEMU's own last line, which says why it gave up; what the guest wrote is for the log. */
+function withLastWords(message: string, words: string): string {
+  const line = words.split("\n").findLast((each) => /^\S*qemu\S*: /i.test(each));
+  if (line === undefined || message.includes(line)) return message;
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: none of them belongs into a message.
+  const plain = line.replace(/[\x00-\x1f\x7f]+/g, " ").trim();
+  return `${message}: ${plain.slice(0, lastWordsLength)}`;
 }
 
 /** The last words can be a whole stack trace: they are for the log. */

@@ -13,6 +13,7 @@ import { hasMkfs } from "../guest/disk-images.ts";
 import type { GuestFacts } from "../guest/guest-facts.ts";
 import { type GuestManifest, guestFiles, readGuestManifest } from "../guest/guest-image.ts";
 import { makeVmFolder, reapVmFolders } from "../guest/vm-folder.ts";
+import { checkVmLimits, qemuMaxCpus } from "../guest/vm-limits.ts";
 import { requireReceipt } from "../receipt-check.ts";
 import { type Cage, ResidentSandbox } from "../resident/resident-sandbox.ts";
 import { runTool } from "../run-tool.ts";
@@ -102,6 +103,7 @@ export class QemuDriver implements SandboxDriver {
 
   async create(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     checkSpec(spec);
+    checkVmLimits(spec.limits, qemuMaxCpus);
     checkDisks(spec);
     checkMounts(this.name, spec.mounts);
     await checkDoors(this.name, spec.doors);

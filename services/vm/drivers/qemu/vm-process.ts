@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import type { FileHandle } from "node:fs/promises";
 import { Duplex, type Readable } from "node:stream";
+import { finished } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { sandboxFailed } from "../driver-errors.ts";
 import type { Launcher } from "./launcher.ts";
@@ -71,6 +72,7 @@ export interface VirtualMachine {
 export const maxDisks = 24;
 
 const CONSOLE_BYTES = 8_192;
+const LAST_WORDS_MS = 200;
 const FIRST_FILE = 5;
 const STATE_FD = 5;
 /**
@@ -226,14 +228,13 @@ function machineOf(child: ChildProcess): VirtualMachine {
   }
   const words = [tail(child.stdout), tail(child.stderr)];
   const ended = new Promise<string>((resolve) => {
-    child.once("exit", () =>
-      resolve(
-        words
-          .map((word) => word().trim())
-          .join("\n")
-          .trim(),
-      ),
-    );
+    child.once("exit", async () => {
+      // What it said last may come after its end; whoever else holds its output is not waited for.
+      const read = [child.stdout, child.stderr].map((stream) => stream && finished(stream));
+      await Promise.race([Promise.allSettled(read), delay(LAST_WORDS_MS)]);
+      const said = words.map((word) => word().trim());
+      resolve(said.join("\n").trim());
+    });
   });
   return {
     pid,

@@ -26,6 +26,7 @@ const bounds = {
 /** Topics with which the runner itself speaks: an agent that uses one is not believed. */
 const reserved: ReadonlySet<string> = new Set([
   ...["agent.question", "agent.answer", "agent.checkpoint", "agent.tests", "agent.end"],
+  ...["agent.resume", "agent.harness"],
 ]);
 
 /** What an agent reports at its end. */

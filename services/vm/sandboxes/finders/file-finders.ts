@@ -2,9 +2,9 @@
 import { readdir, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { isDeadOwner } from "../../drivers/door-folder.ts";
 import { forgetSandboxFolder } from "../../drivers/sandbox-folders.ts";
 import { removeFolder } from "../../drivers/work-disk.ts";
-import { isDeadOwner } from "../../runner/door-folder.ts";
 import type { Leftover, LeftoverFinder } from "../leftover.ts";
 
 /** Folders of sandboxes, in every driver's room of the state folder. */

@@ -4,7 +4,7 @@ import { chmodSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { formatOwner, isAlive, thisOwner } from "../drivers/owner.ts";
+import { formatOwner, isAlive, thisOwner } from "./owner.ts";
 
 const prefix = "dm-door-";
 
