@@ -87,13 +87,17 @@ export async function removeFolder(folder: string): Promise<void> {
       await runTool("umount", ["--lazy", mount]);
     }
   }
-  try {
-    await rm(folder, { recursive: true, force: true });
-  } catch (error: unknown) {
-    if (!(error instanceof Error && "code" in error && error.code === "EACCES")) throw error;
-    // Folders that a program made unreadable for their owner.
-    await runTool("chmod", ["-R", "u+rwX", folder]);
-    await rm(folder, { recursive: true, force: true });
+  for (let triesLeft = 5; ; triesLeft--) {
+    try {
+      await rm(folder, { recursive: true, force: true });
+      return;
+    } catch (error: unknown) {
+      const isClosed = error instanceof Error && "code" in error && error.code === "EACCES";
+      if (!isClosed || triesLeft === 0) throw error;
+      // Folders that a program made unreadable for their owner. What else lies there may still be
+      // going while this looks, which is no failure: whether all is gone, the next try tells.
+      await runTool("chmod", ["-R", "u+rwX", folder]).catch(() => {});
+    }
   }
 }
 
