@@ -49,7 +49,7 @@ const programs: readonly Hostile[] = [
   { name: "fills the disk", script: fill, reason: "DISK_FULL" },
   {
     name: "uses the processor",
-    script: "i=0; while [ $i -lt 150000 ]; do i=$((i+1)); done",
+    script: "timeout 2 sh -c 'while :; do :; done' || true",
     limits: { cpuMillis: 100 },
     look: ({ result }) => expect(Number(result.usage?.throttledMs)).to.be.greaterThan(0),
   },
@@ -161,7 +161,7 @@ function hostileSuite(place: SandboxPlace): void {
     }
 
     // What an agent is does not depend on the kernel that holds it.
-    const own = driver === "process" || driver === "docker" ? agents : agents.slice(0, 1);
+    const own = driver === "process" || driver === "docker" ? agents : [];
     for (const row of own) {
       it(`whose agent ${row.name} ends with ${row.reason ?? "success"}`, async () => {
         const harnessArgv = ["sh", "-c", row.script];
