@@ -1,6 +1,6 @@
 /** Owns packing a folder into a workspace archive, always the same bytes for the same files. */
 import { createHash } from "node:crypto";
-import { createReadStream, createWriteStream } from "node:fs";
+import { createReadStream, createWriteStream, type Stats } from "node:fs";
 import { lstat, mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,7 +10,14 @@ import { createGzip } from "node:zlib";
 import { pack as createPack, type Header, type Pack } from "tar-stream";
 import type { Devmesh } from "../client.ts";
 import type { BlobSource, PutBlobOptions, StoredBlob } from "../nouns/blobs.ts";
-import { openFolder, readInnerLink, type TreeSkip, WorkspaceError, walkTree } from "./tree.ts";
+import {
+  openFolder,
+  readInnerLink,
+  type TreeEntry,
+  type TreeSkip,
+  WorkspaceError,
+  walkTree,
+} from "./tree.ts";
 
 /** How to pack. */
 export interface PackOptions {
@@ -114,7 +121,7 @@ class Packer {
       ...(signal && { signal }),
       onSkip: (skip) => this.skipped.push(skip),
     });
-    for await (const { path, file, kind } of walk) {
+    for await (const { path, file, kind, read } of readAhead(walk)) {
       switch (kind) {
         case "folder":
           await addEntry(tar, { name: `${path}/`, type: "directory", mode: 0o755 });
@@ -129,7 +136,7 @@ class Packer {
           this.fileCount++;
           break;
         case "file":
-          await this.#addFile(tar, path, file);
+          await this.#addFile(tar, path, file, await (read ?? readSmall(file)));
           break;
         case "other":
           throw new WorkspaceError(path, `${path} is a socket, a pipe or a device; remove it`);
@@ -149,8 +156,8 @@ class Packer {
     );
   }
 
-  async #addFile(tar: Pack, path: string, file: string): Promise<void> {
-    const info = await lstat(file);
+  async #addFile(tar: Pack, path: string, file: string, read: ReadFile): Promise<void> {
+    const { info, content } = read;
     this.#bytes += info.size;
     if (this.#bytes > this.#maxBytes) {
       throw new WorkspaceError(
@@ -161,14 +168,45 @@ class Packer {
     // Only the executable bit travels: the umask of the machine must not change the archive.
     const mode = (info.mode & 0o100) === 0 ? 0o644 : 0o755;
     const header: EntryHeader = { name: path, type: "file", mode };
-    if (info.size <= 1024 * 1024) {
-      const content = await readFile(file);
+    if (content !== undefined) {
       await addEntry(tar, { ...header, size: content.length }, content);
     } else {
       await streamEntry(tar, { ...header, size: info.size }, path, file);
     }
     this.fileCount++;
   }
+}
+
+/** A file's facts, and its content where it is small. */
+interface ReadFile {
+  readonly info: Stats;
+  readonly content?: Buffer;
+}
+
+type ReadEntry = TreeEntry & { readonly read?: Promise<ReadFile> };
+
+/** Files that are read before it is their turn; a folder of many small ones is mostly waiting. */
+const filesAhead = 32;
+/** A larger file is read when it is its turn, in pieces. */
+const smallBytes = 64 * 1024;
+
+/** The same entries in the same order, each file's reading begun before it is its turn. */
+async function* readAhead(walk: AsyncIterable<TreeEntry>): AsyncGenerator<ReadEntry> {
+  const waiting: ReadEntry[] = [];
+  for await (const entry of walk) {
+    const read = entry.kind === "file" ? readSmall(entry.file) : undefined;
+    // Met when it is its turn, if it comes to that.
+    read?.catch(() => {});
+    waiting.push({ ...entry, ...(read && { read }) });
+    const next = waiting.length > filesAhead ? waiting.shift() : undefined;
+    if (next !== undefined) yield next;
+  }
+  yield* waiting;
+}
+
+async function readSmall(file: string): Promise<ReadFile> {
+  const info = await lstat(file);
+  return info.size <= smallBytes ? { info, content: await readFile(file) } : { info };
 }
 
 function addEntry(tar: Pack, header: EntryHeader, content?: Buffer): Promise<void> {
