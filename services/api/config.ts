@@ -1,11 +1,11 @@
 /** The backend's configuration: every key, its default, and its bounds. */
-import { homedir } from "node:os";
 import { join } from "node:path";
 import {
   type ConnectionBoundsConfig,
   type Env,
   EnvReader,
   readConnectionBounds,
+  readDataDir,
 } from "@devmesh/mesh/config";
 import type { RateLimit } from "@devmesh/mesh/interceptors";
 import { tokenPattern } from "./tokens/api-authenticator.ts";
@@ -70,7 +70,7 @@ export interface ApiConfig {
 export function readApiConfig(env: Env): ApiConfig {
   const reader = new EnvReader(env);
   const environment = reader.oneOf("DEVMESH_ENV", ["development", "production"], "development");
-  const dataDir = reader.string("DEVMESH_DATA_DIR", join(homedir(), ".local", "share", "devmesh"));
+  const dataDir = readDataDir(reader);
   const config: ApiConfig = {
     host: reader.string("API_HOST", "127.0.0.1"),
     port: reader.port("API_PORT", 8080),

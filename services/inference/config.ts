@@ -1,7 +1,7 @@
 /** What the inference service is configured by. Reads the environment once, at start. */
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { type Env, EnvReader } from "@devmesh/mesh/config";
+import { type Env, EnvReader, readDataDir } from "@devmesh/mesh/config";
 import { findModels } from "./model-files.ts";
 import type { ModelRole } from "./providers/provider.ts";
 import { type Policy, policyModes, policyOf } from "./routing/policy.ts";
@@ -51,7 +51,7 @@ export interface InferenceConfig {
 export function readInferenceConfig(env: Env): InferenceConfig {
   const reader = new EnvReader(env);
   const home = homedir();
-  const dataDir = reader.string("DEVMESH_DATA_DIR", join(home, ".devmesh"));
+  const dataDir = readDataDir(reader);
   const cacheDir = reader.string("DEVMESH_CACHE_DIR", join(home, ".cache", "devmesh"));
   const found = findModels(cacheDir);
   const requestTimeoutMs = milliseconds(reader, "REQUEST_TIMEOUT_MS", 600_000);

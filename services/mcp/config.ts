@@ -1,6 +1,6 @@
 /** Owns the service's configuration: one value, read at start. */
 import { join } from "node:path";
-import { type Env, EnvReader } from "@devmesh/mesh/config";
+import { type Env, EnvReader, readDataDir } from "@devmesh/mesh/config";
 
 /** What the service is told from outside. */
 export interface McpConfig {
@@ -28,7 +28,7 @@ const logLevels = ["trace", "debug", "info", "warn", "error", "silent"] as const
 /** Reads the configuration. Throws CONFIG_INVALID with every mistake in it. */
 export function readMcpConfig(env: Env): McpConfig {
   const reader = new EnvReader(env);
-  const dataDir = join(reader.string("DEVMESH_DATA_DIR", ".devmesh"), "mcp");
+  const dataDir = join(readDataDir(reader), "mcp");
   const config: McpConfig = {
     port: reader.port("MCP_PORT", 7000),
     logLevel: reader.oneOf("LOG_LEVEL", logLevels, "info"),

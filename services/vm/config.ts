@@ -3,7 +3,7 @@ import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { cpus, homedir } from "node:os";
 import { join } from "node:path";
-import { type Env, EnvReader } from "@devmesh/mesh/config";
+import { type Env, EnvReader, readDataDir } from "@devmesh/mesh/config";
 import { toDevmeshError } from "@devmesh/mesh/errors";
 import { isAddressRange } from "./egress/address-guard.ts";
 import { readSecretsFile } from "./egress/egress-secrets.ts";
@@ -80,7 +80,7 @@ export interface EgressConfig {
 /** Reads the configuration. Throws CONFIG_INVALID with every mistake in it. */
 export function readVmConfig(env: Env): VmConfig {
   const reader = new EnvReader(env);
-  const dataDir = reader.string("DEVMESH_DATA_DIR", join(homedir(), ".local", "share", "devmesh"));
+  const dataDir = readDataDir(reader);
   const cacheDir = reader.string("DEVMESH_CACHE_DIR", join(homedir(), ".cache", "devmesh"));
   const names = reader.list("SANDBOX_DRIVERS", driverNames);
   const unknown = names.filter((name) => !driverNames.some((known) => known === name));

@@ -84,6 +84,10 @@ describe("EnvReader", () => {
     expect(secret({ TOKEN: "direct", TOKEN_FILE: file("other", "x") })).to.equal("direct");
     expect(secret({})).to.equal(undefined);
     expect(mistakesOf(() => secret({ TOKEN_FILE: file("empty", "\n") }))).to.include("is empty");
+    const url = (env: Env) => new EnvReader(env).url("STORAGE_URL", ["postgres"], "none");
+    expect(url({ STORAGE_URL_FILE: file("url", "postgres://u:p@h/d\n") })).to.equal(
+      "postgres://u:p@h/d",
+    );
   });
 
   it("says what is wrong with a config file", () => {

@@ -89,13 +89,13 @@ export class EnvReader {
     return found ?? fallback;
   }
 
-  /** An absolute URL with one of these schemes (without the colon), or the fallback. */
+  /** An absolute URL with one of these schemes (without the colon), or the fallback. It may hold a password: see `secret`. */
   url<T extends string | undefined>(
     name: string,
     schemes: readonly string[],
     fallback: T,
   ): string | T {
-    const raw = this.#raw(name);
+    const raw = this.secret(name);
     if (raw === undefined) return fallback;
     if (!URL.canParse(raw) || !schemes.includes(new URL(raw).protocol.slice(0, -1))) {
       this.#mistakes.push(

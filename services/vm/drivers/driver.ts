@@ -34,6 +34,8 @@ export interface ReadOnlyMount {
   readonly hostPath: string;
   /** Absolute, below `/opt/devmesh/`. */
   readonly sandboxPath: string;
+  /** True: it is this job's alone, so that nothing is kept ready for others with it. */
+  readonly ofOneJob?: true;
 }
 
 /** What a sandbox shall be. */

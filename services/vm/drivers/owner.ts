@@ -3,6 +3,7 @@
  * reuse, so that leftovers can be known. Removing them is left to the drivers.
  */
 import { readFile, readlink } from "node:fs/promises";
+import { startTicks } from "./process-tree.ts";
 
 /** One process of one host since one boot. */
 export interface Owner {
@@ -25,7 +26,7 @@ export function thisOwner(): Promise<Owner> {
 async function readSelf(): Promise<Owner> {
   return {
     pid: process.pid,
-    startTicks: (await startTicks(process.pid)) ?? "",
+    startTicks: await startTicks(process.pid),
     bootId: (await textOf("/proc/sys/kernel/random/boot_id")) ?? "",
     pidNamespace: await pidNamespace(),
   };
@@ -57,13 +58,6 @@ export function parseOwner(text: string): Owner | undefined {
     return undefined;
   }
   return { pid: Number(pid), startTicks: ticks, bootId, pidNamespace: namespace };
-}
-
-/** The start time of a process in ticks since boot; undefined if it is not there. */
-export async function startTicks(pid: number): Promise<string | undefined> {
-  const stat = await textOf(`/proc/${pid}/stat`);
-  // The second field, the name, may hold spaces and parentheses: count from behind it.
-  return stat?.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
 }
 
 async function pidNamespace(): Promise<string> {

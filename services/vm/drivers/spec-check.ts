@@ -67,3 +67,8 @@ export async function checkDoors(driver: string, doors: SandboxSpec["doors"]): P
     if (!found.isSocket()) throw sandboxFailed(driver, `${socketPath} is not a socket`);
   }
 }
+
+/** True if no other job can have the same sandbox: it brings something of its own. */
+export function isOfOneJob({ mounts }: Pick<SandboxSpec, "mounts">): boolean {
+  return mounts.some(({ ofOneJob }) => ofOneJob === true);
+}

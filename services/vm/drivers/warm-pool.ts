@@ -63,6 +63,9 @@ export class WarmPool<Shape, Member extends PoolMember> {
    */
   async take(key: string, shape: Shape): Promise<Member | undefined> {
     if (this.#options.perShape === 0 || this.#closed) return undefined;
+    for (const [other, { ready, making }] of this.#shelves) {
+      if (other !== key && ready.length + making.length === 0) this.#shelves.delete(other);
+    }
     const shelf = this.#shelves.get(key) ?? { shape, ready: [], making: [] };
     this.#shelves.delete(key);
     this.#shelves.set(key, shelf);

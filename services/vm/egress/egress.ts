@@ -125,7 +125,7 @@ async function writeCertificates(
   const write = async (name: keyof typeof texts, text: string) => {
     const hostPath = join(folder, `egress-${name}.pem`);
     await writeFile(hostPath, text, { mode: 0o644 });
-    return { hostPath, sandboxPath: certificates[name] };
+    return { hostPath, sandboxPath: certificates[name], ofOneJob: true as const };
   };
   const { extra, bundle } = texts;
   return [

@@ -80,7 +80,7 @@ export class EndWatch {
   #watch(why: () => Promise<string>): void {
     why().then(
       (reason) => {
-        const message = `the program is lost: ${reason} within ${endLimitMs} ms`;
+        const message = `the program is lost: ${reason} in time`;
         const { id, driver } = this.#options.sandbox;
         const metadata = { driver, sandbox: id };
         this.#lost.reject(new DevmeshError("SANDBOX_FAILED", message, { metadata }));
@@ -91,9 +91,13 @@ export class EndWatch {
     );
   }
 
-  /** A driver that cannot count leaves it to the job's own time limit. */
+  /** A driver that cannot count, now or at all, leaves it to the job's own time limit. */
   async #runs(): Promise<boolean> {
-    return (await this.#options.sandbox.processes?.()) !== 0;
+    try {
+      return (await this.#options.sandbox.processes?.()) !== 0;
+    } catch {
+      return true;
+    }
   }
 
   async #limit(): Promise<void> {

@@ -104,7 +104,10 @@ export class Journal {
     for (const name of await readdir(this.#folder)) {
       const path = join(this.#folder, name);
       if (!name.endsWith(".jsonl") || path === this.#path) continue;
-      const { owner, open } = parseJournal(await readFile(path, "utf8"));
+      // Its owner may have ended, and removed it, since it was listed.
+      const text = await readFile(path, "utf8").catch(() => undefined);
+      if (text === undefined) continue;
+      const { owner, open } = parseJournal(text);
       // One whose first line never reached the disk has made nothing.
       if (owner !== undefined && (await isAlive(owner))) continue;
       found.push({ open, forget: () => rm(path, { force: true }) });

@@ -21,7 +21,7 @@ import { isAlive, parseOwner } from "../owner.ts";
 import { requireReceipt } from "../receipt-check.ts";
 import { ResidentSandbox } from "../resident/resident-sandbox.ts";
 import { leftovers } from "../sandbox-folders.ts";
-import { checkDoors, checkMounts, checkSpec } from "../spec-check.ts";
+import { checkDoors, checkMounts, checkSpec, isOfOneJob } from "../spec-check.ts";
 import { WarmPool } from "../warm-pool.ts";
 import { within } from "../within.ts";
 import { containerCage } from "./container-cage.ts";
@@ -144,7 +144,7 @@ export class DockerDriver implements SandboxDriver {
         Promise.all(spec.doors.map(realDoor)),
       ]);
       this.#pool.forget(({ imageId }) => imageId !== shape.imageId);
-      const ready = await this.#takeReady(shape, signal);
+      const ready = isOfOneJob(spec) ? undefined : await this.#takeReady(shape, signal);
       return (
         (ready && (await this.#becomeReady(ready, spec, doors))) ??
         (await this.#createNew(spec, shape, doors, signal))

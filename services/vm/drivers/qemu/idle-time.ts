@@ -30,8 +30,8 @@ export class IdleTime {
     this.#busy++;
     clearTimeout(this.#rest);
     this.#idle ??= Promise.withResolvers<void>();
-    for (const each of this.#work) each.hold();
     try {
+      for (const each of this.#work) each.hold();
       return await work();
     } finally {
       this.#busy--;

@@ -17,7 +17,7 @@ import { checkVmLimits, qemuMaxCpus } from "../guest/vm-limits.ts";
 import { requireReceipt } from "../receipt-check.ts";
 import { type Cage, ResidentSandbox } from "../resident/resident-sandbox.ts";
 import { runTool } from "../run-tool.ts";
-import { checkDoors, checkMounts, checkSpec } from "../spec-check.ts";
+import { checkDoors, checkMounts, checkSpec, isOfOneJob } from "../spec-check.ts";
 import { type AcceleratorChoice, chooseAccelerator } from "./accelerator.ts";
 import type { Guest } from "./boot.ts";
 import { type Ground, GuestMaker, type GuestParts, internalPrefix } from "./guest-maker.ts";
@@ -108,7 +108,9 @@ export class QemuDriver implements SandboxDriver {
     checkMounts(this.name, spec.mounts);
     await checkDoors(this.name, spec.doors);
     const ground = await this.#findGround();
-    const cage = await this.#warm.creation(() => this.#cage(ground, spec, true, signal));
+    const cage = await this.#warm.creation(() =>
+      this.#cage(ground, spec, !isOfOneJob(spec), signal),
+    );
     const { id, jobId, limits } = spec;
     const sandbox = new ResidentSandbox({
       id,

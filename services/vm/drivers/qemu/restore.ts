@@ -51,12 +51,12 @@ export async function restoreGuest<T>(
   const { limitMs = RESTORE_LIMIT_MS } = options;
   const opened: FileHandle[] = [];
   try {
-    const [memory, state, scratch] = await Promise.all([
-      snapshot.openMemory(folder),
-      snapshot.openState(),
-      scratchOf(folder, snapshot),
-    ]);
-    opened.push(memory, state, scratch.source, scratch.target);
+    const memory = await snapshot.openMemory(folder);
+    opened.push(memory);
+    const state = await snapshot.openState();
+    opened.push(state);
+    const scratch = await scratchOf(folder, snapshot);
+    opened.push(scratch.source, scratch.target);
     return await withGuest(
       {
         setting,
@@ -100,11 +100,13 @@ export async function assignGuest(channel: ResidentChannel, job: GuestJob): Prom
 async function scratchOf(folder: string, snapshot: Snapshot) {
   const path = join(folder, "scratch.ext4");
   const target = await open(path, "wx+", 0o600);
+  let source: FileHandle | undefined;
   try {
-    const source = await open(path);
+    source = await open(path);
     await snapshot.writeScratch(target);
     return { source, target };
   } catch (error: unknown) {
+    await source?.close();
     await target.close();
     throw error;
   } finally {
