@@ -1,31 +1,23 @@
 /** The backend's configuration: every key, its default, and its bounds. */
 import { join } from "node:path";
 import {
-  type ConnectionBoundsConfig,
   type Env,
   EnvReader,
-  readConnectionBounds,
   readDataDir,
+  readServing,
+  type ServingConfig,
 } from "@devmesh/mesh/config";
 import type { RateLimit } from "@devmesh/mesh/interceptors";
 import { tokenPattern } from "./tokens/api-authenticator.ts";
 
 /** What the backend is started with. */
-export interface ApiConfig {
-  /** Address to listen on. Default: `127.0.0.1`. */
-  readonly host: string;
-  /** `API_PORT`. Default: 8080. */
-  readonly port: number;
-  readonly logLevel: string;
+export interface ApiConfig extends ServingConfig {
   /** `production` refuses the dev bypass and a CORS wildcard. Default: `development`. */
   readonly environment: "development" | "production";
   /** True: calls from this machine need no token. Default: false. */
   readonly devBypass: boolean;
   /** Origins that browsers may call from. Default: `http://localhost:3000`. */
   readonly corsOrigins: readonly string[];
-  /** The longest a unary call may take. Default: 120,000 ms. */
-  readonly requestTimeoutMs: number;
-  readonly bounds: ConnectionBoundsConfig;
   /** How often a stream shows that it lives. Default: 15,000 ms. */
   readonly wsPingIntervalMs: number;
   /** How long a watcher may take for one event until it is shed. Default: 30,000 ms. */
@@ -38,8 +30,6 @@ export interface ApiConfig {
   readonly mcpUrl: string | undefined;
   /** The models, `http://host:port`. Absent: as above. */
   readonly inferenceUrl: string | undefined;
-  /** The secret that the services of one deployment share. */
-  readonly serviceToken: string | undefined;
   /** How long a lease lives without a heartbeat. Default: 12,000 ms. */
   readonly leaseTtlMs: number;
   /**
@@ -72,14 +62,10 @@ export function readApiConfig(env: Env): ApiConfig {
   const environment = reader.oneOf("DEVMESH_ENV", ["development", "production"], "development");
   const dataDir = readDataDir(reader);
   const config: ApiConfig = {
-    host: reader.string("API_HOST", "127.0.0.1"),
-    port: reader.port("API_PORT", 8080),
-    logLevel: reader.oneOf("LOG_LEVEL", logLevels, "info"),
+    ...readServing(reader, "API", 8080),
     environment,
     devBypass: reader.boolean("DEV_BYPASS", false),
     corsOrigins: reader.list("CORS_ALLOWED_ORIGINS", ["http://localhost:3000"]),
-    requestTimeoutMs: reader.integer("REQUEST_TIMEOUT_MS", 120_000, { min: 1, max: 3_600_000 }),
-    bounds: readConnectionBounds(reader),
     wsPingIntervalMs: reader.integer("WS_PING_INTERVAL_MS", 15_000, { min: 100, max: 600_000 }),
     slowReaderMs: reader.integer("SLOW_READER_MS", 30_000, { min: 100, max: 600_000 }),
     storageUrl: reader.url(
@@ -90,7 +76,6 @@ export function readApiConfig(env: Env): ApiConfig {
     dataDir,
     mcpUrl: reader.url("MCP_URL", ["http"], undefined),
     inferenceUrl: reader.url("INFERENCE_URL", ["http"], undefined),
-    serviceToken: reader.secret("DEVMESH_SERVICE_TOKEN"),
     leaseTtlMs: reader.integer("LEASE_TTL_MS", 12_000, { min: 500, max: 600_000 }),
     durability: reader.oneOf("DURABILITY", ["normal", "full"], "normal"),
     maxQueuedJobs: reader.integer("MAX_QUEUED_JOBS", 1_000_000, { min: 1, max: 10_000_000 }),
@@ -149,8 +134,6 @@ function readRate(
     burst: burst === undefined ? Math.max(1, Math.floor(perSecond)) : Number(burst),
   };
 }
-
-const logLevels = ["trace", "debug", "info", "warn", "error", "silent"];
 
 /** What is well formed and would never work. */
 function refuseOdd({ corsOrigins, serviceToken }: ApiConfig, reader: EnvReader): void {

@@ -1,7 +1,13 @@
 /** What the inference service is configured by. Reads the environment once, at start. */
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { type Env, EnvReader, readDataDir } from "@devmesh/mesh/config";
+import {
+  type Env,
+  EnvReader,
+  readDataDir,
+  readServing,
+  type ServingConfig,
+} from "@devmesh/mesh/config";
 import { findModels } from "./model-files.ts";
 import type { ModelRole } from "./providers/provider.ts";
 import { type Policy, policyModes, policyOf } from "./routing/policy.ts";
@@ -23,9 +29,7 @@ export interface CloudConfig {
 }
 
 /** The inference service's settings. */
-export interface InferenceConfig {
-  readonly port: number;
-  readonly logLevel: string;
+export interface InferenceConfig extends ServingConfig {
   readonly storage: StorageConfig;
   readonly policy: Policy;
   readonly limits: TimeLimits;
@@ -54,18 +58,12 @@ export function readInferenceConfig(env: Env): InferenceConfig {
   const dataDir = readDataDir(reader);
   const cacheDir = reader.string("DEVMESH_CACHE_DIR", join(home, ".cache", "devmesh"));
   const found = findModels(cacheDir);
-  const requestTimeoutMs = milliseconds(reader, "REQUEST_TIMEOUT_MS", 600_000);
   const config: InferenceConfig = {
-    port: reader.port("INFERENCE_PORT", 7100),
-    logLevel: reader.oneOf(
-      "LOG_LEVEL",
-      ["trace", "debug", "info", "warn", "error", "silent"],
-      "info",
-    ),
+    ...readServing(reader, "INFERENCE", 7100),
     storage: readStorage(reader, dataDir),
     policy: readPolicy(reader),
     limits: {
-      requestTimeoutMs,
+      answerTimeoutMs: milliseconds(reader, "ANSWER_TIMEOUT_MS", 600_000),
       firstTokenTimeoutMs: milliseconds(reader, "FIRST_TOKEN_TIMEOUT_MS", 120_000),
       idleTimeoutMs: milliseconds(reader, "IDLE_TIMEOUT_MS", 60_000),
     },

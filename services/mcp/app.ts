@@ -35,11 +35,10 @@ export interface McpOptions {
 
 /** Builds the service and starts its indexer. Throws STORE_TOO_NEW, UNAVAILABLE. */
 export async function buildMcp({ config, logger, clock, inference }: McpOptions): Promise<App> {
-  const timeoutMs = config.requestTimeoutMs;
-  const model = config.embeddingModel;
+  const timeoutMs = config.inferenceTimeoutMs;
   const store = await openStore(config.storageUrl);
   const vectors = openVectors(config.vectorDbUrl);
-  const embedder = inference && new InferenceEmbedder({ transport: inference, model, timeoutMs });
+  const embedder = inference && new InferenceEmbedder({ transport: inference, timeoutMs });
   const chunker = new Chunker({ logger });
   const indexer = new Indexer({ store, vectors, embedder, clock, logger });
   const vectorArm = new VectorArm({ store, vectors, embedder, index: indexer, clock, logger });

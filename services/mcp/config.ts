@@ -1,37 +1,31 @@
 /** Owns the service's configuration: one value, read at start. */
 import { join } from "node:path";
-import { type Env, EnvReader, readDataDir } from "@devmesh/mesh/config";
+import {
+  type Env,
+  EnvReader,
+  readDataDir,
+  readServing,
+  type ServingConfig,
+} from "@devmesh/mesh/config";
 
 /** What the service is told from outside. */
-export interface McpConfig {
-  /** `MCP_PORT`. Default: 7000. 0: the system chooses. */
-  readonly port: number;
-  /** `LOG_LEVEL`. Default: `info`. */
-  readonly logLevel: LogLevel;
+export interface McpConfig extends ServingConfig {
   /** `STORAGE_URL`: `sqlite:<path>`, `postgres://…` or `memory:`. Default: a file under `DEVMESH_DATA_DIR`. */
   readonly storageUrl: string;
   /** `VECTOR_DB_URL`: `usearch:<folder>` or `memory:`. Default: a folder under `DEVMESH_DATA_DIR`. */
   readonly vectorDbUrl: string;
   /** `INFERENCE_URL`. Missing: search is by keyword, unless the caller hands in a transport. */
   readonly inferenceUrl: string | undefined;
-  /** `MODEL_EMBEDDINGS`: `provider/name` or a role. Default: the role `embeddings`. */
-  readonly embeddingModel: string;
-  /** `REQUEST_TIMEOUT_MS`: how long a call to inference may take. Default: 30,000. */
-  readonly requestTimeoutMs: number;
+  /** `INFERENCE_TIMEOUT_MS`: how long a call to inference may take. Default: 30,000. */
+  readonly inferenceTimeoutMs: number;
 }
-
-/** How much is logged. */
-export type LogLevel = (typeof logLevels)[number];
-
-const logLevels = ["trace", "debug", "info", "warn", "error", "silent"] as const;
 
 /** Reads the configuration. Throws CONFIG_INVALID with every mistake in it. */
 export function readMcpConfig(env: Env): McpConfig {
   const reader = new EnvReader(env);
   const dataDir = join(readDataDir(reader), "mcp");
   const config: McpConfig = {
-    port: reader.port("MCP_PORT", 7000),
-    logLevel: reader.oneOf("LOG_LEVEL", logLevels, "info"),
+    ...readServing(reader, "MCP", 7000),
     storageUrl: reader.url(
       "STORAGE_URL",
       ["sqlite", "postgres", "postgresql", "memory"],
@@ -43,8 +37,7 @@ export function readMcpConfig(env: Env): McpConfig {
       `usearch:${join(dataDir, "vectors")}`,
     ),
     inferenceUrl: reader.url("INFERENCE_URL", ["http", "https"], undefined),
-    embeddingModel: reader.string("MODEL_EMBEDDINGS", "embeddings"),
-    requestTimeoutMs: reader.integer("REQUEST_TIMEOUT_MS", 30_000, { min: 100, max: 600_000 }),
+    inferenceTimeoutMs: reader.integer("INFERENCE_TIMEOUT_MS", 30_000, { min: 100, max: 600_000 }),
   };
   for (const [name, url] of [
     ["STORAGE_URL", config.storageUrl],

@@ -1,5 +1,4 @@
 /** Runs the context plane alone. */
-import { readServingConfig } from "@devmesh/mesh/config";
 import { createLogger } from "@devmesh/mesh/log";
 import { SortableIds, SystemClock } from "@devmesh/mesh/runtime";
 import {
@@ -15,21 +14,20 @@ import { readMcpConfig } from "./config.ts";
 
 await exitOnConfigError(async () => {
   const config = readMcpConfig(process.env);
-  const serving = readServingConfig(process.env, "MCP", 7000);
   const telemetry = await startTelemetry({ service: "mcp", env: process.env });
-  const logger = createLogger({ service: "mcp", level: serving.logLevel });
+  const logger = createLogger({ service: "mcp", level: config.logLevel });
   const clock = new SystemClock();
   const inference =
     config.inferenceUrl === undefined
       ? undefined
       : createServiceTransport({
           url: config.inferenceUrl,
-          serviceToken: serving.serviceToken,
+          serviceToken: config.serviceToken,
           clock,
         });
   const app = await buildMcp({ config, logger, clock, inference });
-  const served = servePrivately(app, { ...serving, logger, clock, ids: new SortableIds(clock) });
-  const server = await startServer({ ...served, ...serving, logger, http2: "grpc-js" });
+  const served = servePrivately(app, { ...config, logger, clock, ids: new SortableIds(clock) });
+  const server = await startServer({ ...served, ...config, logger, http2: "grpc-js" });
   await untilSignalled(async () => {
     await server.close(10_000);
     await app.close();

@@ -10,7 +10,7 @@ import { buildInference } from "@devmesh/inference/app";
 import { readInferenceConfig } from "@devmesh/inference/config";
 import { buildMcp } from "@devmesh/mcp/app";
 import { readMcpConfig } from "@devmesh/mcp/config";
-import { type Env, readServingConfig } from "@devmesh/mesh/config";
+import type { Env, ServingConfig } from "@devmesh/mesh/config";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { createLogger, type Logger } from "@devmesh/mesh/log";
 import { type Clock, type Ids, SortableIds, SystemClock } from "@devmesh/mesh/runtime";
@@ -61,35 +61,21 @@ export async function startPlatform(env: Env): Promise<Platform> {
     return logger;
   };
 
-  const startPrivate = async (name: string, port: number, app: App) => {
+  const startPrivate = async (config: ServingConfig, logger: Logger, app: App) => {
     undo.defer(() => app.close());
-    const logger = loggerOf(name);
-    const serving = { ...readServingConfig(env, name.toUpperCase(), port), serviceToken };
-    const served = servePrivately(app, { ...serving, ...common, logger });
-    const server = await startServer({ ...served, ...serving, logger, http2: "grpc-js" });
+    const served = servePrivately(app, { ...config, ...common, logger });
+    const server = await startServer({ ...served, ...config, logger, http2: "grpc-js" });
     undo.defer(() => server.close(graceMs));
     return { server, transport: inProcess(served, common) };
   };
 
-  const inference = await startPrivate(
-    "inference",
-    7100,
-    await buildInference({
-      config: readInferenceConfig(env),
-      logger: loggerOf("inference"),
-      clock,
-    }),
-  );
-  const mcp = await startPrivate(
-    "mcp",
-    7000,
-    await buildMcp({
-      config: readMcpConfig(env),
-      logger: loggerOf("mcp"),
-      clock,
-      inference: inference.transport,
-    }),
-  );
+  const models = { config: readInferenceConfig(env), logger: loggerOf("inference"), clock };
+  const inference = await startPrivate(models.config, models.logger, await buildInference(models));
+  const context = {
+    ...{ config: readMcpConfig(env), logger: loggerOf("mcp"), clock },
+    inference: inference.transport,
+  };
+  const mcp = await startPrivate(context.config, context.logger, await buildMcp(context));
   const api = await buildApi({
     config: { ...apiConfig, serviceToken },
     logger: loggerOf("api"),
@@ -162,10 +148,8 @@ async function startVm(
   const config = { ...readVmConfig(env), apiUrl };
   const app = await buildVm({ config, logger, ...common, version, api });
   try {
-    const { serviceToken } = common;
-    const serving = { ...readServingConfig(env, "VM", 7200), serviceToken };
-    const served = servePrivately(app, { ...serving, ...common, logger });
-    return { app, server: await startServer({ ...served, ...serving, logger, http2: "grpc-js" }) };
+    const served = servePrivately(app, { ...config, ...common, logger });
+    return { app, server: await startServer({ ...served, ...config, logger, http2: "grpc-js" }) };
   } catch (error) {
     await app.close();
     throw error;

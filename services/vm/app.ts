@@ -5,7 +5,7 @@ import type { Transport } from "@connectrpc/connect";
 import { HostService } from "@devmesh/gen/devmesh/vm/v1/host_service_pb";
 import { SandboxService } from "@devmesh/gen/devmesh/vm/v1/sandbox_service_pb";
 import type { Logger } from "@devmesh/mesh/log";
-import type { Clock, Ids } from "@devmesh/mesh/runtime";
+import { type Clock, holdFolder, type Ids } from "@devmesh/mesh/runtime";
 import { type App, serve } from "@devmesh/mesh/server";
 import type { DriverName, VmConfig } from "./config.ts";
 import { DockerDriver } from "./drivers/docker/docker-driver.ts";
@@ -49,20 +49,29 @@ export interface VmOptions {
   readonly onRefused?: RunnerOptions["onRefused"];
 }
 
-/** Builds the sandbox host and starts its runner. */
+/**
+ * Builds the sandbox host and starts its runner. Throws UNAVAILABLE where another process has
+ * its state folder.
+ */
 export async function buildVm(options: VmOptions): Promise<App> {
   const { config, logger, clock, ids, version, api } = options;
+  await using undo = new AsyncDisposableStack();
+  const held = holdFolder(config.stateDir, "vm", "stop it, or choose another folder");
+  undo.defer(() => held.release());
   const journal = await Journal.begin(join(config.stateDir, "journal"));
+  undo.defer(() => journal.close());
   const drivers = config.drivers.map(
     (name) => new JournalledDriver(makeDriver(name, config), journal, logger),
   );
   const host = new Host({ drivers, logger });
+  undo.defer(() => host.close());
   const reconciler = new Reconciler({
     ...{ host, journal, clock, logger },
     finders: makeFinders(config),
     stateDir: config.stateDir,
     intervalMs: config.reconcileIntervalMs,
   });
+  undo.defer(() => reconciler.close());
   await reconciler.sweep();
   // Files of attempts that an earlier process did not end.
   await rm(join(config.stateDir, "runs"), { recursive: true, force: true });
@@ -86,21 +95,18 @@ export async function buildVm(options: VmOptions): Promise<App> {
     egress: config.egress,
     monotonicMs: () => performance.now(),
   });
+  undo.defer(() => runner.close());
   runner.start();
   reconciler.start();
   host.start(clock, config.reconcileIntervalMs);
+  const running = undo.move();
   return {
     services: [
       serve(SandboxService, new SandboxServiceImpl({ host })),
       serve(HostService, new HostServiceImpl({ host, reconciler })),
     ],
     readiness: [{ name: "drivers", check: () => checkDrivers(host) }],
-    async close() {
-      await runner.close();
-      await reconciler.close();
-      await host.close();
-      await journal.close();
-    },
+    close: () => running.disposeAsync(),
   };
 }
 

@@ -3,7 +3,13 @@ import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { cpus, homedir } from "node:os";
 import { join } from "node:path";
-import { type Env, EnvReader, readDataDir } from "@devmesh/mesh/config";
+import {
+  type Env,
+  EnvReader,
+  readDataDir,
+  readServing,
+  type ServingConfig,
+} from "@devmesh/mesh/config";
 import { toDevmeshError } from "@devmesh/mesh/errors";
 import { isAddressRange } from "./egress/address-guard.ts";
 import { readSecretsFile } from "./egress/egress-secrets.ts";
@@ -15,19 +21,11 @@ export const driverNames = ["process", "docker", "gvisor", "qemu", "firecracker"
 export type DriverName = (typeof driverNames)[number];
 
 /** What the sandbox host is started with. */
-export interface VmConfig {
-  /** Address to listen on. Default: `127.0.0.1`. */
-  readonly host: string;
-  /** `VM_PORT`. Default: 7200. */
-  readonly port: number;
-  readonly logLevel: string;
-  readonly requestTimeoutMs: number;
+export interface VmConfig extends ServingConfig {
   /** Where sandboxes and attempts keep their files. Default: `vm` in the data folder. */
   readonly stateDir: string;
   /** The backend, `http://host:port` or `https://host[:port]`: leases come from it, and agents call it. */
   readonly apiUrl: string;
-  /** The secret that the services of one deployment share, or a token with `run:jobs`. */
-  readonly serviceToken: string | undefined;
   /** How many jobs run at once. Default: the number of processors, 2 at least. */
   readonly capacity: number;
   /** `RUNNER_LABELS`: what jobs may ask of this host, as `zone=eu,gpu=a100`. Default: none. */
@@ -94,17 +92,9 @@ export function readVmConfig(env: Env): VmConfig {
     reader.mistake("DOCKER_HOST: only an engine on a Unix socket of this host is used (unix://…)");
   }
   const config: VmConfig = {
-    host: reader.string("VM_HOST", "127.0.0.1"),
-    port: reader.port("VM_PORT", 7200),
-    logLevel: reader.oneOf(
-      "LOG_LEVEL",
-      ["trace", "debug", "info", "warn", "error", "silent"],
-      "info",
-    ),
-    requestTimeoutMs: reader.integer("REQUEST_TIMEOUT_MS", 120_000, { min: 1, max: 3_600_000 }),
+    ...readServing(reader, "VM", 7200),
     stateDir: join(dataDir, "vm"),
     apiUrl: reader.url("API_URL", ["http", "https"], "http://127.0.0.1:8080"),
-    serviceToken: reader.secret("DEVMESH_SERVICE_TOKEN"),
     capacity: reader.integer("RUNNER_CAPACITY", Math.max(2, cpus().length), { min: 1, max: 1000 }),
     labels: readLabels(reader),
     stopGraceMs: reader.integer("STOP_GRACE_MS", 5_000, { min: 0, max: 300_000 }),

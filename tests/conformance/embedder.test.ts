@@ -12,7 +12,7 @@ describe("embedder", () => {
   describe("inference", () => {
     embedderSuite(async () => {
       const { transport } = fakeInference(new FakeEmbedder());
-      return new InferenceEmbedder({ transport, model: "embeddings", timeoutMs: 5_000 });
+      return new InferenceEmbedder({ transport, timeoutMs: 5_000 });
     });
   });
 });

@@ -8,7 +8,7 @@ const read = (path: string) => readFileSync(join(root, path), "utf8");
 
 describe("docs", () => {
   it("name every setting that a service reads, and no other", () => {
-    const sources = globSync("services/*/{config,options}.ts", { cwd: root })
+    const sources = globSync("services/{*,vm/join}/{config,options,join-config}.ts", { cwd: root })
       .concat(globSync("services/mesh/config/*.ts", { cwd: root }))
       .concat(globSync("services/mesh/telemetry/*.ts", { cwd: root }));
     const code = sources.map(read).join("\n");

@@ -84,6 +84,7 @@ const jobRows: readonly BadRow[] = [
     status: 413,
     reason: "TOO_LARGE",
   },
+  create("a NUL in the command", { command: { argv: ["tr\0ue"] } }, "spec.command.argv[0]"),
   create("no work", {}, "spec.work"),
   create("an argv that is no list", { command: { argv: "true" } }, "spec.command.argv"),
   create("numbers in argv", { command: { argv: [1] } }, "spec.command.argv"),

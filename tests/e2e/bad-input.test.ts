@@ -137,11 +137,11 @@ describe("bad requests", function () {
   });
 
   it("ends a job in order whose program cannot be run", async () => {
-    for (const command of [["no-such-program"], ["/etc/passwd"], ["tr\0ue"]]) {
+    for (const command of [["no-such-program"], ["/etc/passwd"]]) {
       const { jobId } = await up.devmesh.jobs.create({ command });
       const { outcome, reason, message } = await up.devmesh.jobs.wait(jobId);
       expect(outcome).to.equal(JobStatus.FAILED);
-      expect(reason, message).to.be.oneOf(["COMMAND_NOT_FOUND", "INVALID_FIELD"]);
+      expect(reason, message).to.equal("COMMAND_NOT_FOUND");
       expectNothingGivenAway(message);
     }
   });
@@ -170,7 +170,7 @@ describe("bad requests", function () {
       [{ body: { model, messages: [message], max_tokens: -1 } }, 400, "max_tokens"],
       [{ body: { model, messages: [message], max_tokens: 1.5 } }, 400, "max_tokens"],
       [{ body: { model, messages: [message], seed: 1e30 } }, 400, "seed"],
-      [{ body: { model: "scripted/nobody", messages: [message] } }, 404, null],
+      [{ body: { model: "scripted/nobody", messages: [message] } }, 404, "model"],
       [{ body: { model: "ollama/any", messages: [message] } }, 503, null],
       [{ body: { model: "ollama/any", messages: [message], stream: true } }, 503, null],
     ];

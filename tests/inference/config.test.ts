@@ -29,12 +29,12 @@ describe("inference config", () => {
       PROVIDER_POLICY: "cloud-first",
       ENABLE_CLOUD_FALLBACK: "false",
       MODEL_CHAT: "ollama/a, openai/b",
-      REQUEST_TIMEOUT_MS: "1000",
+      ANSWER_TIMEOUT_MS: "1000",
     });
     expect(config.cloud).to.deep.include({ openAiKey: "sk-a=b", anthropicKey: "sk-c" });
     expect(config.policy).to.deep.equal({ mode: "cloud-first", enableCloudFallback: false });
     expect(config.roles.chat).to.deep.equal(["ollama/a", "openai/b"]);
-    expect(config.limits.requestTimeoutMs).to.equal(1000);
+    expect(config.limits.answerTimeoutMs).to.equal(1000);
   });
 
   it("reports all mistakes together and shows no secret", () => {

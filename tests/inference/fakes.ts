@@ -89,7 +89,7 @@ export function routed(
   const ledger = new Ledger({ store, clock, logger: silentLogger() });
   const roles = more.roles ?? { chat: [], coding: [], embeddings: [] };
   const registry = new Registry({ providers, roles, clock });
-  const limits = { firstTokenTimeoutMs: 1_000, idleTimeoutMs: 500, requestTimeoutMs: 60_000 };
+  const limits = { firstTokenTimeoutMs: 1_000, idleTimeoutMs: 500, answerTimeoutMs: 60_000 };
   const router = new Router({ registry, policy: localFirst, ledger, limits, clock, ...more });
   return { clock, store, ledger, registry, router };
 }

@@ -33,7 +33,7 @@ function routerOf(prices: Prices): Router {
     registry: new Registry({ providers, roles, clock }),
     policy: { mode: "local-first", enableCloudFallback: true },
     ledger: new Ledger({ store: new MemoryLedgerStore(), clock, logger: silentLogger() }),
-    limits: { requestTimeoutMs: 1000, firstTokenTimeoutMs: 1000, idleTimeoutMs: 1000 },
+    limits: { answerTimeoutMs: 1000, firstTokenTimeoutMs: 1000, idleTimeoutMs: 1000 },
     clock,
     prices,
   });

@@ -134,7 +134,7 @@ describe("router", () => {
   it("ends a request at its limit, however many providers are left", async () => {
     const local = new CountedProvider("ollama", true, [{ hang: true }]);
     const cloud = new CountedProvider("openai", false);
-    const limits = { firstTokenTimeoutMs: 1_000, idleTimeoutMs: 500, requestTimeoutMs: 400 };
+    const limits = { firstTokenTimeoutMs: 1_000, idleTimeoutMs: 500, answerTimeoutMs: 400 };
     const { router, clock } = routed([local, cloud], { limits });
     const failed = reasonOf(() => allOf(router.chat(call("chat"))));
     await settled();

@@ -3,14 +3,15 @@ import { readMcpConfig } from "../../services/mcp/config.ts";
 
 describe("mcp config", () => {
   it("has defaults under the data folder", () => {
-    expect(readMcpConfig({ DEVMESH_DATA_DIR: "data" })).to.deep.equal({
+    expect(readMcpConfig({ DEVMESH_DATA_DIR: "data" })).to.deep.include({
+      host: "127.0.0.1",
       port: 7000,
       logLevel: "info",
       storageUrl: "sqlite:data/mcp/context.db",
       vectorDbUrl: "usearch:data/mcp/vectors",
       inferenceUrl: undefined,
-      embeddingModel: "embeddings",
-      requestTimeoutMs: 30_000,
+      inferenceTimeoutMs: 30_000,
+      requestTimeoutMs: 120_000,
     });
   });
 
@@ -21,7 +22,7 @@ describe("mcp config", () => {
       STORAGE_URL: "mysql://x",
       VECTOR_DB_URL: "usearch:",
       INFERENCE_URL: "inference",
-      REQUEST_TIMEOUT_MS: "1",
+      INFERENCE_TIMEOUT_MS: "1",
     };
     const read = () => readMcpConfig(env);
     for (const name of Object.keys(env)) expect(read).to.throw(name);

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Env, EnvReader, readServingConfig } from "@devmesh/mesh/config";
+import { type Env, EnvReader, readServing } from "@devmesh/mesh/config";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { expect } from "chai";
 
@@ -121,9 +121,9 @@ describe("EnvReader", () => {
   });
 });
 
-describe("readServingConfig", () => {
+describe("readServing", () => {
   it("has defaults and reads the service's own prefix", () => {
-    expect(readServingConfig({ VM_PORT: "0" }, "VM", 7200)).to.include({
+    expect(readServing(new EnvReader({ VM_PORT: "0" }), "VM", 7200)).to.include({
       host: "127.0.0.1",
       port: 0,
       logLevel: "info",

@@ -314,6 +314,33 @@ describe("the reconciler", function () {
     expect(existsSync(path)).to.equal(false);
   });
 
+  it("keeps a journal while a kind cannot be looked for, unless the host can have none", async () => {
+    const path = join(stateDir, "journal", "9-dead.jsonl");
+    writeFileSync(
+      path,
+      `${JSON.stringify({ owner: dead })}\n${JSON.stringify({ kind: "sandbox", id: "sbx_kept", driver: "x", jobId: "j", state: "made", atMs: 1 })}\n`,
+    );
+    let failure: Error | undefined = new Error("the engine does not answer");
+    const blind = new Reconciler({
+      host: new Host({ drivers: [driver], logger: silentLogger() }),
+      ...{ journal, stateDir, clock, logger: silentLogger(), intervalMs: 0 },
+      finders: [
+        {
+          kind: "container",
+          find: async () => {
+            if (failure) throw failure;
+            return [];
+          },
+        },
+      ],
+    });
+    expect((await blind.sweep()).found).to.deep.equal([]);
+    expect(existsSync(path)).to.equal(true);
+    failure = Object.assign(new Error("no such socket"), { code: "ENOENT" });
+    await blind.sweep();
+    expect(existsSync(path)).to.equal(false);
+  });
+
   it("sweeps from time to time by itself", async () => {
     const left = sandboxFolder("sbx_later", dead);
     reconciler.start();

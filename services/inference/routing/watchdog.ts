@@ -10,8 +10,8 @@ export interface TimeLimits {
   readonly firstTokenTimeoutMs: number;
   /** Between two pieces. */
   readonly idleTimeoutMs: number;
-  /** The whole request, with all its attempts. */
-  readonly requestTimeoutMs: number;
+  /** The whole answer, with all attempts at it. */
+  readonly answerTimeoutMs: number;
 }
 
 /** Why an attempt was ended. */
@@ -78,9 +78,9 @@ export class Watchdog {
       const now = clock.now();
       const silenceMs = this.#started ? limits.idleTimeoutMs : limits.firstTokenTimeoutMs;
       const silenceLeftMs = this.#paused ? limits.idleTimeoutMs : this.#lastAt + silenceMs - now;
-      const requestLeftMs = requestedAt + limits.requestTimeoutMs - now;
+      const requestLeftMs = requestedAt + limits.answerTimeoutMs - now;
       if (requestLeftMs <= 0) {
-        const message = `the request took longer than ${limits.requestTimeoutMs} ms`;
+        const message = `the answer took longer than ${limits.answerTimeoutMs} ms`;
         this.#bark = { reason: "DEADLINE_EXCEEDED", message };
       } else if (silenceLeftMs <= 0) {
         const message = this.#started

@@ -7,27 +7,26 @@ import type { Embedded, Embedder, EmbedOptions } from "./embedder.ts";
 /** What it is made from. */
 export interface InferenceEmbedderOptions {
   readonly transport: Transport;
-  /** The model asked for where a call names none: `provider/name` or a role. */
-  readonly model: string;
   /** How long one call may take. */
   readonly timeoutMs: number;
 }
+
+/** The role whose models are asked where a call names none. */
+const defaultModel = "embeddings";
 
 /** A client of `devmesh.inference.v1.EmbeddingService`. */
 export class InferenceEmbedder implements Embedder {
   readonly maxTexts = 32;
   readonly #client: Client<typeof EmbeddingService>;
-  readonly #model: string;
   readonly #timeoutMs: number;
 
-  constructor({ transport, model, timeoutMs }: InferenceEmbedderOptions) {
+  constructor({ transport, timeoutMs }: InferenceEmbedderOptions) {
     this.#client = createClient(EmbeddingService, transport);
-    this.#model = model;
     this.#timeoutMs = timeoutMs;
   }
 
   async embed(texts: readonly string[], options: EmbedOptions): Promise<Embedded> {
-    const { signal, purpose, localOnly, model = this.#model } = options;
+    const { signal, purpose, localOnly, model = defaultModel } = options;
     try {
       const answer = await this.#client.embed(
         { texts: [...texts], purpose, localOnly, model },

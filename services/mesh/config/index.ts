@@ -1,4 +1,4 @@
 export { type ConnectionBoundsConfig, readConnectionBounds } from "./connection-bounds.ts";
 export { readDataDir } from "./data-dir.ts";
 export { type Env, EnvReader } from "./env-reader.ts";
-export { readServingConfig, type ServingConfig } from "./serving-config.ts";
+export { type LogLevel, readServing, type ServingConfig } from "./serving-config.ts";

@@ -36,7 +36,8 @@ export interface FinderContext {
 /**
  * Finds things of one kind that this state folder's sandboxes may have left,
  * those in use among them: who is alive is judged by the caller, afterwards.
- * Never names what cannot be this folder's.
+ * Never names what cannot be this folder's. Nothing where a host can have no such
+ * things; throws where it is not known what there is.
  */
 export interface LeftoverFinder {
   readonly kind: LeftoverKind;

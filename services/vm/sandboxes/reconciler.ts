@@ -120,21 +120,27 @@ export class Reconciler {
     const found: Found[] = [];
     // What was owned when the sweep began and is no more is being removed by its owner.
     const living = await this.#livingIds(stateDir);
+    let isWhole = true;
     for (const finder of finders) {
       // Asked before the owners are: what is new by then has a living one.
       const there = await this.#find(finder, stateDir, orphaned);
+      if (there === undefined) {
+        isWhole = false;
+        continue;
+      }
       for (const id of there.length > 0 ? await this.#livingIds(stateDir) : []) living.add(id);
       for (const leftover of there) {
         if (!living.has(leftover.sandboxId)) found.push(await this.#remove(leftover, dryRun));
       }
     }
     const left = new Set(found.filter(({ removed }) => !removed).map(({ sandboxId }) => sandboxId));
-    if (!dryRun) {
+    if (!dryRun && isWhole) {
       for (const { open, forget } of earlier) {
         if (!open.some(({ id }) => left.has(id))) await forget();
       }
     }
-    if (finders.length > 0) this.#lookedAt = found.length > 0 ? undefined : intents;
+    const isSettled = isWhole && found.length === 0;
+    if (finders.length > 0) this.#lookedAt = isSettled ? intents : undefined;
     const sweep = { atMs: clock.now(), dryRun, reaped, found };
     if (!dryRun) {
       this.#last = sweep;
@@ -146,13 +152,19 @@ export class Reconciler {
     return sweep;
   }
 
-  async #find(finder: LeftoverFinder, stateDir: string, orphaned: ReadonlySet<string>) {
+  /** `undefined`: it is not known what there is of this kind. */
+  async #find(
+    finder: LeftoverFinder,
+    stateDir: string,
+    orphaned: ReadonlySet<string>,
+  ): Promise<Leftover[] | undefined> {
     try {
       return await finder.find({ stateDir, orphaned });
     } catch (err) {
-      // A host that has no such things cannot be asked for them.
+      // Such a host has none: no `/proc`, no loop devices, no engine's socket.
+      if (err instanceof Error && "code" in err && err.code === "ENOENT") return [];
       this.#options.logger.debug({ kind: finder.kind, err }, "a kind could not be looked for");
-      return [];
+      return undefined;
     }
   }
 

@@ -523,7 +523,9 @@ sub signal_program {
         last if !@new;
         kill $first, @new;
     }
-    kill 9, keys %sent if $signal == 9;
+    return if $signal != 9;
+    # The program first: the end of another may make a kernel send a stopped group SIGHUP.
+    kill 9, sort { ($b == $s->{pid}) <=> ($a == $s->{pid}) } keys %sent;
 }
 
 # The processes of a program: itself, what has its mark, and the children of any of them.
