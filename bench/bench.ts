@@ -110,7 +110,7 @@ function medianFigures(rounds: readonly Figures[]): Figures {
 }
 
 /** The middle of the values; of an even number, the mean of the two in the middle. */
-export function median(values: readonly number[]): number {
+function median(values: readonly number[]): number {
   return percentile(values, 0.5);
 }
 

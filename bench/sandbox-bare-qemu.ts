@@ -3,27 +3,33 @@
  * ours, booted cold to a shell on its serial line, and restored from a snapshot
  * of that. Nothing but a question and its answer runs in it.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { cpioArchive } from "../deploy/guest/cpio.ts";
 import { unpackKernel } from "../deploy/guest/kernel-image.ts";
 import { findBinary } from "../scripts/parts/debian.ts";
 import type { Qemu } from "../scripts/parts/qemu.ts";
-import { type Figures, percentile, type System } from "./bench.ts";
+import type { Figures, System } from "./bench.ts";
+import { summary } from "./sandbox-systems.ts";
 
-/** Answers each line that it reads; nothing more is needed to tell that a guest lives. */
+/** The program of the floor of exec, on this host and in the guest. */
+const program = "/bin/echo";
+
+/** Answers each line that it reads: itself, or by a program. More is not needed to tell that a guest lives. */
 const init = `#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs dev /dev
 exec </dev/ttyS0 >/dev/ttyS0 2>&1
 /bin/busybox stty -echo
 echo hello
-while read -r line; do echo "answer $line"; done`;
+while read -r how line; do
+  case $how in say) echo "answer $line" ;; run) ${program} "answer $line" ;; esac
+done`;
 
 const machine = "microvm,acpi=off,x-option-roms=off,isa-serial=on,rtc=off,pit=on,pic=on";
 
@@ -36,7 +42,8 @@ interface BareGuest {
   booted(): Promise<void>;
   /** Once all that was saved runs again; what its serial port is sent before that is lost. */
   resumed(snapshot: string): Promise<void>;
-  ask(line: string): Promise<void>;
+  /** `say`: the shell answers by itself; `run`: by a program of its own. */
+  ask(how: "say" | "run", line: string): Promise<void>;
   command(execute: string, args?: object): Promise<void>;
   end(): Promise<void>;
 }
@@ -47,20 +54,12 @@ export async function bareQemu(
   kind: "restore" | "cold boot",
   count: number,
 ): Promise<System> {
-  const folder = await mkdtemp(join(tmpdir(), "devmesh-bare-qemu-"));
-  await writeFile(join(folder, "vmlinux"), unpackKernel(await readFile(kernelPath)));
-  const busybox = await readFile(findBinary("busybox") ?? "busybox");
-  const files = ["bin", "dev"].map((path) => ({ path }));
-  const programs = [
-    { path: "init", data: Buffer.from(init) },
-    { path: "bin/busybox", data: busybox },
-  ];
-  await writeFile(join(folder, "initramfs"), cpioArchive([...files, ...programs]));
+  const folder = await guestFolder(kernelPath);
   const snapshot = join(folder, "snapshot");
   if (kind === "restore") {
     const guest = await startGuest(binary, folder, []);
     await guest.booted();
-    await guest.ask("ready");
+    await guest.ask("say", "ready");
     await guest.command("migrate", { uri: `exec:cat > ${snapshot}` });
     await guest.command("query-migrate");
     await guest.end();
@@ -74,18 +73,61 @@ export async function bareQemu(
         const startedAt = performance.now();
         const guest = await startGuest(binary, folder, incoming);
         await (kind === "restore" ? guest.resumed(snapshot) : guest.booted());
-        await guest.ask(`number ${i}`);
+        await guest.ask("say", `number ${i}`);
         tookMs.push(performance.now() - startedAt);
         await guest.end();
       }
-      return {
-        p50Ms: percentile(tookMs, 0.5),
-        p95Ms: percentile(tookMs, 0.95),
-        succeeded: tookMs.length,
-      };
+      return summary(tookMs);
     },
     close: () => rm(folder, { recursive: true, force: true }),
   };
+}
+
+/** Bare QEMU: one guest, whose shell starts a program `count` times a round. */
+export async function bareQemuExec({ binary, kernelPath }: Qemu, count: number): Promise<System> {
+  const folder = await guestFolder(kernelPath);
+  const guest = await startGuest(binary, folder, []);
+  await guest.booted();
+  return {
+    name: "bare QEMU, a program",
+    async round(): Promise<Figures> {
+      const tookMs: number[] = [];
+      for (let i = 0; i < count; i++) {
+        const startedAt = performance.now();
+        await guest.ask("run", `number ${i}`);
+        tookMs.push(performance.now() - startedAt);
+      }
+      return summary(tookMs);
+    },
+    async close() {
+      await guest.end();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A kernel, and a system of a shell and one program with its libraries. */
+async function guestFolder(kernelPath: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "devmesh-bare-qemu-"));
+  await writeFile(join(folder, "vmlinux"), unpackKernel(await readFile(kernelPath)));
+  const ldd = execFileSync("ldd", [program], { encoding: "utf8" });
+  const paths = [program, ...[...ldd.matchAll(/(\/\S+) \(0x/g)].map(([, path = ""]) => path)];
+  const folders = new Set(["bin", "dev"]);
+  for (const path of paths) {
+    const parts = dirname(path).slice(1).split("/");
+    for (const i of parts.keys()) folders.add(parts.slice(0, i + 1).join("/"));
+  }
+  const busybox = await readFile(findBinary("busybox") ?? "busybox");
+  const archive = cpioArchive([
+    ...[...folders].map((path) => ({ path })),
+    { path: "init", data: Buffer.from(init) },
+    { path: "bin/busybox", data: busybox },
+    ...(await Promise.all(
+      paths.map(async (path) => ({ path: path.slice(1), data: await readFile(path) })),
+    )),
+  ]);
+  await writeFile(join(folder, "initramfs"), archive);
+  return folder;
 }
 
 async function startGuest(
@@ -133,8 +175,8 @@ async function startGuest(
       await command("migrate-incoming", { uri: `exec:cat ${snapshot}` });
       await answers.until((line) => line.includes('"RESUME"'));
     },
-    async ask(line) {
-      serial.write(`${line}\n`);
+    async ask(how, line) {
+      serial.write(`${how} ${line}\n`);
       await said.until((answer) => answer.includes(`answer ${line}`));
     },
     async end() {

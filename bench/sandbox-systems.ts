@@ -13,13 +13,13 @@ const run = promisify(execFile);
 const limits = { memoryMib: 256, cpuMillis: 1000, pids: 128, diskMib: 64 };
 
 /** A fresh sandbox's spec. */
-export function benchSpec(): SandboxSpec {
+function benchSpec(): SandboxSpec {
   const id = `sbx_${randomUUID().replaceAll("-", "").slice(0, 20)}`;
   return { id, jobId: "job_bench", limits, mounts: [], doors: [] };
 }
 
 /** Runs a program and answers when its first output has come. */
-export async function firstOutput(sandbox: Sandbox): Promise<void> {
+async function firstOutput(sandbox: Sandbox): Promise<void> {
   const program = await sandbox.exec({ argv: ["echo", "here"], env: {} });
   for await (const { data } of program.output()) {
     if (data.length > 0) break;

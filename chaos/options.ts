@@ -3,7 +3,7 @@ import { randomInt } from "node:crypto";
 import { parseArgs } from "node:util";
 
 /** Kinds of sandboxes that a run can have, weakest first. */
-export const chaosIsolations = ["process", "container", "vm"] as const;
+const chaosIsolations = ["process", "container", "vm"] as const;
 
 /** One of them. */
 export type ChaosIsolation = (typeof chaosIsolations)[number];

@@ -27,7 +27,7 @@ export interface ExpectedOutput {
 }
 
 /** The exit status of `failing` work. */
-export const failingStatus = 7;
+const failingStatus = 7;
 
 /** The environment variable that holds the tag in a job's processes. */
 export const tagVariable = "DEVMESH_CHAOS_TAG";

@@ -15,7 +15,7 @@ import { isAddressRange } from "./egress/address-guard.ts";
 import { readSecretsFile } from "./egress/egress-secrets.ts";
 
 /** The drivers there are, weakest isolation first. */
-export const driverNames = ["process", "docker", "gvisor", "qemu", "firecracker"] as const;
+const driverNames = ["process", "docker", "gvisor", "qemu", "firecracker"] as const;
 
 /** One of the drivers. */
 export type DriverName = (typeof driverNames)[number];

@@ -15,7 +15,7 @@ export type Reason = Exclude<keyof typeof ErrorReason, "UNSPECIFIED">;
 export const errorDomain = "devmesh.dev";
 
 /** The reasons under which the same call may succeed later without a change. */
-export const retryableReasons: ReadonlySet<Reason> = new Set<Reason>([
+const retryableReasons: ReadonlySet<Reason> = new Set<Reason>([
   "RATE_LIMITED",
   "PROVIDER_UNAVAILABLE",
   "PROVIDER_PROTOCOL",

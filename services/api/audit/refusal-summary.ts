@@ -7,10 +7,10 @@ import type { AuditEntry } from "@devmesh/mesh/interceptors";
 import type { Clock } from "@devmesh/mesh/runtime";
 
 /** Rows of their own in a window, for each caller, action and reason. */
-export const refusalsInFull = 10;
+const refusalsInFull = 10;
 
 /** The window: one minute. */
-export const refusalWindowMs = 60_000;
+const refusalWindowMs = 60_000;
 
 /** What the summary needs. */
 export interface RefusalSummaryOptions {

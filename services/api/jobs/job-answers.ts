@@ -9,7 +9,7 @@ import { isFinal, type JobRow, toJob } from "./job-rows.ts";
 import type { ReadLimits } from "./job-store.ts";
 
 /** The topic of the note with which an agent's runner asks. */
-export const questionTopic = "agent.question";
+const questionTopic = "agent.question";
 
 /** Notes after which a question is open no more. */
 const closing: ReadonlySet<string> = new Set([

@@ -112,7 +112,7 @@ export class JobSignals {
  * wait for each line of a job, so a wait makes as little as it can: the alarm
  * and the signal's listener are made once and serve many waits.
  */
-export class JobListener {
+class JobListener {
   readonly #clock: Clock;
   readonly #leave: () => void;
   readonly #maxWaitMs: number;

@@ -19,7 +19,7 @@ import { requireNetwork } from "./job-network.ts";
 import type { CancelInput, JobStore, ListQuery } from "./job-store.ts";
 
 /** How long an idempotency key answers its job: seven days. */
-export const keyTtlMs = 7 * 24 * 60 * 60 * 1000;
+const keyTtlMs = 7 * 24 * 60 * 60 * 1000;
 
 /** Attempts in all where the spec names none. */
 const defaultAttempts = 2;

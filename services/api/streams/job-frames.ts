@@ -46,7 +46,7 @@ export function encodeFrame({
 }
 
 /** The frame of an event; undefined for kinds that are not known here. */
-export function toFrame(event: JobEvent): JobFrame | undefined {
+function toFrame(event: JobEvent): JobFrame | undefined {
   const { seq, kind } = event;
   const ts = (event.time === undefined ? new Date() : timestampDate(event.time)).toISOString();
   switch (kind.case) {

@@ -16,7 +16,7 @@ import {
 } from "./http.stand-in.ts";
 
 /** The window of `stand-in-chat`, in words. */
-export const anthropicStandInWindow = 300;
+const anthropicStandInWindow = 300;
 
 const models = ["stand-in-chat", "cut", "garbage", "error-event", "filtered"];
 

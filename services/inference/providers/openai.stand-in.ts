@@ -16,7 +16,7 @@ import {
 } from "./http.stand-in.ts";
 
 /** The window of `stand-in-chat`, in words. */
-export const openAiStandInWindow = 300;
+const openAiStandInWindow = 300;
 
 const models = ["stand-in-chat", "stand-in-embed", "cut", "garbage", "error-event", "filtered"];
 

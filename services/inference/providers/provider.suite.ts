@@ -29,7 +29,7 @@ export interface ProviderSubject {
 }
 
 /** The tool that the suite offers. */
-export const weatherTool: Tool = {
+const weatherTool: Tool = {
   name: "get_weather",
   description: "Tells the weather of a city",
   parameters: {

@@ -8,7 +8,7 @@ export type ModelName =
   | { readonly type: "name"; readonly model: string };
 
 /** Every provider that devmesh knows, configured or not. */
-export const providerNames = ["ollama", "embedded", "scripted", "openai", "anthropic"] as const;
+const providerNames = ["ollama", "embedded", "scripted", "openai", "anthropic"] as const;
 
 /** Reads a name. Empty: the role `fallback`. A slash after an unknown word is part of the name. */
 export function parseModelName(text: string, fallback: ModelRole): ModelName {

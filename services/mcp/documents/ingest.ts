@@ -27,9 +27,9 @@ export interface IngestOptions {
 }
 
 /** The most documents in one call. */
-export const maxDocuments = 500;
+const maxDocuments = 500;
 /** The most text in one call, in UTF-8 bytes. */
-export const maxIngestBytes = 16 * 1024 * 1024;
+const maxIngestBytes = 16 * 1024 * 1024;
 
 /** Documents that are stored before others get their turn. */
 const documentsPerTurn = 8;

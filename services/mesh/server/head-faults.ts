@@ -4,7 +4,7 @@ import { DevmeshError, invalidField } from "../errors/index.ts";
 import type { HttpRequest } from "./http-exchange.ts";
 
 /** How large the headers of a request may be, in bytes: names and values. HTTP/1.1 is held to it by Node. */
-export const maxHeaderBytes = maxHeaderSize;
+const maxHeaderBytes = maxHeaderSize;
 
 /** The refusal of headers that are larger. */
 export function headersTooLarge(): DevmeshError {

@@ -10,7 +10,7 @@ export type HelloReading =
   | { readonly state: "refused"; readonly why: "NO_TLS" | "NO_SNI"; readonly detail: string };
 
 /** More bytes than this make no first message. */
-export const maxHelloBytes = 64 * 1024;
+const maxHelloBytes = 64 * 1024;
 
 const handshakeRecord = 22;
 const clientHello = 1;

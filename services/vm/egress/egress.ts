@@ -16,7 +16,7 @@ import { PinnedNames, type Resolve, systemResolve } from "./pinned-names.ts";
 import { type EgressBytes, Upstreams } from "./upstreams.ts";
 
 /** The port of the sandbox's own 127.0.0.1 at which programs find the proxy. */
-export const egressPort = 3128;
+const egressPort = 3128;
 
 /** What the host's operator says of all sandboxes. */
 export interface EgressHostOptions {

@@ -14,7 +14,7 @@ export interface ProgramFile {
 }
 
 /** The folder that `scripts/build.ts` fills. */
-export const programFolder = join(import.meta.dirname, "..", "dist", "runner");
+const programFolder = join(import.meta.dirname, "..", "dist", "runner");
 
 /** The oldest Node that runs it. */
 export const leastNodeMajor = 24;

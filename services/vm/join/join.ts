@@ -19,13 +19,13 @@ import { checkBackend, isRefusal, refusalOf } from "./check-backend.ts";
 import { type JoinConfig, readJoinConfig } from "./join-config.ts";
 
 /** The exit status of a runner whose token is refused: to start it again is of no use. */
-export const refusedStatus = 3;
+const refusedStatus = 3;
 
 /** The exit status of a runner whose backend cannot be reached, unless it waits. */
-export const unreachableStatus = 7;
+const unreachableStatus = 7;
 
 /** Where a runner that has joined says so, in its data folder. */
-export const presenceFile = "runner.json";
+const presenceFile = "runner.json";
 
 /** What that file says. */
 export interface Presence {

@@ -9,7 +9,7 @@ import type { Message, ModelCall, ToolDefinition } from "./chat-model.ts";
 const fence = "tool";
 
 /** What the system prompt says of tools. */
-export function explainTools(tools: readonly ToolDefinition[]): string {
+function explainTools(tools: readonly ToolDefinition[]): string {
   const rows = tools.map(({ function: { name, description, parameters } }) => {
     return `- ${name}: ${description}\n  arguments: ${JSON.stringify(parameters)}`;
   });

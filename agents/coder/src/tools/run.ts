@@ -34,7 +34,7 @@ export function createRun({ jail, env }: RunOptions): Tool {
     description:
       "Runs a program in the work dir and waits for its end: tests, builds, one-off scripts. " +
       "No shell in between and no input. Of long output the head and the tail are shown. " +
-      "Everything it started ends with it.",
+      "What it leaves running in the background ends with it.",
     parameters: {
       type: "object",
       properties: {

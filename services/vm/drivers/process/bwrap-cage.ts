@@ -112,7 +112,7 @@ interface RunningCage extends BwrapCageOptions {
 }
 
 /** A bubblewrap with its resident. */
-export class BwrapCage implements Cage {
+class BwrapCage implements Cage {
   readonly driver = "process";
   readonly channel: ResidentChannel;
   readonly receipt: SandboxReceipt;

@@ -91,14 +91,14 @@ function watchedValue(
 }
 
 /** The soft limit of that name in a `/proc/PID/limits`. */
-export function rlimit(text: string, name: string): number {
+function rlimit(text: string, name: string): number {
   const value = new RegExp(`^Max ${name} +(\\S+)`, "m").exec(text)?.[1];
   if (value === undefined) throw new Error(`there is no limit on the ${name}`);
   return value === "unlimited" ? noLimit : Number(value);
 }
 
 /** How many CPUs the `Cpus_allowed_list` of a `/proc/PID/status` names. */
-export function countCpus(status: string): number {
+function countCpus(status: string): number {
   const list = /^Cpus_allowed_list:\s*(\S+)/m.exec(status)?.[1] ?? "";
   return list.split(",").reduce((sum, range) => {
     const [first, last = first] = range.split("-").map(Number);

@@ -95,7 +95,7 @@ function kibOf(text: string, name: string): number | undefined {
 }
 
 /** Maps of memory files and of shared anonymous memory in a `/proc/PID/smaps`. */
-export function sharedMaps(smaps: string): SharedMap[] {
+function sharedMaps(smaps: string): SharedMap[] {
   const maps: SharedMap[] = [];
   let file: string | undefined;
   for (const line of smaps.split("\n")) {

@@ -15,7 +15,7 @@ export interface VisibleRow {
 }
 
 /** More of a line than this is not drawn in one row; it wraps, is searched and downloaded whole. */
-export const maxDrawn = 10_000;
+const maxDrawn = 10_000;
 
 interface DrawnLine {
   readonly text: string;
