@@ -9,6 +9,7 @@ import { expect } from "chai";
 import { ensureGuest } from "../../deploy/guest/ensure-guest.ts";
 import { cgroupOf } from "../../services/vm/drivers/cgroup.ts";
 import type { Sandbox } from "../../services/vm/drivers/driver.ts";
+import { signalProcess } from "../../services/vm/drivers/process-tree.ts";
 import { QemuDriver, type QemuDriverOptions } from "../../services/vm/drivers/qemu/qemu-driver.ts";
 import { shell, suiteSpec } from "../../services/vm/drivers/suite/harness.ts";
 import { until } from "../e2e/wait.ts";
@@ -189,8 +190,10 @@ describe("guests that are kept ready", function () {
     await sandbox.delete();
     await driver.settled();
     const hung = await readyPid();
-    process.kill(hung, "SIGSTOP");
+    // It is let go on once, and stopped again before it can have answered.
+    const stops = setInterval(() => signalProcess(hung, "SIGSTOP"), 1);
     const next = await driver.create(suiteSpec());
+    clearInterval(stops);
     expect(await pidOf(next.id)).to.be.a("number");
     await whoIs(next);
     expect(await readFile(`/proc/${hung}/cmdline`, "latin1").catch(() => "")).to.equal("");

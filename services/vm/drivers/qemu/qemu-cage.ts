@@ -52,10 +52,10 @@ export async function qemuCage(options: QemuCageOptions): Promise<Cage> {
     async freeze() {
       // A guest that stands still cannot tell: this is what it used up to then.
       still ??= await within(MONITOR_LIMIT_MS, stats());
-      await within(MONITOR_LIMIT_MS, vm.monitor.execute("stop"));
+      await within(MONITOR_LIMIT_MS, vm.halt());
     },
     async resume() {
-      await within(MONITOR_LIMIT_MS, vm.monitor.execute("cont"));
+      await within(MONITOR_LIMIT_MS, vm.goOn());
       // Its clock stood still with it.
       if (still) await setClock(channel);
       still = undefined;

@@ -64,7 +64,11 @@ export interface VirtualMachine {
   readonly monitor: Qmp;
   /** Resolves with the last words of guest and QEMU when the machine has ended. */
   readonly ended: Promise<string>;
-  /** Ends it at once; resolves when its process is gone. */
+  /** Makes it stand still: its clock stops, and it uses no processor. Idempotent. */
+  halt(): Promise<void>;
+  /** Lets one that stands still go on. */
+  goOn(): Promise<void>;
+  /** Ends it at once, also while it stands still; resolves when its process is gone. */
   kill(): Promise<void>;
 }
 
@@ -226,6 +230,7 @@ function machineOf(child: ChildProcess): VirtualMachine {
   if (!(connection instanceof Duplex) || !(monitor instanceof Duplex) || pid === undefined) {
     throw new Error("QEMU's port is not connected");
   }
+  const qmp = new Qmp(monitor);
   const words = [tail(child.stdout), tail(child.stderr)];
   const ended = new Promise<string>((resolve) => {
     child.once("exit", async () => {
@@ -239,8 +244,19 @@ function machineOf(child: ChildProcess): VirtualMachine {
   return {
     pid,
     connection,
-    monitor: new Qmp(monitor),
+    monitor: qmp,
     ended,
+    async halt() {
+      // Would not be answered by one that stands still.
+      child.kill("SIGCONT");
+      await qmp.execute("stop");
+      // A machine that is stopped may still look at its timers some thousand times a second.
+      child.kill("SIGSTOP");
+    },
+    async goOn() {
+      child.kill("SIGCONT");
+      await qmp.execute("cont");
+    },
     kill: async () => {
       child.kill("SIGKILL");
       await ended;

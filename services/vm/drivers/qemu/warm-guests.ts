@@ -98,10 +98,7 @@ export class WarmGuests {
    */
   async assign({ guest }: WarmGuest, job: GuestJob, signal?: AbortSignal): Promise<GuestCaps> {
     const assigning = (async () => {
-      await Promise.all([
-        guest.vm.monitor.execute("cont"),
-        guest.holdCpu(job.limits.cpuMillis, false),
-      ]);
+      await Promise.all([guest.vm.goOn(), guest.holdCpu(job.limits.cpuMillis, false)]);
       return await assignGuest(guest.channel, job);
     })();
     return await within(HAND_OVER_LIMIT_MS, assigning, signal);
@@ -176,10 +173,10 @@ export class WarmGuests {
       await assignGuest(channel, { id, limits, doors: [] });
       await runInGuest(channel, WARM_UP);
       await channel.configure([["new-job"]]);
-      await vm.monitor.execute("stop");
     } finally {
       free();
     }
+    await vm.halt();
   }
 }
 
