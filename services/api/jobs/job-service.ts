@@ -18,6 +18,7 @@ import type {
 import { JobStatus } from "@devmesh/gen/devmesh/api/v1/job_status_pb";
 import { kPrincipal, kSubject } from "@devmesh/mesh/context";
 import { invalidField } from "@devmesh/mesh/errors";
+import { mapStream } from "@devmesh/mesh/runtime";
 import { decodePageToken, encodePageToken } from "../page-token.ts";
 import { visibleOwner } from "../tokens/scopes.ts";
 import { idempotencyKeyOf } from "./job-convert.ts";
@@ -112,13 +113,14 @@ export class JobServiceImpl implements ServiceImpl<typeof JobService> {
     return { events, nextFrom: isBehindEnd || last?.kind.case === "result" ? 0 : next };
   }
 
-  async *watchJob({ id, from }: WatchJobRequest, context: HandlerContext) {
-    const { keepaliveMs } = this.#watch;
-    const interval = durationFromMs(keepaliveMs);
-    for await (const event of this.#watch.events(id, from, context.signal)) {
-      if (event === undefined) yield { step: { case: "keepalive" as const, value: { interval } } };
-      else yield { step: { case: "event" as const, value: event } };
-    }
+  watchJob({ id, from }: WatchJobRequest, context: HandlerContext) {
+    const interval = durationFromMs(this.#watch.keepaliveMs);
+    return mapStream(this.#watch.events(id, from, context.signal), (event) => ({
+      step:
+        event === undefined
+          ? { case: "keepalive" as const, value: { interval } }
+          : { case: "event" as const, value: event },
+    }));
   }
 
   async retryJobs(req: RetryJobsRequest, context: HandlerContext) {

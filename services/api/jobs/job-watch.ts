@@ -47,11 +47,9 @@ export class JobWatch {
    * a job's end ends a watch in peace. The last two name the number to come
    * back with as `resume_from`.
    */
-  async *events(
-    id: string,
-    from: number,
-    signal: AbortSignal,
-  ): AsyncGenerator<JobEvent | undefined> {
+  async *events(id: string, from: number, ends: AbortSignal): AsyncGenerator<JobEvent | undefined> {
+    using end = follow(ends);
+    const { signal } = end;
     using listener = this.#signals.listen(id);
     using pages = this.#pages.open(id);
     if ((await this.#store.get(id)) === undefined) throw notFound("job", id);
@@ -98,6 +96,21 @@ export class JobWatch {
     const job = await this.#store.get(id);
     return job?.result !== undefined && next > job.lastSeq;
   }
+}
+
+/**
+ * Ends as the other does. A signal that is put together of others looks at all of them each time
+ * that it is asked, and a watch asks at each event.
+ */
+function follow(other: AbortSignal): { readonly signal: AbortSignal; [Symbol.dispose](): void } {
+  const own = new AbortController();
+  const onAbort = () => own.abort(other.reason);
+  if (other.aborted) onAbort();
+  other.addEventListener("abort", onAbort, { once: true });
+  return {
+    signal: own.signal,
+    [Symbol.dispose]: () => other.removeEventListener("abort", onAbort),
+  };
 }
 
 /** Sheds a reader: it comes back with `resumeFrom` when it can keep up. */

@@ -69,9 +69,8 @@ export function createJobSocket(options: JobSocketOptions): UpgradeHandler {
       if (gone.signal.aborted) return void messages.return?.();
       server.handleUpgrade(asked.take(), socket, head, (ws) => {
         const stream = new JobStream({ ws, request, gone, slowReaderMs, logger });
-        const all = startingWith(first, messages);
         stream
-          .run(all, pingIntervalMs)
+          .run(first, messages, pingIntervalMs)
           .catch((err: unknown) => logger.warn({ err }, "stream broke"));
       });
     };
@@ -100,14 +99,6 @@ async function openWatch(
   return (res.message as AsyncIterable<WatchJobResponse>)[Symbol.asyncIterator]();
 }
 
-async function* startingWith<T>(first: IteratorResult<T>, rest: AsyncIterator<T>) {
-  try {
-    for (let next = first; next.done !== true; next = await rest.next()) yield next.value;
-  } finally {
-    await rest.return?.();
-  }
-}
-
 /** What one watcher consists of. */
 interface JobStreamOptions {
   readonly ws: WebSocket;
@@ -127,6 +118,14 @@ class JobStream {
   readonly #gone: AbortController;
   /** The number that a watcher which comes back asks for. */
   #next: number;
+  /** Frames that the system has not taken yet. */
+  #underWay = 0;
+  /** Tells who waits for them; of a socket that broke nobody may wait: its close ends the stream. */
+  #settle: ((error?: Error | null) => void) | undefined;
+  readonly #onSent = (error?: Error | null) => {
+    this.#underWay -= 1;
+    if (this.#underWay === 0 || error) this.#settle?.(error);
+  };
 
   constructor(options: JobStreamOptions) {
     const { ws, request, gone } = options;
@@ -141,40 +140,47 @@ class JobStream {
     ws.on("error", () => {});
   }
 
-  async run(messages: AsyncIterable<WatchJobResponse>, pingIntervalMs: number): Promise<void> {
+  /** Sends what a watch says from its first message on, and ends the watch. */
+  async run(
+    first: IteratorResult<WatchJobResponse>,
+    messages: AsyncIterator<WatchJobResponse>,
+    pingIntervalMs: number,
+  ): Promise<void> {
     const pinging = this.#ping(pingIntervalMs);
     try {
-      for await (const message of messages) {
-        const frame = encodeFrame(message);
+      for (let next = first; next.done !== true; next = await messages.next()) {
+        const frame = encodeFrame(next.value);
         if (frame === undefined) continue;
-        const sent = this.#send(frame.bytes);
+        this.#send(frame.bytes);
         this.#next = frame.seq + 1;
-        if (this.#ws.bufferedAmount > 0) await this.#taken(sent);
+        if (this.#ws.bufferedAmount > 0) await this.#taken();
       }
       this.#close(closeCodes.normal, "");
     } catch (error) {
       await this.#fail(error);
     } finally {
       clearInterval(pinging);
+      await messages.return?.();
     }
   }
 
-  /** Resolves when the frame, JSON text, is handed to the system. */
-  #send(frame: Buffer | string): Promise<void> {
-    const sent = new Promise<void>((resolve, reject) => {
-      this.#ws.send(frame, { binary: false }, (error) => (error ? reject(error) : resolve()));
-    });
-    // Of a socket that broke: its close ends the stream.
-    sent.catch(() => {});
-    return sent;
+  /** Sends a frame of JSON text. */
+  #send(frame: Buffer | string): void {
+    this.#underWay += 1;
+    this.#ws.send(frame, { binary: false }, this.#onSent);
   }
 
-  /** A slow reader slows only itself, and that not for ever. */
-  async #taken(sent: Promise<void>): Promise<void> {
+  /** All that was sent is handed to the system. A slow reader slows only itself, and that not for ever. */
+  async #taken(): Promise<void> {
     const taken = new AbortController();
     const late = delay(this.#slowReaderMs, "late" as const, { signal: taken.signal });
     // The wait that lost the race ends by the abort below.
     late.catch(() => {});
+    const sent = new Promise<void>((resolve, reject) => {
+      this.#settle = (error) => (error ? reject(error) : resolve());
+    });
+    // It may break when it was shed already.
+    sent.catch(() => {});
     const how = await Promise.race([sent, late]).finally(() => taken.abort());
     if (how !== "late") return;
     this.#logger.info({ jobId: this.#request.id, resumeFrom: this.#next }, "slow watcher shed");
@@ -190,7 +196,7 @@ class JobStream {
     const metadata = { ...problem.metadata, resume_from: String(this.#next) };
     const payload = resumes ? { ...problem, metadata } : problem;
     // Both lie behind what the reader has not taken yet: it gets them in order, or is cut.
-    void this.#send(JSON.stringify({ type: "error", ts: new Date().toISOString(), payload }));
+    this.#send(JSON.stringify({ type: "error", ts: new Date().toISOString(), payload }));
     if (resumes) {
       const code = failure.reason === "DRAINING" ? closeCodes.goingAway : closeCodes.tryLater;
       this.#close(code, `resume from ${this.#next}`);

@@ -9,7 +9,10 @@ export function untilAborted<T>(messages: AsyncIterable<T>, signal: AbortSignal)
     [Symbol.asyncIterator]() {
       const source = messages[Symbol.asyncIterator]();
       let interrupt: ((reason: unknown) => void) | undefined;
+      // Not asked of the signal each time: one of many parts looks at all of them.
+      let isAborted = signal.aborted;
       const onAbort = () => {
+        isAborted = true;
         interrupt?.(signal.reason);
         // Runs the producer's `finally`; its error has no reader any more.
         source.return?.().catch(() => {});
@@ -19,7 +22,7 @@ export function untilAborted<T>(messages: AsyncIterable<T>, signal: AbortSignal)
       return {
         next: () =>
           new Promise((resolve, reject) => {
-            if (signal.aborted) {
+            if (isAborted) {
               onAbort();
               return reject(signal.reason);
             }
@@ -38,7 +41,7 @@ export function untilAborted<T>(messages: AsyncIterable<T>, signal: AbortSignal)
         return: async () => {
           over();
           // A producer that was told to end is not waited for: it may hang in what it does.
-          if (signal.aborted) onAbort();
+          if (isAborted) onAbort();
           else await source.return?.();
           return { done: true, value: undefined };
         },
