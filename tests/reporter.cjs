@@ -1,17 +1,19 @@
-/** Mocha's spec report, and the true totals in the file that DEVMESH_TEST_REPORT names. */
+/** Mocha's spec report, and a Report (see run.ts) in the file that DEVMESH_TEST_REPORT names. */
 const { writeFileSync } = require("node:fs");
 const Mocha = require("mocha");
 
 module.exports = class extends Mocha.reporters.Spec {
   constructor(runner, options) {
     super(runner, options);
-    const totals = { passed: 0, failed: 0, skipped: 0 };
-    runner.on("pass", () => totals.passed++);
-    runner.on("fail", () => totals.failed++);
-    runner.on("pending", () => totals.skipped++);
+    const report = { passed: 0, skipped: 0, failures: [] };
+    runner.on("pass", () => report.passed++);
+    runner.on("pending", () => report.skipped++);
+    runner.on("fail", (test, error) => {
+      report.failures.push(`${test.fullTitle()} (${test.file})\n${error?.stack ?? error}`);
+    });
     runner.once("end", () => {
-      const report = process.env.DEVMESH_TEST_REPORT;
-      if (report !== undefined) writeFileSync(report, JSON.stringify(totals));
+      const file = process.env.DEVMESH_TEST_REPORT;
+      if (file !== undefined) writeFileSync(file, JSON.stringify(report));
     });
   }
 };

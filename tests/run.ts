@@ -1,6 +1,6 @@
 /**
- * Runs every test of the repository with mocha and ends with the one line
- * `N passed, N failed, N skipped`. Arguments are passed on to mocha, so
+ * Runs every test of the repository with mocha, names what failed once more,
+ * and ends with the one line `N passed, N failed, N skipped`. Arguments are passed on to mocha, so
  * `npm test -- tests/mesh/errors.test.ts` runs one file.
  */
 import { spawn } from "node:child_process";
@@ -23,45 +23,50 @@ function groupsOf(paths: readonly string[]): string[][] {
   return [...byFolder.values()];
 }
 
-interface Totals {
+/** What one mocha process says of its tests; see reporter.cjs. */
+interface Report {
   passed: number;
-  failed: number;
   skipped: number;
+  /** One text for each test or hook that failed: its full title and the error. */
+  failures: string[];
 }
 
-async function runGroup(paths: readonly string[], report: string): Promise<Totals> {
+async function runGroup(paths: readonly string[], file: string): Promise<Report> {
   const mocha = join(root, "node_modules", "mocha", "bin", "mocha.js");
   const args = [mocha, "--reporter", join(root, "tests", "reporter.cjs"), ...flags, ...paths];
   const child = spawn(process.execPath, args, {
     cwd: root,
     stdio: "inherit",
-    env: { ...process.env, DEVMESH_TEST_REPORT: report },
+    env: { ...process.env, DEVMESH_TEST_REPORT: file },
   });
   const code = await new Promise<number>((resolve) => {
     child.on("close", (status) => resolve(status ?? 1));
   });
   try {
-    const totals = JSON.parse(readFileSync(report, "utf8")) as Totals;
-    // A crash outside any test is a failure too.
-    if (code !== 0 && totals.failed === 0) totals.failed = 1;
-    return totals;
+    const report = JSON.parse(readFileSync(file, "utf8")) as Report;
+    if (code !== 0 && report.failures.length === 0) {
+      report.failures.push(`mocha ended with status ${code} outside any test: ${paths.join(", ")}`);
+    }
+    return report;
   } catch {
-    console.error(`mocha ended with status ${code} and no report: ${paths.join(", ")}`);
-    return { passed: 0, failed: 1, skipped: 0 };
+    const failure = `mocha ended with status ${code} and no report: ${paths.join(", ")}`;
+    return { passed: 0, skipped: 0, failures: [failure] };
   }
 }
 
 const folder = mkdtempSync(join(tmpdir(), "devmesh-tests-"));
-const total: Totals = { passed: 0, failed: 0, skipped: 0 };
+const total: Report = { passed: 0, skipped: 0, failures: [] };
 try {
   for (const [i, paths] of groups.entries()) {
-    const { passed, failed, skipped } = await runGroup(paths, join(folder, `${i}.json`));
+    const { passed, skipped, failures } = await runGroup(paths, join(folder, `${i}.json`));
     total.passed += passed;
-    total.failed += failed;
     total.skipped += skipped;
+    total.failures.push(...failures);
   }
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
-console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
-process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;
+for (const failure of total.failures) console.log(`failed: ${failure}\n`);
+const failed = total.failures.length;
+console.log(`${total.passed} passed, ${failed} failed, ${total.skipped} skipped`);
+process.exitCode = failed > 0 || total.passed === 0 ? 1 : 0;
