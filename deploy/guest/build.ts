@@ -36,7 +36,7 @@ export interface BuildGuestOptions {
 }
 
 /** In the order in which they have to be loaded. ext4 and the serial line are built in. */
-const MODULES = [
+const rootModules = [
   "drivers/virtio/virtio_ring.ko",
   "drivers/virtio/virtio.ko",
   "drivers/virtio/virtio_pci_modern_dev.ko",
@@ -46,22 +46,22 @@ const MODULES = [
   "drivers/char/virtio_console.ko",
 ];
 /** Loaded besides where devices are on no bus (Firecracker). */
-const MMIO_MODULES = [
+const mmioModules = [
   "drivers/virtio/virtio_mmio.ko",
   "net/vmw_vsock/vsock.ko",
   "net/vmw_vsock/vmw_vsock_virtio_transport_common.ko",
   "net/vmw_vsock/vmw_vsock_virtio_transport.ko",
 ];
-const MODULE_SIGNATURE = Buffer.from("~Module signature appended~\n");
-const ROOT_SLACK = 1.15;
-const ROOT_SLACK_BYTES = 32 << 20;
+const moduleSignature = Buffer.from("~Module signature appended~\n");
+const rootSlack = 1.15;
+const rootSlackBytes = 32 << 20;
 /** Fixed, so that the same tree gives the same image. */
-const ROOT_UUID = "6d657368-0000-4000-8000-000000000001";
+const rootUuid = "6d657368-0000-4000-8000-000000000001";
 /** What the guest's root has besides the tar; the job's user is 1000. */
-const JOB_USER = "job:x:1000:1000:job:/work:/bin/sh\n";
-const JOB_GROUP = "job:x:1000:\n";
+const jobUser = "job:x:1000:1000:job:/work:/bin/sh\n";
+const jobGroup = "job:x:1000:\n";
 /** Left out of the root: documentation, translations and the packager's own stores. */
-const LEFT_OUT = ["dev/*", "usr/share/doc", "usr/share/man", "usr/share/locale", "var/cache/apt"];
+const leftOut = ["dev/*", "usr/share/doc", "usr/share/man", "usr/share/locale", "var/cache/apt"];
 
 const run = promisify(execFile);
 
@@ -97,7 +97,7 @@ async function makeInitramfs(options: BuildGuestOptions): Promise<Buffer> {
   const busybox = options.busyboxPath ?? findOnPath("busybox");
   if (!busybox) throw new Error("a static busybox is needed: install busybox-static");
   const modules = await Promise.all(
-    [...MODULES, ...MMIO_MODULES].map(async (path) => {
+    [...rootModules, ...mmioModules].map(async (path) => {
       const data = await readFile(join(options.modulesDir, "kernel", path));
       return { name: basename(path), data: withoutSignature(data) };
     }),
@@ -109,8 +109,8 @@ async function makeInitramfs(options: BuildGuestOptions): Promise<Buffer> {
     { path: "agent.pl", mode: 0o644, data: await readFile(residentPath) },
     { path: "bin/busybox", data: await readFile(busybox) },
     ...modules.map(({ name, data }) => ({ path: `modules/${name}`, mode: 0o644, data })),
-    { path: "modules/order", mode: 0o644, data: orderOf(MODULES) },
-    { path: "modules/order-mmio", mode: 0o644, data: orderOf(MMIO_MODULES) },
+    { path: "modules/order", mode: 0o644, data: orderOf(rootModules) },
+    { path: "modules/order-mmio", mode: 0o644, data: orderOf(mmioModules) },
   ]);
 }
 
@@ -120,9 +120,9 @@ function orderOf(modules: readonly string[]): Buffer {
 
 /** Checking a signature costs boot time and proves nothing: kernel and modules come together. */
 function withoutSignature(module: Buffer): Buffer {
-  if (!module.subarray(-MODULE_SIGNATURE.length).equals(MODULE_SIGNATURE)) return module;
+  if (!module.subarray(-moduleSignature.length).equals(moduleSignature)) return module;
   // Before the marker: a 12-byte record that ends in the signature's length.
-  const record = module.length - MODULE_SIGNATURE.length;
+  const record = module.length - moduleSignature.length;
   return module.subarray(0, record - 12 - module.readUInt32BE(record - 4));
 }
 
@@ -132,10 +132,10 @@ async function makeRoot(rootfsTar: string, out: string): Promise<void> {
     const image = join(work, "image");
     const { size } = await stat(rootfsTar);
     await writeFile(image, "");
-    await truncate(image, Math.ceil(size * ROOT_SLACK) + ROOT_SLACK_BYTES);
+    await truncate(image, Math.ceil(size * rootSlack) + rootSlackBytes);
     await writeFile(join(work, "build.sh"), rootScript);
     const command = ["sh", join(work, "build.sh"), rootfsTar, join(work, "tree"), image];
-    await run(...asRoot([...command, ROOT_UUID, JOB_USER, JOB_GROUP, ...LEFT_OUT]));
+    await run(...asRoot([...command, rootUuid, jobUser, jobGroup, ...leftOut]));
     await rename(image, join(out, guestFiles.root));
   } finally {
     await rm(work, { recursive: true, force: true });
@@ -169,7 +169,7 @@ function asRoot(command: string[]): [string, string[]] {
 
 async function digestOfRoot(rootfsTar: string): Promise<string> {
   const hash = createHash("sha256");
-  hash.update(JSON.stringify([guestVersion, rootScript, JOB_USER, JOB_GROUP, LEFT_OUT, ROOT_UUID]));
+  hash.update(JSON.stringify([guestVersion, rootScript, jobUser, jobGroup, leftOut, rootUuid]));
   await pipeline(createReadStream(rootfsTar), hash);
   return hash.digest("hex");
 }

@@ -1,7 +1,7 @@
 /** Owns writing a cpio archive (`newc`), the format of an initramfs. Owner is always root. */
 
-const TYPE_FOLDER = 0o040000;
-const TYPE_FILE = 0o100000;
+const typeFolder = 0o040000;
+const typeFile = 0o100000;
 
 /** One entry of an archive: a folder when it has no data. */
 export interface CpioEntry {
@@ -16,7 +16,7 @@ export interface CpioEntry {
 export function cpioArchive(entries: readonly CpioEntry[]): Buffer {
   const pieces: Buffer[] = [];
   entries.forEach((entry, index) => {
-    const type = entry.data ? TYPE_FILE : TYPE_FOLDER;
+    const type = entry.data ? typeFile : typeFolder;
     push(pieces, index + 1, entry.path, type | (entry.mode ?? 0o755), entry.data);
   });
   push(pieces, 0, "TRAILER!!!", 0, undefined);

@@ -17,7 +17,7 @@ export interface GuestPart {
   readonly guestDir: string;
 }
 
-const BUILD_WAIT_MS = 600_000;
+const buildWaitMs = 600_000;
 
 /** QEMU and an up-to-date guest; the first call fetches and builds for about a minute. */
 export async function ensureGuest(options: PartOptions = {}): Promise<Found<GuestPart>> {
@@ -28,7 +28,7 @@ export async function ensureGuest(options: PartOptions = {}): Promise<Found<Gues
   const { binary, kernelPath, modulesDir } = qemu.value;
   const guestDir = join(cacheDir(), "guest");
   return await attempt("install busybox-static and e2fsprogs", async () => {
-    await withLock("guest", BUILD_WAIT_MS, () =>
+    await withLock("guest", buildWaitMs, () =>
       buildGuest({
         kernelPath,
         modulesDir,

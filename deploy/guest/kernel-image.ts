@@ -4,30 +4,30 @@
  */
 import { gunzipSync, zstdDecompressSync } from "node:zlib";
 
-const ELF_MAGIC = Buffer.from([0x7f, 0x45, 0x4c, 0x46]);
-const GZIP_MAGIC = Buffer.from([0x1f, 0x8b, 0x08]);
-const ZSTD_MAGIC = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);
+const elfMagic = Buffer.from([0x7f, 0x45, 0x4c, 0x46]);
+const gzipMagic = Buffer.from([0x1f, 0x8b, 0x08]);
+const zstdMagic = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);
 /** LZ4's legacy frame, the one that kernels use. */
-const LZ4_MAGIC = Buffer.from([0x02, 0x21, 0x4c, 0x18]);
-const LZ4_BLOCK_BYTES = 8 << 20;
+const lz4Magic = Buffer.from([0x02, 0x21, 0x4c, 0x18]);
+const lz4BlockBytes = 8 << 20;
 
 /**
  * The ELF kernel inside `image`, or `image` itself when it is one already or is packed in
  * a way not known here (bzip2, xz); both start, the latter more slowly.
  */
 export function unpackKernel(image: Buffer): Buffer {
-  if (image.subarray(0, 4).equals(ELF_MAGIC)) return image;
+  if (image.subarray(0, 4).equals(elfMagic)) return image;
   const ways: [Buffer, (payload: Buffer) => Buffer][] = [
-    [LZ4_MAGIC, unpackLz4],
-    [ZSTD_MAGIC, zstdDecompressSync],
-    [GZIP_MAGIC, gunzipSync],
+    [lz4Magic, unpackLz4],
+    [zstdMagic, zstdDecompressSync],
+    [gzipMagic, gunzipSync],
   ];
   for (const [magic, unpack] of ways) {
     const start = image.indexOf(magic);
     if (start < 0) continue;
     try {
       const kernel = unpack(image.subarray(start, payloadEnd(image)));
-      if (kernel.subarray(0, 4).equals(ELF_MAGIC)) return kernel;
+      if (kernel.subarray(0, 4).equals(elfMagic)) return kernel;
     } catch (error: unknown) {
       // The magic turned up by chance in other bytes: that is no payload of this kind.
       if (!(error instanceof Error)) throw error;
@@ -47,7 +47,7 @@ function payloadEnd(image: Buffer): number {
 
 function unpackLz4(payload: Buffer): Buffer {
   const blocks: Buffer[] = [];
-  let at = LZ4_MAGIC.length;
+  let at = lz4Magic.length;
   while (at + 4 <= payload.length) {
     const size = payload.readUInt32LE(at);
     at += 4;
@@ -59,7 +59,7 @@ function unpackLz4(payload: Buffer): Buffer {
 }
 
 function unpackLz4Block(block: Buffer): Buffer {
-  const out = Buffer.allocUnsafe(LZ4_BLOCK_BYTES);
+  const out = Buffer.allocUnsafe(lz4BlockBytes);
   let from = 0;
   let to = 0;
   const more = (nibble: number): number => {

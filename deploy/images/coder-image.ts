@@ -13,8 +13,8 @@ import {
 } from "../../scripts/parts/system-image.ts";
 
 /** Pinned, as it is fetched from a registry. */
-const NPM = "npm@11.6.2";
-const FETCH_LIMIT_MS = 300_000;
+const npmPackage = "npm@11.6.2";
+const fetchLimitMs = 300_000;
 
 const tools = [
   ...["ca-certificates", "git", "ripgrep"],
@@ -27,7 +27,7 @@ export const coderRecipe: ImageRecipe = {
   repository: "devmesh-coder",
   cacheKey: "coder-rootfs",
   packages: ["--variant=minbase", `--include=${tools.join(",")}`, "bookworm"],
-  contents: `node@${process.version} ${NPM}`,
+  contents: `node@${process.version} ${npmPackage}`,
   hooks: addNode,
 };
 
@@ -45,11 +45,15 @@ async function addNode(folder: string): Promise<string[]> {
   await mkdir(parts);
   await copyFile(process.execPath, join(parts, "node"));
   await chmod(join(parts, "node"), 0o755);
-  await run("npm", ["pack", "--silent", "--ignore-scripts", "--pack-destination", parts, NPM], {
-    timeoutMs: FETCH_LIMIT_MS,
-    cwd: parts,
-  });
-  const archive = join(parts, `${NPM.replace("@", "-")}.tgz`);
+  await run(
+    "npm",
+    ["pack", "--silent", "--ignore-scripts", "--pack-destination", parts, npmPackage],
+    {
+      timeoutMs: fetchLimitMs,
+      cwd: parts,
+    },
+  );
+  const archive = join(parts, `${npmPackage.replace("@", "-")}.tgz`);
   const modules = "usr/local/lib/node_modules";
   const hook = (line: string) => `--customize-hook=${line}`;
   return [

@@ -10,9 +10,9 @@ import { basename, dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as delay } from "node:timers/promises";
 
-const LOCK_POLL_MS = 100;
-const BUILD_WAIT_MS = 1_800_000;
-const SQLITE_BUSY = 5;
+const lockPollMs = 100;
+const buildWaitMs = 1_800_000;
+const sqliteBusy = 5;
 
 /** The cache folder: `DEVMESH_CACHE_DIR`, or `.cache/devmesh` in the home folder. */
 export function cacheDir(): string {
@@ -44,7 +44,7 @@ export async function holdLock(name: string, waitMs: number): Promise<Lock | und
     }
     const left = deadline - Date.now();
     if (left <= 0) return undefined;
-    await delay(Math.min(LOCK_POLL_MS, left));
+    await delay(Math.min(lockPollMs, left));
   }
 }
 
@@ -74,7 +74,7 @@ export async function cached(
 ): Promise<string> {
   const target = join(cacheDir(), key);
   if (existsSync(target)) return target;
-  return await withLock(key, BUILD_WAIT_MS, async () => {
+  return await withLock(key, buildWaitMs, async () => {
     if (existsSync(target)) return target;
     await removeLeftovers(target);
     const folder = `${target}.${randomBytes(4).toString("hex")}.tmp`;
@@ -102,5 +102,5 @@ async function removeLeftovers(target: string): Promise<void> {
 }
 
 function isBusy(error: unknown): boolean {
-  return error instanceof Error && "errcode" in error && error.errcode === SQLITE_BUSY;
+  return error instanceof Error && "errcode" in error && error.errcode === sqliteBusy;
 }

@@ -11,8 +11,8 @@ import { findOnPath } from "./run.ts";
 import { onExit } from "./sweep.ts";
 import { logTail } from "./text.ts";
 
-const READY_POLL_MS = 50;
-const STOP_LIMIT_MS = 30_000;
+const readyPollMs = 50;
+const stopLimitMs = 30_000;
 
 /** How a process is started and how it is known to be ready. */
 export interface ChildOptions {
@@ -117,7 +117,7 @@ async function untilReady(
         `${command} was not ready in ${options.readyTimeoutMs} ms (${last}): ${said}`,
       );
     }
-    await delay(READY_POLL_MS);
+    await delay(readyPollMs);
   }
   const how = child.exitCode ?? child.signalCode;
   throw new Error(`${command} ended with ${how}: ${await logTail(options.logPath)}`);
@@ -127,7 +127,7 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   if (hasEnded(child)) return;
   const ended = once(child, "exit");
   child.kill(signal);
-  const kill = setTimeout(() => child.kill("SIGKILL"), STOP_LIMIT_MS);
+  const kill = setTimeout(() => child.kill("SIGKILL"), stopLimitMs);
   await ended;
   clearTimeout(kill);
 }

@@ -8,7 +8,7 @@ export interface Chromium {
   args: string[];
 }
 
-const ARGS = [
+const launchArgs = [
   "--headless",
   "--no-sandbox",
   "--disable-gpu",
@@ -22,5 +22,5 @@ const ARGS = [
 /** Finds Chromium, or installs Debian's as root. */
 export async function findChromium(options: PartOptions = {}): Promise<Found<Chromium>> {
   const path = await ensureBinary("chromium", ["chromium"], options);
-  return path.ok ? here({ executablePath: path.value, args: [...ARGS] }) : path;
+  return path.ok ? here({ executablePath: path.value, args: [...launchArgs] }) : path;
 }

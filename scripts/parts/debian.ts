@@ -15,15 +15,15 @@ import {
 } from "./part.ts";
 import { findIn, findOnPath, isRoot, run } from "./run.ts";
 
-const INSTALL_LIMIT_MS = 900_000;
-const UPDATE_LIMIT_MS = 180_000;
-const QUERY_LIMIT_MS = 30_000;
-const LOCK_WAIT_MS = 300_000;
-const LOCK_POLL_MS = 500;
+const installLimitMs = 900_000;
+const updateLimitMs = 180_000;
+const queryLimitMs = 30_000;
+const lockWaitMs = 300_000;
+const lockPollMs = 500;
 
 /** Waits for other users of dpkg instead of failing. */
-const APT = ["-o", `DPkg::Lock::Timeout=${LOCK_WAIT_MS / 1000}`];
-const QUIET = { DEBIAN_FRONTEND: "noninteractive", LC_ALL: "C" };
+const aptOptions = ["-o", `DPkg::Lock::Timeout=${lockWaitMs / 1000}`];
+const quiet = { DEBIAN_FRONTEND: "noninteractive", LC_ALL: "C" };
 
 /**
  * Makes sure that all these packages are installed. Only what is missing is installed, and the
@@ -39,7 +39,7 @@ export async function installDebian(
   if (!isRoot()) return missing(`not installed: ${wanted.join(" ")}`, remedy);
   if (!findOnPath("apt-get")) return missing("apt-get is not on PATH", remedy);
   return await attempt(remedy, () =>
-    withLock("apt", INSTALL_LIMIT_MS, async () => {
+    withLock("apt", installLimitMs, async () => {
       const left = await notInstalled(packages);
       if (left.length > 0) await install(left, log);
     }),
@@ -73,15 +73,15 @@ export function findBinary(name: string): string | undefined {
 export async function updateLists(log?: Log): Promise<void> {
   log?.("apt-get update");
   await untilUnlocked(() =>
-    run("apt-get", [...APT, "update"], { timeoutMs: UPDATE_LIMIT_MS, env: QUIET }),
+    run("apt-get", [...aptOptions, "update"], { timeoutMs: updateLimitMs, env: quiet }),
   );
 }
 
 async function install(packages: string[], log?: Log): Promise<void> {
   log?.(`apt-get install ${packages.join(" ")}`);
-  const args = [...APT, "install", "--yes", "--no-install-recommends", ...packages];
+  const args = [...aptOptions, "install", "--yes", "--no-install-recommends", ...packages];
   const go = () =>
-    untilUnlocked(() => run("apt-get", args, { timeoutMs: INSTALL_LIMIT_MS, env: QUIET }));
+    untilUnlocked(() => run("apt-get", args, { timeoutMs: installLimitMs, env: quiet }));
   try {
     await go();
   } catch {
@@ -93,7 +93,7 @@ async function install(packages: string[], log?: Log): Promise<void> {
 
 /** apt waits by itself only for dpkg's lock, not for those of its lists and archives. */
 async function untilUnlocked(work: () => Promise<string>): Promise<void> {
-  const deadline = Date.now() + LOCK_WAIT_MS;
+  const deadline = Date.now() + lockWaitMs;
   for (;;) {
     try {
       await work();
@@ -102,7 +102,7 @@ async function untilUnlocked(work: () => Promise<string>): Promise<void> {
       const locked = /Could not get lock|Unable to lock/.test(messageOf(error));
       if (!locked || Date.now() > deadline) throw error;
     }
-    await delay(LOCK_POLL_MS);
+    await delay(lockPollMs);
   }
 }
 
@@ -116,7 +116,7 @@ async function isInstalled(name: string): Promise<boolean> {
     // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own format.
     const format = "${db:Status-Status}";
     const args = ["--show", `--showformat=${format}`, name];
-    return (await run("dpkg-query", args, { timeoutMs: QUERY_LIMIT_MS })) === "installed";
+    return (await run("dpkg-query", args, { timeoutMs: queryLimitMs })) === "installed";
   } catch {
     return false;
   }

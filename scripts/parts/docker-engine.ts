@@ -11,10 +11,10 @@ import { findBinary } from "./debian.ts";
 import { engineAnswers } from "./docker-http.ts";
 import { run } from "./run.ts";
 
-const READY_LIMIT_MS = 60_000;
-const IP_LIMIT_MS = 10_000;
-const LEFTOVER_LIMIT_MS = 40_000;
-const LEFTOVER_POLL_MS = 100;
+const readyLimitMs = 60_000;
+const ipLimitMs = 10_000;
+const leftoverLimitMs = 40_000;
+const leftoverPollMs = 100;
 
 /** Where an engine of this cache folder is. */
 export interface EnginePlace {
@@ -71,7 +71,7 @@ export async function startEngine(place: EnginePlace): Promise<Child> {
   return await startChild(findBinary("dockerd") ?? "dockerd", args, {
     logPath: join(place.home, "dockerd.log"),
     ready: () => engineAnswers(place.socketPath),
-    readyTimeoutMs: READY_LIMIT_MS,
+    readyTimeoutMs: readyLimitMs,
     // The engine looks for containerd, runc and iptables itself.
     env: { PATH: [process.env.PATH, "/usr/sbin", "/sbin"].join(delimiter) },
   });
@@ -95,13 +95,13 @@ export async function removeRuntime({ bridge, runDir }: EnginePlace): Promise<vo
 
 /** An engine whose keeper was killed needs a moment to end its containers. */
 async function untilGone(pidPath: string): Promise<void> {
-  const deadline = Date.now() + LEFTOVER_LIMIT_MS;
+  const deadline = Date.now() + leftoverLimitMs;
   for (;;) {
     const pid = (await readFile(pidPath, "utf8").catch(() => "")).trim();
     const command = await readFile(`/proc/${pid || "none"}/comm`, "utf8").catch(() => "");
     if (command.trim() !== "dockerd") return await rm(pidPath, { force: true });
     if (Date.now() > deadline) throw new Error(`an earlier engine does not end (process ${pid})`);
-    await delay(LEFTOVER_POLL_MS);
+    await delay(leftoverPollMs);
   }
 }
 
@@ -113,5 +113,5 @@ async function ensureBridge({ bridge, bridgeAddress }: EnginePlace): Promise<voi
 }
 
 async function ip(args: string[]): Promise<void> {
-  await run(findBinary("ip") ?? "ip", args, { timeoutMs: IP_LIMIT_MS });
+  await run(findBinary("ip") ?? "ip", args, { timeoutMs: ipLimitMs });
 }

@@ -4,7 +4,7 @@ import { request } from "node:http";
 import { text } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 
-const ANSWER_LIMIT_MS = 30_000;
+const answerLimitMs = 30_000;
 
 /** An answer of the engine. */
 export interface EngineAnswer {
@@ -25,7 +25,7 @@ export async function askEngine(
   socketPath: string,
   method: "GET" | "POST",
   path: string,
-  { bodyPath, timeoutMs = ANSWER_LIMIT_MS }: EngineRequest = {},
+  { bodyPath, timeoutMs = answerLimitMs }: EngineRequest = {},
 ): Promise<EngineAnswer> {
   const signal = AbortSignal.timeout(timeoutMs);
   const headers = bodyPath ? { "content-type": "application/x-tar" } : {};

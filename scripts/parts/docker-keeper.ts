@@ -11,11 +11,11 @@ import type { Child } from "./child.ts";
 import { enginePlace, removeRuntime, startEngine } from "./docker-engine.ts";
 import { attempt } from "./part.ts";
 
-const EARLIER_KEEPER_LIMIT_MS = 60_000;
-const FIRST_USER_LIMIT_MS = 20_000;
+const earlierKeeperLimitMs = 60_000;
+const firstUserLimitMs = 20_000;
 
 async function keep(): Promise<void> {
-  const lock = await holdLock("docker-engine", EARLIER_KEEPER_LIMIT_MS);
+  const lock = await holdLock("docker-engine", earlierKeeperLimitMs);
   if (!lock) throw new Error("an earlier keeper does not end");
   const place = await enginePlace();
   const path = join(place.runDir, "keeper.sock");
@@ -37,7 +37,7 @@ async function keep(): Promise<void> {
       if (user.writable) user.write(`${JSON.stringify(result.ok ? { ok: true } : result)}\n`);
     });
   });
-  const lonely = setTimeout(noMoreUsers.resolve, FIRST_USER_LIMIT_MS);
+  const lonely = setTimeout(noMoreUsers.resolve, firstUserLimitMs);
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, noMoreUsers.resolve);
   const started = attempt<Child>("look at the log of the Docker engine", () => startEngine(place));
   server.listen(path);

@@ -20,13 +20,13 @@ export interface DockerEngine {
   stop(): Promise<void>;
 }
 
-const KEEPER = join(import.meta.dirname, "docker-keeper.ts");
-const KEEPER_LIMIT_MS = 120_000;
-const POLL_MS = 50;
+const keeperProgram = join(import.meta.dirname, "docker-keeper.ts");
+const keeperLimitMs = 120_000;
+const pollMs = 50;
 
 /** Resolves when the engine is ready. Throws with the last lines of its log when it is not. */
 export async function leaseEngine({ log }: PartOptions): Promise<DockerEngine> {
-  const deadline = Date.now() + KEEPER_LIMIT_MS;
+  const deadline = Date.now() + keeperLimitMs;
   for (;;) {
     const place = await enginePlace();
     const connection = (await joinKeeper(place)) ?? (await startKeeper(place, log));
@@ -67,14 +67,14 @@ async function joinKeeper({ runDir }: EnginePlace): Promise<Socket | undefined> 
 }
 
 async function startKeeper(place: EnginePlace, log: PartOptions["log"]): Promise<Socket> {
-  return await withLock("docker-keeper", KEEPER_LIMIT_MS, async () => {
+  return await withLock("docker-keeper", keeperLimitMs, async () => {
     const there = await joinKeeper(place);
     if (there) return there;
     log?.("starting a Docker engine");
     const logPath = join(place.home, "keeper.log");
     const output = openSync(logPath, "w");
     // It may outlive its starter, as it ends with its last user, and a signal for our group.
-    const keeper = spawn(process.execPath, [KEEPER], {
+    const keeper = spawn(process.execPath, [keeperProgram], {
       cwd: place.home,
       detached: true,
       stdio: ["ignore", output, output],
@@ -82,11 +82,11 @@ async function startKeeper(place: EnginePlace, log: PartOptions["log"]): Promise
     closeSync(output);
     await once(keeper, "spawn");
     keeper.unref();
-    const deadline = Date.now() + KEEPER_LIMIT_MS;
+    const deadline = Date.now() + keeperLimitMs;
     while (keeper.exitCode === null && keeper.signalCode === null && Date.now() < deadline) {
       const connection = await joinKeeper(place);
       if (connection) return connection;
-      await delay(POLL_MS);
+      await delay(pollMs);
     }
     throw new Error(`the keeper of the Docker engine did not start: ${await logTail(logPath)}`);
   });

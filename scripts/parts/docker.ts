@@ -11,7 +11,7 @@ import { isRoot } from "./run.ts";
 export { ensureBaseImage } from "./base-image.ts";
 export type { DockerEngine } from "./docker-lease.ts";
 
-const SYSTEM_SOCKET = "/var/run/docker.sock";
+const systemSocket = "/var/run/docker.sock";
 
 /**
  * Finds an engine at `DOCKER_HOST` or at the system's socket. Where none answers, root gets one
@@ -39,7 +39,7 @@ export async function startDocker(options: PartOptions = {}): Promise<Found<Dock
 export async function runningEngine(): Promise<DockerEngine | undefined> {
   const host = process.env.DOCKER_HOST ?? "";
   const named = host.startsWith("unix://") ? [host.slice("unix://".length)] : [];
-  for (const socketPath of [...named, SYSTEM_SOCKET]) {
+  for (const socketPath of [...named, systemSocket]) {
     if (await engineAnswers(socketPath)) return { socketPath, stop: async () => {} };
   }
   return undefined;

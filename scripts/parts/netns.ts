@@ -9,7 +9,7 @@ import { attempt, type Found, missing, type PartOptions } from "./part.ts";
 import { isRoot, run } from "./run.ts";
 import { onExit } from "./sweep.ts";
 
-const COMMAND_LIMIT_MS = 20_000;
+const commandLimitMs = 20_000;
 
 /** A host of its own. */
 export interface NetHost {
@@ -52,7 +52,7 @@ async function make(count: number): Promise<NetHosts> {
   const id = randomBytes(3).toString("hex");
   const net = `10.${randomInt(200, 250)}.${randomInt(1, 250)}`;
   const address = `${net}.1`;
-  const ip = (...args: string[]) => run("ip", args, { timeoutMs: COMMAND_LIMIT_MS });
+  const ip = (...args: string[]) => run("ip", args, { timeoutMs: commandLimitMs });
   const undo: string[][] = [];
   const forget = onExit(() => {
     for (const args of undo.reverse()) spawnSync("ip", args);

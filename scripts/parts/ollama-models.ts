@@ -12,11 +12,11 @@ export interface Recipe {
   parameters?: Record<string, unknown>;
 }
 
-const CREATE_LIMIT_MS = 300_000;
-const LIST_LIMIT_MS = 10_000;
+const createLimitMs = 300_000;
+const listLimitMs = 10_000;
 
 /** ChatML. A server takes requests with tools only for a template that shows them. */
-const CHATML = `{{- if or .System .Tools }}<|im_start|>system
+const chatml = `{{- if or .System .Tools }}<|im_start|>system
 {{ .System }}
 {{- if .Tools }}
 Answer with one of these tools where it helps, as <tool_call>{"name": …, "arguments": …}</tool_call>:
@@ -42,7 +42,7 @@ Answer with one of these tools where it helps, as <tool_call>{"name": …, "argu
  * Greedy, so that an answer is the same each time, and on one thread, because several threads on
  * busy cores wait for each other.
  */
-const PARAMETERS = {
+const defaultParameters = {
   stop: ["<|im_start|>", "<|im_end|>"],
   num_ctx: 4096,
   temperature: 0,
@@ -60,8 +60,8 @@ export function chatRecipe({ ggufPath, sha256 }: ChatModel): Recipe {
   return {
     name: "smollm2",
     files: [{ name: basename(ggufPath), path: ggufPath, sha256 }],
-    template: CHATML,
-    parameters: PARAMETERS,
+    template: chatml,
+    parameters: defaultParameters,
   };
 }
 
@@ -70,13 +70,13 @@ export function embeddingRecipe({ dir, name, files }: SafetensorsModel): Recipe 
   return {
     name,
     files: files.map(({ path, sha256 }) => ({ name: path, path: join(dir, path), sha256 })),
-    parameters: { num_thread: PARAMETERS.num_thread },
+    parameters: { num_thread: defaultParameters.num_thread },
   };
 }
 
 /** The names of the models that the server has, without their tags. */
 export async function servedModels(url: string): Promise<string[]> {
-  const answer = await fetch(`${url}/api/tags`, { signal: AbortSignal.timeout(LIST_LIMIT_MS) });
+  const answer = await fetch(`${url}/api/tags`, { signal: AbortSignal.timeout(listLimitMs) });
   if (!answer.ok) throw new Error(`/api/tags gave ${answer.status}: ${await answer.text()}`);
   const { models } = (await answer.json()) as { models: { name: string }[] };
   return models.map(({ name }) => name.replace(/:.*/, ""));
@@ -94,7 +94,7 @@ export async function createModel(url: string, recipe: Recipe): Promise<void> {
 }
 
 async function post(url: string, body: Blob | string): Promise<void> {
-  const signal = AbortSignal.timeout(CREATE_LIMIT_MS);
+  const signal = AbortSignal.timeout(createLimitMs);
   const answer = await fetch(url, { method: "POST", body, signal });
   const text = await answer.text();
   if (!answer.ok) throw new Error(`${new URL(url).pathname} gave ${answer.status}: ${text}`);

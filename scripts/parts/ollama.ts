@@ -30,9 +30,9 @@ export interface Ollama {
   stop(): Promise<void>;
 }
 
-const READY_LIMIT_MS = 60_000;
-const ANSWER_LIMIT_MS = 2_000;
-const CREATE_WAIT_MS = 600_000;
+const readyLimitMs = 60_000;
+const answerLimitMs = 2_000;
+const createWaitMs = 600_000;
 
 /** Starts a server on a free port of 127.0.0.1 (a second; some more on the first call). */
 export async function startOllama(options: PartOptions = {}): Promise<Found<Ollama>> {
@@ -52,7 +52,7 @@ export async function startOllama(options: PartOptions = {}): Promise<Found<Olla
     await mkdir(models, { recursive: true });
     const server = await serve(binary, models);
     try {
-      await withLock("ollama-create", CREATE_WAIT_MS, async () => {
+      await withLock("ollama-create", createWaitMs, async () => {
         const served = await servedModels(server.url);
         for (const recipe of recipes) {
           if (served.includes(recipe.name)) continue;
@@ -93,12 +93,12 @@ async function serve(
         OLLAMA_NOPRUNE: "1",
       },
       ready: async () => {
-        const signal = AbortSignal.timeout(ANSWER_LIMIT_MS);
+        const signal = AbortSignal.timeout(answerLimitMs);
         const answer = await fetch(`${url}/api/version`, { signal });
         await answer.body?.cancel();
         return answer.ok;
       },
-      readyTimeoutMs: READY_LIMIT_MS,
+      readyTimeoutMs: readyLimitMs,
     });
     return { url, stop: () => child.stop().finally(home.remove) };
   } catch (error: unknown) {

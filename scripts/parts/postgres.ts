@@ -23,14 +23,14 @@ export interface PostgresOptions extends PartOptions {
   durable?: boolean | undefined;
 }
 
-const DEBIAN_BINARIES = "/usr/lib/postgresql";
-const USER = "devmesh";
-const INITDB_LIMIT_MS = 120_000;
-const READY_LIMIT_MS = 60_000;
-const QUERY_LIMIT_MS = 5_000;
+const debianBinaries = "/usr/lib/postgresql";
+const adminName = "devmesh";
+const initdbLimitMs = 120_000;
+const readyLimitMs = 60_000;
+const queryLimitMs = 5_000;
 
 /** Not waiting for the disk: right for data that does not outlive a test. */
-const VOLATILE = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
+const volatile = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
 
 /** Starts a server that answers queries when this resolves (two or three seconds). */
 export async function startPostgres(options: PostgresOptions = {}): Promise<Found<Postgres>> {
@@ -55,10 +55,10 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Foun
 async function binaryFolder(): Promise<string | undefined> {
   const onPath = (process.env.PATH ?? "").split(delimiter).find(hasBinaries);
   if (onPath) return onPath;
-  const versions = await readdir(DEBIAN_BINARIES).catch(() => []);
+  const versions = await readdir(debianBinaries).catch(() => []);
   return versions
     .sort((a, b) => Number(b) - Number(a))
-    .map((version) => join(DEBIAN_BINARIES, version, "bin"))
+    .map((version) => join(debianBinaries, version, "bin"))
     .find(hasBinaries);
 }
 
@@ -78,7 +78,7 @@ async function start(binaries: string, durable: boolean): Promise<Postgres> {
     const port = await freePort();
     const child = await serve(binaries, folder.path, port, owner, durable);
     const stop = () => child.stop().finally(folder.remove);
-    return { url: `postgres://${USER}:${password}@127.0.0.1:${port}/postgres`, stop };
+    return { url: `postgres://${adminName}:${password}@127.0.0.1:${port}/postgres`, stop };
   } catch (error: unknown) {
     await folder.remove();
     throw error;
@@ -95,7 +95,7 @@ interface ServerUser {
 async function serverUser(): Promise<ServerUser> {
   if (!isRoot()) return {};
   const [uid, gid] = await Promise.all(
-    ["-u", "-g"].map((which) => run("id", [which, "postgres"], { timeoutMs: QUERY_LIMIT_MS })),
+    ["-u", "-g"].map((which) => run("id", [which, "postgres"], { timeoutMs: queryLimitMs })),
   );
   return { uid: Number(uid), gid: Number(gid) };
 }
@@ -116,12 +116,12 @@ async function initialise(
     await chown(sockets, owner.uid, owner.gid);
   }
   const args = [
-    ...["--pgdata", join(folder, "data"), "--username", USER, "--pwfile", passwordPath],
+    ...["--pgdata", join(folder, "data"), "--username", adminName, "--pwfile", passwordPath],
     ...["--auth-local", "trust", "--auth-host", "scram-sha-256"],
     ...["--encoding", "UTF8", "--locale", "C.UTF-8"],
     ...(durable ? [] : ["--no-sync"]),
   ];
-  await run(join(binaries, "initdb"), args, { ...owner, cwd: folder, timeoutMs: INITDB_LIMIT_MS });
+  await run(join(binaries, "initdb"), args, { ...owner, cwd: folder, timeoutMs: initdbLimitMs });
 }
 
 async function serve(
@@ -132,12 +132,23 @@ async function serve(
   durable: boolean,
 ): Promise<Child> {
   const sockets = join(folder, "sockets");
-  const settings = ["listen_addresses=127.0.0.1", ...(durable ? [] : VOLATILE)];
+  const settings = ["listen_addresses=127.0.0.1", ...(durable ? [] : volatile)];
   const args = [
     ...["-D", join(folder, "data"), "-k", sockets, "-p", String(port)],
     ...settings.flatMap((setting) => ["-c", setting]),
   ];
-  const query = ["-X", "-h", sockets, "-p", String(port), "-U", USER, "-d", "postgres", "-Atc"];
+  const query = [
+    "-X",
+    "-h",
+    sockets,
+    "-p",
+    String(port),
+    "-U",
+    adminName,
+    "-d",
+    "postgres",
+    "-Atc",
+  ];
   return await startChild(join(binaries, "postgres"), args, {
     ...owner,
     cwd: folder,
@@ -146,11 +157,11 @@ async function serve(
       const answer = await run(join(binaries, "psql"), [...query, "select 1"], {
         ...owner,
         cwd: folder,
-        timeoutMs: QUERY_LIMIT_MS,
+        timeoutMs: queryLimitMs,
       });
       return answer.trim() === "1";
     },
-    readyTimeoutMs: READY_LIMIT_MS,
+    readyTimeoutMs: readyLimitMs,
     // SIGTERM would wait for every client to leave.
     stopSignal: "SIGINT",
     exitSignal: "SIGQUIT",

@@ -19,9 +19,9 @@ export interface Qemu {
   modulesDir: string;
 }
 
-const META_PACKAGE = "linux-image-cloud-amd64";
-const QUERY_LIMIT_MS = 60_000;
-const DOWNLOAD_LIMIT_MS = 300_000;
+const metaPackage = "linux-image-cloud-amd64";
+const queryLimitMs = 60_000;
+const downloadLimitMs = 300_000;
 
 /** Finds or installs QEMU, and fetches the kernel on the first call (some ten seconds). */
 export async function ensureQemu(options: PartOptions = {}): Promise<Found<Qemu>> {
@@ -55,21 +55,21 @@ async function fetchKernel(folder: string, log?: Log): Promise<void> {
     await updateLists(log);
     name = await kernelPackage();
   }
-  if (!name) throw new Error(`apt knows no kernel behind ${META_PACKAGE}`);
+  if (!name) throw new Error(`apt knows no kernel behind ${metaPackage}`);
   log?.(`fetching ${name}`);
   const packages = join(folder, "packages");
   await mkdir(packages);
   await download(name, packages, log);
   const archive = join(packages, await onlyEntry(packages, name));
-  await run("dpkg-deb", ["--extract", archive, folder], { timeoutMs: QUERY_LIMIT_MS });
+  await run("dpkg-deb", ["--extract", archive, folder], { timeoutMs: queryLimitMs });
   await rm(packages, { recursive: true });
   const release = await onlyEntry(join(folder, "lib", "modules"), "");
   const depmod = findBinary("depmod") ?? "depmod";
-  await run(depmod, ["--basedir", folder, release], { timeoutMs: QUERY_LIMIT_MS });
+  await run(depmod, ["--basedir", folder, release], { timeoutMs: queryLimitMs });
 }
 
 async function download(name: string, cwd: string, log?: Log): Promise<void> {
-  const go = () => run("apt-get", ["download", name], { timeoutMs: DOWNLOAD_LIMIT_MS, cwd });
+  const go = () => run("apt-get", ["download", name], { timeoutMs: downloadLimitMs, cwd });
   try {
     await go();
   } catch {
@@ -81,8 +81,8 @@ async function download(name: string, cwd: string, log?: Log): Promise<void> {
 
 /** The package with the kernel itself, which the meta package depends on. */
 async function kernelPackage(): Promise<string | undefined> {
-  const args = ["depends", "--important", META_PACKAGE];
-  const text = await run("apt-cache", args, { timeoutMs: QUERY_LIMIT_MS }).catch(() => "");
+  const args = ["depends", "--important", metaPackage];
+  const text = await run("apt-cache", args, { timeoutMs: queryLimitMs }).catch(() => "");
   return /Depends: (linux-image-\S+)/.exec(text)?.[1];
 }
 

@@ -7,8 +7,8 @@ import { accessSync, constants, statSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { lastLines } from "./text.ts";
 
-const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
-const ERROR_LINES = 12;
+const maxOutputBytes = 64 * 1024 * 1024;
+const errorLines = 12;
 
 /** How a command is run. */
 export interface RunOptions {
@@ -37,7 +37,7 @@ export function run(command: string, args: string[], options: RunOptions): Promi
         gid: options.gid,
         timeout: options.timeoutMs,
         killSignal: "SIGKILL",
-        maxBuffer: MAX_OUTPUT_BYTES,
+        maxBuffer: maxOutputBytes,
         encoding: "utf8",
       },
       (error, stdout, stderr) => {
@@ -45,7 +45,7 @@ export function run(command: string, args: string[], options: RunOptions): Promi
         const how = error.killed
           ? `was ended after ${options.timeoutMs} ms`
           : `ended with ${error.code ?? error.signal}`;
-        const said = lastLines(stderr.trim() || stdout, ERROR_LINES);
+        const said = lastLines(stderr.trim() || stdout, errorLines);
         reject(new Error(`${command} ${args[0] ?? ""} ${how}: ${said}`, { cause: error }));
       },
     );

@@ -9,8 +9,8 @@ import { attempt, type Found, missing, type PartOptions } from "./part.ts";
 import { isRoot, run } from "./run.ts";
 import { tempDir } from "./temp-dir.ts";
 
-const COMMAND_LIMIT_MS = 20_000;
-const READY_LIMIT_MS = 20_000;
+const commandLimitMs = 20_000;
+const readyLimitMs = 20_000;
 
 /** How it is started. */
 export interface SshdOptions extends PartOptions {
@@ -57,7 +57,7 @@ export async function startSshd(options: SshdOptions): Promise<Found<Sshd>> {
 async function start(sshd: string, keygen: string, options: SshdOptions): Promise<Sshd> {
   const folder = await tempDir("sshd");
   const at = (name: string) => join(folder.path, name);
-  const limit = { timeoutMs: COMMAND_LIMIT_MS };
+  const limit = { timeoutMs: commandLimitMs };
   for (const name of ["host", "other-host", "user", "stranger"]) {
     await run(keygen, ["-q", "-t", "ed25519", "-N", "", "-f", at(name)], limit);
   }
@@ -81,7 +81,7 @@ async function start(sshd: string, keygen: string, options: SshdOptions): Promis
     startChild(sshd, ["-D", "-e", "-f", at("config")], {
       logPath: at("log"),
       ready: () => answers(port),
-      readyTimeoutMs: READY_LIMIT_MS,
+      readyTimeoutMs: readyLimitMs,
     });
   let child: Child = await launch();
   const shown = await run(keygen, ["-l", "-f", at("host.pub")], limit);

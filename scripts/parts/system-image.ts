@@ -37,8 +37,8 @@ export interface BuiltImage {
   readonly id: string;
 }
 
-const BUILD_LIMIT_MS = 1_800_000;
-const IMPORT_LIMIT_MS = 300_000;
+const buildLimitMs = 1_800_000;
+const importLimitMs = 300_000;
 
 /** The root file system as a tar file, built on the first call (half a minute and more). */
 export async function ensureRootfs(
@@ -71,7 +71,7 @@ export async function ensureImage(
   return await attempt("look at the log of the Docker engine", async () => {
     const tag = (await readFile(`${tarPath}.sha256`, "utf8")).slice(0, 12);
     const image = `${repository}:${tag}`;
-    await withLock(`${repository}-import`, IMPORT_LIMIT_MS, async () => {
+    await withLock(`${repository}-import`, importLimitMs, async () => {
       const { status } = await askEngine(socketPath, "GET", `/images/${image}/json`);
       if (status === 404) await importImage(socketPath, image, tarPath, options);
     });
@@ -93,7 +93,7 @@ async function build(recipe: ImageRecipe, folder: string, options: PartOptions):
   try {
     const hooks = (await recipe.hooks?.(temp.path)) ?? [];
     await run(mmdebstrap.value, [...hooks, ...recipe.packages, tarPath], {
-      timeoutMs: BUILD_LIMIT_MS,
+      timeoutMs: buildLimitMs,
     });
   } finally {
     await temp.remove();
@@ -115,7 +115,7 @@ async function importImage(
   query.append("changes", 'CMD ["/bin/sh"]');
   const { status, body } = await askEngine(socketPath, "POST", `/images/create?${query}`, {
     bodyPath: tarPath,
-    timeoutMs: IMPORT_LIMIT_MS,
+    timeoutMs: importLimitMs,
   });
   // The engine reports a failed import inside an answer that began as a success.
   if (status !== 200 || body.includes('"error"')) {
@@ -128,7 +128,7 @@ async function importImage(
  * what `DOCKER_IMAGE` can be set to so that no other image is taken for it.
  */
 export async function recordImage({ repository }: ImageRecipe, id: string): Promise<string> {
-  await withLock("images-json", IMPORT_LIMIT_MS, async () => {
+  await withLock("images-json", importLimitMs, async () => {
     await mkdir(cacheDir(), { recursive: true });
     const path = join(cacheDir(), "images.json");
     const known = JSON.parse(await readFile(path, "utf8").catch(() => "{}")) as object;

@@ -8,7 +8,7 @@ import { ensureQemu } from "../../scripts/parts/qemu.ts";
 import { run } from "../../scripts/parts/run.ts";
 import { log, need } from "./need.ts";
 
-const INIT = `#!/bin/busybox sh
+const initScript = `#!/bin/busybox sh
 echo "guest is up"
 /bin/busybox reboot -f
 `;
@@ -57,7 +57,7 @@ async function initramfs(folder: string): Promise<string> {
   await mkdir(join(tree, "bin"), { recursive: true });
   await mkdir(join(tree, "dev"));
   await copyFile(findBinary("busybox") ?? "busybox", join(tree, "bin", "busybox"));
-  await writeFile(join(tree, "init"), INIT);
+  await writeFile(join(tree, "init"), initScript);
   await chmod(join(tree, "init"), 0o755);
   const pack = "find . | cpio --quiet --create --format=newc > ../initramfs";
   await run("sh", ["-c", pack], { cwd: tree, timeoutMs: 30_000 });

@@ -15,10 +15,10 @@ import {
   unpack,
 } from "../../services/vm/drivers/suite/harness.ts";
 
-const BOOT_MS = 300_000;
+const bootMs = 300_000;
 
 describe("guests from a snapshot", function () {
-  this.timeout(BOOT_MS);
+  this.timeout(bootMs);
   let stateDir: string;
   let driver: QemuDriver;
 

@@ -25,7 +25,7 @@ import {
 } from "../../services/vm/drivers/qemu/snapshot-store.ts";
 
 const run = promisify(execFile);
-const MIB = 1 << 20;
+const mib = 1 << 20;
 const facts = { status: "", mountinfo: "", netDev: "", namespaces: "" };
 
 function shape(name: string): SnapshotShape {
@@ -57,10 +57,10 @@ describe("snapshots", () => {
   const make = async ({ memory, state }: TemplateFiles): Promise<MadeTemplate> => {
     made++;
     await memory.write(Buffer.from("low memory"), 0, 10, 5000);
-    await memory.write(Buffer.from("high memory"), 0, 11, 7 * MIB);
+    await memory.write(Buffer.from("high memory"), 0, 11, 7 * mib);
     await state.write("the state");
     const scratchPath = join(folder, `scratch-${made}`);
-    await writeFile(scratchPath, Buffer.alloc(4 * MIB));
+    await writeFile(scratchPath, Buffer.alloc(4 * mib));
     const scratch = await open(scratchPath, "r+");
     await scratch.write(Buffer.from("superblock"), 0, 10, 1024);
     await scratch.close();
@@ -80,7 +80,7 @@ describe("snapshots", () => {
       return [
         (await memory.stat()).size,
         await at(memory, 5000, 10),
-        await at(memory, 7 * MIB, 11),
+        await at(memory, 7 * mib, 11),
         (await state.readFile()).toString(),
         (await scratch.stat()).size,
         await at(scratch, 1024, 10),
@@ -89,7 +89,7 @@ describe("snapshots", () => {
       await Promise.all([memory, state, scratch].map((file) => file.close()));
     }
   };
-  const whole = [8 * MIB, "low memory", "high memory", "the state", 4 * MIB, "superblock"];
+  const whole = [8 * mib, "low memory", "high memory", "the state", 4 * mib, "superblock"];
 
   const use = (from: SnapshotStore, of = shape("a")) => from.with(of, make, undefined, contents);
 
@@ -241,7 +241,7 @@ describe("snapshots", () => {
     try {
       const from = store();
       const big = async (files: TemplateFiles) => {
-        await files.memory.write(Buffer.alloc(MIB, 1), 0, MIB, 0);
+        await files.memory.write(Buffer.alloc(mib, 1), 0, mib, 0);
         return make(files);
       };
       const failure = await from.with(shape("a"), big, undefined, contents).catch((e) => e);

@@ -14,11 +14,11 @@ import { QemuDriver, type QemuDriverOptions } from "../../services/vm/drivers/qe
 import { shell, suiteSpec } from "../../services/vm/drivers/suite/harness.ts";
 import { until } from "../e2e/wait.ts";
 
-const BOOT_MS = 300_000;
+const bootMs = 300_000;
 const module = new URL("../../services/vm/drivers/qemu/qemu-driver.ts", import.meta.url);
 
 describe("guests that are kept ready", function () {
-  this.timeout(BOOT_MS);
+  this.timeout(bootMs);
   let stateDir: string;
   let guestDir: string;
   const drivers: QemuDriver[] = [];

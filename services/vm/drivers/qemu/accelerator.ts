@@ -8,8 +8,8 @@ import { access, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Accelerator } from "./vm-process.ts";
 
-const DEVICE = "/dev/kvm";
-const VERDICT_FILE = "kvm.json";
+const kvmDevice = "/dev/kvm";
+const verdictFile = "kvm.json";
 
 /** What was found out about KVM. */
 export interface KvmVerdict {
@@ -55,9 +55,9 @@ export async function chooseAccelerator(options: AcceleratorOptions): Promise<Ac
 /** How QEMU's user opens the device; `undefined` when it cannot. */
 async function accessToKvm(ownUser: boolean): Promise<{ group: number | undefined } | undefined> {
   try {
-    await access(DEVICE, constants.R_OK | constants.W_OK);
+    await access(kvmDevice, constants.R_OK | constants.W_OK);
     if (!ownUser) return { group: undefined };
-    const { mode, gid } = await stat(DEVICE);
+    const { mode, gid } = await stat(kvmDevice);
     if ((mode & 0o006) === 0o006) return { group: undefined };
     return (mode & 0o060) === 0o060 && gid !== 0 ? { group: gid } : undefined;
   } catch {
@@ -67,7 +67,7 @@ async function accessToKvm(ownUser: boolean): Promise<{ group: number | undefine
 }
 
 async function verdictOf(options: AcceleratorOptions, group: number | undefined) {
-  const path = join(options.stateDir, VERDICT_FILE);
+  const path = join(options.stateDir, verdictFile);
   const bootId = await readFile("/proc/sys/kernel/random/boot_id", "utf8").catch(() => "");
   const validFor = `${bootId.trim()} ${options.version}`;
   const known = await readVerdict(path);

@@ -53,11 +53,11 @@ export interface Guest {
 }
 
 /** What QEMU takes on the host beside the guest's memory: translated code, devices. */
-const QEMU_MIB = 384;
+const qemuMib = 384;
 /** QEMU has one thread per processor and some for its disks. */
-const QEMU_THREADS = 256;
+const qemuThreads = 256;
 /** What QEMU's devices may use of a processor beside the guest's own share. */
-const QEMU_CPU_MILLIS = 250;
+const qemuCpuMillis = 250;
 
 /**
  * Starts a guest and answers what `use` made of it; it is `use` that waits for the agent, and
@@ -84,9 +84,9 @@ export async function withGuest<T>(
 
 async function start({ setting, machine, cpuMillis }: GuestOptions): Promise<Guest> {
   const making = setting.cgroups?.create(machine.id, {
-    memoryMib: machine.memoryMib + QEMU_MIB,
-    cpuMillis: cpuMillis + QEMU_CPU_MILLIS,
-    pids: QEMU_THREADS,
+    memoryMib: machine.memoryMib + qemuMib,
+    cpuMillis: cpuMillis + qemuCpuMillis,
+    pids: qemuThreads,
     diskMib: 0,
   });
   // Met below; a machine that cannot be started comes first.
@@ -118,7 +118,7 @@ function guestOf(vm: VirtualMachine, group: Cgroup | undefined): Guest {
     vm,
     channel,
     group,
-    holdCpu: async (cpuMillis, behind) => await group?.holdCpu(cpuMillis + QEMU_CPU_MILLIS, behind),
+    holdCpu: async (cpuMillis, behind) => await group?.holdCpu(cpuMillis + qemuCpuMillis, behind),
     broken: () => broken,
     remove: async () => {
       channel.close();

@@ -2,8 +2,8 @@
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as delay } from "node:timers/promises";
 
-const POLL_MS = 50;
-const SQLITE_BUSY = 5;
+const pollMs = 50;
+const sqliteBusy = 5;
 
 /**
  * Runs `work` while nobody else on this host holds the lock in the file `path`, whose folder
@@ -33,9 +33,9 @@ async function taken(path: string, signal: AbortSignal): Promise<DatabaseSync> {
       return database;
     } catch (error: unknown) {
       database.close();
-      if (!(error instanceof Error && "errcode" in error && error.errcode === SQLITE_BUSY))
+      if (!(error instanceof Error && "errcode" in error && error.errcode === sqliteBusy))
         throw error;
     }
-    await delay(POLL_MS, undefined, { signal });
+    await delay(pollMs, undefined, { signal });
   }
 }

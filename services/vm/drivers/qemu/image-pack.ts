@@ -18,11 +18,11 @@ export interface PackIndex {
   readonly sha256: string;
 }
 
-const PAGE = 4096;
-const CHUNK_BYTES = 4 << 20;
+const pageBytes = 4096;
+const chunkBytes = 4 << 20;
 /** Shorter holes are packed as they are: each run costs a call when it is unpacked. */
-const LEAST_HOLE = 64 << 10;
-const zeros = Buffer.alloc(PAGE);
+const leastHole = 64 << 10;
+const zeros = Buffer.alloc(pageBytes);
 
 /**
  * Packs `source` into `target`. `extents` are the parts that may hold something, in order;
@@ -100,11 +100,11 @@ async function fullRuns(source: FileHandle, size: number, extents: readonly Run[
   for (const [start, length] of extents) {
     let at = start;
     for await (const part of partsOf(source, [start, Math.min(length, size - start)])) {
-      for (let page = 0; page < part.length; page += PAGE) {
-        const end = Math.min(page + PAGE, part.length);
+      for (let page = 0; page < part.length; page += pageBytes) {
+        const end = Math.min(page + pageBytes, part.length);
         if (part.compare(zeros, 0, end - page, page, end) === 0) continue;
         const last = runs.at(-1);
-        if (last && at + page - (last[0] + last[1]) < LEAST_HOLE) last[1] = at + end - last[0];
+        if (last && at + page - (last[0] + last[1]) < leastHole) last[1] = at + end - last[0];
         else runs.push([at + page, end - page]);
       }
       at += part.length;
@@ -115,7 +115,7 @@ async function fullRuns(source: FileHandle, size: number, extents: readonly Run[
 
 /** The bytes of a run in pieces; each is valid until the next. Throws when the file is shorter. */
 async function* partsOf(file: FileHandle, [at, bytes]: Run): AsyncGenerator<Buffer> {
-  const buffer = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, Math.max(bytes, 0)));
+  const buffer = Buffer.allocUnsafe(Math.min(chunkBytes, Math.max(bytes, 0)));
   for (let done = 0; done < bytes; ) {
     const want = Math.min(buffer.length, bytes - done);
     const { bytesRead } = await file.read(buffer, 0, want, at + done);

@@ -5,11 +5,11 @@
 import { vmUnavailable } from "../driver-errors.ts";
 import { runTool } from "../run-tool.ts";
 
-const TRY_LIMIT_MS = 5_000;
+const tryLimitMs = 5_000;
 
 /** Users for QEMU, one per virtual machine: no package and no person has these. */
-const FIRST_UID = 62_000;
-const UIDS = 2_000;
+const firstUid = 62_000;
+const uids = 2_000;
 
 /** What stands before `qemu-system-x86_64` on the command line. */
 export interface Launcher {
@@ -36,19 +36,19 @@ export async function findLauncher(): Promise<Launcher> {
     "--",
   ];
   const unshare = ["unshare", "--net", "--"];
-  const ownNetwork = root && (await works([...unshare, ...setpriv(FIRST_UID)]));
-  if (!ownNetwork && !(await works(setpriv(FIRST_UID)))) {
+  const ownNetwork = root && (await works([...unshare, ...setpriv(firstUid)]));
+  if (!ownNetwork && !(await works(setpriv(firstUid)))) {
     if (!root) return none;
     const message = "QEMU must not run as root, and setpriv is not here";
     throw vmUnavailable(message, "install util-linux");
   }
-  let next = Math.floor(Math.random() * UIDS);
+  let next = Math.floor(Math.random() * uids);
   return {
     ownUser: root,
     ownNetwork,
     prefix: (group) => {
-      next = (next + 1) % UIDS;
-      return [...(ownNetwork ? unshare : []), ...setpriv(FIRST_UID + next, group)];
+      next = (next + 1) % uids;
+      return [...(ownNetwork ? unshare : []), ...setpriv(firstUid + next, group)];
     },
   };
 }
@@ -58,7 +58,7 @@ const none: Launcher = { ownUser: false, ownNetwork: false, prefix: () => [] };
 async function works(prefix: string[]): Promise<boolean> {
   const [file = "", ...args] = prefix;
   try {
-    await runTool(file, [...args, "true"], { timeoutMs: TRY_LIMIT_MS });
+    await runTool(file, [...args, "true"], { timeoutMs: tryLimitMs });
     return true;
   } catch {
     // Not installed, not allowed, too old: each means that this prefix is not to be had.

@@ -18,9 +18,9 @@ import { within } from "../within.ts";
 import type { Guest, GuestSetting } from "./boot.ts";
 
 /** The monitor and the resident answer at once, or hang. */
-const MONITOR_LIMIT_MS = 8_000;
+const monitorLimitMs = 8_000;
 /** The same kernel goes on after the restore, with the same mounts, interfaces and filters. */
-const FACTS_FROM = "guest, before its snapshot";
+const factsOrigin = "guest, before its snapshot";
 
 /** What a cage is made of. */
 export interface QemuCageOptions {
@@ -47,15 +47,15 @@ export async function qemuCage(options: QemuCageOptions): Promise<Cage> {
   return {
     driver: "qemu",
     channel,
-    receipt: guestReceipt({ driver: "qemu", engine, facts, factsFrom: FACTS_FROM, caps }),
+    receipt: guestReceipt({ driver: "qemu", engine, facts, factsFrom: factsOrigin, caps }),
     stats: async () => still ?? (await stats()),
     async freeze() {
       // A guest that stands still cannot tell: this is what it used up to then.
-      still ??= await within(MONITOR_LIMIT_MS, stats());
-      await within(MONITOR_LIMIT_MS, vm.halt());
+      still ??= await within(monitorLimitMs, stats());
+      await within(monitorLimitMs, vm.halt());
     },
     async resume() {
-      await within(MONITOR_LIMIT_MS, vm.goOn());
+      await within(monitorLimitMs, vm.goOn());
       // Its clock stood still with it.
       if (still) await setClock(channel);
       still = undefined;

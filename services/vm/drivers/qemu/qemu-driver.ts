@@ -53,11 +53,11 @@ export interface QemuDriverOptions {
   readonly now?: () => number;
 }
 
-const BOOT_LIMIT_MS = 180_000;
+const defaultBootLimitMs = 180_000;
 /** A guest under KVM boots in less than one second; one that hangs does so for good. */
-const KVM_LIMIT_MS = 8_000;
-const VERSION_LIMIT_MS = 10_000;
-const PROBE_LIMITS = { memoryMib: 128, cpuMillis: 1000, pids: 16, diskMib: 16 };
+const kvmLimitMs = 8_000;
+const versionLimitMs = 10_000;
+const probeLimits = { memoryMib: 128, cpuMillis: 1000, pids: 16, diskMib: 16 };
 
 /** Virtual machines by QEMU. */
 export class QemuDriver implements SandboxDriver {
@@ -215,18 +215,23 @@ export class QemuDriver implements SandboxDriver {
   async #manifest(): Promise<GuestManifest> {
     const { guestDir } = this.#options;
     const manifest = await readGuestManifest(guestDir).catch((error: unknown) => {
-      throw unavailable(`the guest image in ${guestDir} cannot be read`, BUILD_GUEST, error);
+      throw unavailable(`the guest image in ${guestDir} cannot be read`, buildGuest, error);
     });
-    if (!manifest) throw unavailable(`there is no guest image in ${guestDir}`, BUILD_GUEST);
+    if (!manifest) throw unavailable(`there is no guest image in ${guestDir}`, buildGuest);
     for (const name of [guestFiles.kernel, guestFiles.initramfs, guestFiles.root]) {
       const info = await stat(join(guestDir, name)).catch(() => undefined);
-      if (!info?.size) throw unavailable(`${name} is missing in ${guestDir}`, BUILD_GUEST);
+      if (!info?.size) throw unavailable(`${name} is missing in ${guestDir}`, buildGuest);
     }
     return manifest;
   }
 
   async #makeGround(manifest: GuestManifest): Promise<Ground> {
-    const { stateDir, guestDir, accelerator = "auto", bootLimitMs = BOOT_LIMIT_MS } = this.#options;
+    const {
+      stateDir,
+      guestDir,
+      accelerator = "auto",
+      bootLimitMs = defaultBootLimitMs,
+    } = this.#options;
     const version = await this.#version();
     if (!(await hasMkfs())) throw unavailable("mkfs.ext4 is not on PATH", "install e2fsprogs");
     const launcher = await findLauncher();
@@ -239,7 +244,7 @@ export class QemuDriver implements SandboxDriver {
       ownUser: launcher.ownUser,
       version: `${version} ${manifest.bootDigest}`,
       tryKvm: (kvmGroup) => {
-        const kvm = { ...common, accelerator: "kvm", kvmGroup, bootLimitMs: KVM_LIMIT_MS } as const;
+        const kvm = { ...common, accelerator: "kvm", kvmGroup, bootLimitMs: kvmLimitMs } as const;
         return this.#tryOut({ setting: kvm, manifest });
       },
     });
@@ -251,7 +256,7 @@ export class QemuDriver implements SandboxDriver {
     const spec = {
       id: `${internalPrefix}${randomBytes(8).toString("hex")}`,
       jobId: "",
-      limits: PROBE_LIMITS,
+      limits: probeLimits,
       mounts: [],
       doors: [],
     };
@@ -261,7 +266,7 @@ export class QemuDriver implements SandboxDriver {
 
   async #version(): Promise<string> {
     try {
-      const stdout = await runTool(this.#binary, ["--version"], { timeoutMs: VERSION_LIMIT_MS });
+      const stdout = await runTool(this.#binary, ["--version"], { timeoutMs: versionLimitMs });
       return /version (\S+)/.exec(stdout)?.[1] ?? "of unknown version";
     } catch (error: unknown) {
       const remedy = "install QEMU for x86-64 guests (Debian: qemu-system-x86)";
@@ -270,7 +275,7 @@ export class QemuDriver implements SandboxDriver {
   }
 }
 
-const BUILD_GUEST = "run `npm run setup -- vm`";
+const buildGuest = "run `npm run setup -- vm`";
 
 function checkDisks(spec: SandboxSpec): void {
   if (spec.mounts.length > maxDisks - 2) {

@@ -7,8 +7,8 @@ import type { DevmeshError } from "@devmesh/mesh/errors";
 import { sandboxFailed } from "../driver-errors.ts";
 
 /** A longer line than any answer that is asked for. */
-const MAX_LINE_BYTES = 1 << 20;
-const NEWLINE = 10;
+const maxLineBytes = 1 << 20;
+const newline = 10;
 
 /** The monitor of one QEMU. */
 export class Qmp {
@@ -56,13 +56,13 @@ export class Qmp {
     if (this.#failed) return;
     this.#rest = Buffer.concat([this.#rest, bytes]);
     for (;;) {
-      const end = this.#rest.indexOf(NEWLINE);
+      const end = this.#rest.indexOf(newline);
       if (end < 0) break;
       const line = this.#rest.toString("utf8", 0, end);
       this.#rest = this.#rest.subarray(end + 1);
       this.#line(line);
     }
-    if (this.#rest.length > MAX_LINE_BYTES) this.#fail("QEMU's monitor sent a line without an end");
+    if (this.#rest.length > maxLineBytes) this.#fail("QEMU's monitor sent a line without an end");
   }
 
   #line(line: string): void {

@@ -35,9 +35,9 @@ export interface RestoreOptions {
 /** What makes a guest one job's. */
 export type GuestJob = Pick<SandboxSpec, "id" | "limits" | "doors">;
 
-const MIB = 1 << 20;
+const mib = 1 << 20;
 /** Many times what it takes on an idle host. */
-const RESTORE_LIMIT_MS = 60_000;
+const restoreLimitMs = 60_000;
 
 /**
  * Starts a guest where its snapshot stood, and answers what `use` made of it. Throws
@@ -48,7 +48,7 @@ export async function restoreGuest<T>(
   use: (guest: Guest) => Promise<T>,
 ): Promise<T> {
   const { setting, id, folder, shape, snapshot, root, mounts, cpuMillis, signal } = options;
-  const { limitMs = RESTORE_LIMIT_MS } = options;
+  const { limitMs = restoreLimitMs } = options;
   const opened: FileHandle[] = [];
   try {
     const memory = await snapshot.openMemory(folder);
@@ -119,7 +119,7 @@ async function introduce(channel: ResidentChannel, id: string, limits: SandboxLi
   const began = performance.now();
   await channel.configure([
     ...identitySettings(id),
-    ["limits", limits.memoryMib * MIB, limits.pids, limits.cpuMillis * 100],
+    ["limits", limits.memoryMib * mib, limits.pids, limits.cpuMillis * 100],
     clockSetting(),
   ]);
   if (performance.now() - began > clockLimitMs) await setClock(channel);

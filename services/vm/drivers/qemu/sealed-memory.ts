@@ -8,9 +8,9 @@ import { type FileHandle, open } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import type { Run } from "./image-pack.ts";
 
-/** memfd_create. */
-const CALLS: Readonly<Record<string, number>> = { x64: 319, arm64: 279 };
-const START_LIMIT_MS = 5_000;
+/** The number of the call memfd_create, by processor. */
+const memfdCreate: Readonly<Record<string, number>> = { x64: 319, arm64: 279 };
+const startLimitMs = 5_000;
 
 /**
  * Node has no way to these calls. The program makes one file for each size, says its pid and
@@ -50,14 +50,14 @@ export class SealedMemory {
 
   /** Files of these sizes, open for reading and writing. Throws where there is no such memory. */
   static async make(sizes: readonly number[]): Promise<SealedMemory> {
-    const call = process.platform === "linux" ? CALLS[process.arch] : undefined;
+    const call = process.platform === "linux" ? memfdCreate[process.arch] : undefined;
     if (call === undefined) throw new Error(`no sealed memory on ${process.platform}`);
     const child = spawn("perl", ["-e", program, String(call), ...sizes.map(String)], {
       stdio: ["pipe", "pipe", "ignore"],
       env: { PATH: process.env.PATH, LC_ALL: "C" },
     });
     const files: FileHandle[] = [];
-    const timer = setTimeout(() => child.kill("SIGKILL"), START_LIMIT_MS);
+    const timer = setTimeout(() => child.kill("SIGKILL"), startLimitMs);
     try {
       await once(child, "spawn");
       child.stdin.on("error", () => {});

@@ -33,9 +33,9 @@ export interface SnapshotShape {
 }
 
 /** What the guest's kernel and agent take, beside what the sandbox may use. */
-const OVERHEAD_MIB = 128;
+const overheadMib = 128;
 /** Memory comes in steps, so that jobs of about the same size share a snapshot. */
-const STEP_MIB = 128;
+const stepMib = 128;
 
 /** The shape of a sandbox. */
 export async function shapeOf(
@@ -58,7 +58,7 @@ export async function shapeOf(
     host: [arch(), cpus()[0]?.model ?? "", release()].join(" "),
     bootDigest,
     cpus: Math.max(1, Math.ceil(limits.cpuMillis / 1000)),
-    memoryMib: Math.ceil((limits.memoryMib + OVERHEAD_MIB) / STEP_MIB) * STEP_MIB,
+    memoryMib: Math.ceil((limits.memoryMib + overheadMib) / stepMib) * stepMib,
     diskMib: limits.diskMib,
     disks: [[await identityOf(root)], ...(await Promise.all(disks))],
   };

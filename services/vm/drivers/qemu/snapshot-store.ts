@@ -71,9 +71,9 @@ interface Loaded extends Snapshot {
 }
 
 /** Others may be making theirs first, one at a time. */
-const LOAD_LIMIT_MS = 300_000;
-const MIB = 1 << 20;
-const PARTS = ["memory", "state", "scratch"] as const;
+const loadLimitMs = 300_000;
+const mib = 1 << 20;
+const parts = ["memory", "state", "scratch"] as const;
 
 /** The snapshots of one host. */
 export class SnapshotStore {
@@ -106,7 +106,7 @@ export class SnapshotStore {
     this.#held.set(key, held);
     held.users++;
     try {
-      return await use(await within(LOAD_LIMIT_MS, held.loading, signal));
+      return await use(await within(loadLimitMs, held.loading, signal));
     } finally {
       held.users--;
       if (held.users === 0 && !held.isLoaded) {
@@ -190,7 +190,7 @@ export class SnapshotStore {
   }
 
   async #loaded(folder: string, manifest: SnapshotManifest): Promise<Loaded> {
-    const part = (name: (typeof PARTS)[number]) => open(join(folder, name));
+    const part = (name: (typeof parts)[number]) => open(join(folder, name));
     const scratch = await using(part("scratch"), (file) => loadPack(file, manifest.scratch));
     const sealed = await this.#sealedMemory([manifest.memory.size, 0]);
     if (!sealed) return unsealed(folder, manifest, scratch);
@@ -236,11 +236,11 @@ export class SnapshotStore {
     shape: SnapshotShape,
     make: (files: TemplateFiles) => Promise<MadeTemplate>,
   ): Promise<SnapshotManifest> {
-    const size = shape.memoryMib * MIB;
+    const size = shape.memoryMib * mib;
     const sealed = await this.#sealedMemory([size, 0]);
     const files = sealed ? filesOf(sealed) : await plainFiles(draft, size);
     const [memory, state] = files;
-    const pack = async (name: (typeof PARTS)[number], from: FileHandle, runs?: Run[]) => {
+    const pack = async (name: (typeof parts)[number], from: FileHandle, runs?: Run[]) => {
       const bytes = (await from.stat()).size;
       const to = open(join(draft, name), "wx", 0o600);
       return using(to, (target) => packImage(from, bytes, runs ?? [[0, bytes]], target));
@@ -280,11 +280,11 @@ export class SnapshotStore {
 
   /** Removes what was not used for longest until the bounds hold; never `key`. */
   async #makeRoom(key: string): Promise<void> {
-    const { folder, maxCount = 8, maxBytes = 4 * 1024 * MIB } = this.#options;
+    const { folder, maxCount = 8, maxBytes = 4 * 1024 * mib } = this.#options;
     const found: { name: string; usedMs: number; bytes: number }[] = [];
     for (const name of await readdir(folder)) {
       if (name.startsWith(".")) continue;
-      const sizes = PARTS.map(async (part) => (await stat(join(folder, name, part))).size);
+      const sizes = parts.map(async (part) => (await stat(join(folder, name, part))).size);
       const bytes = (await Promise.all(sizes).catch(() => [0])).reduce(
         (sum, size) => sum + size,
         0,

@@ -36,7 +36,7 @@ export interface Template {
   readonly scratchPath: string;
 }
 
-const MIB = 1 << 20;
+const mib = 1 << 20;
 
 /**
  * Boots a guest of this shape, sets it up as far as all jobs have in common, and saves it.
@@ -104,7 +104,7 @@ async function prepare(
   await channel.configure([
     ...tools,
     ["clock", now, 0],
-    ["limits", shape.memoryMib * MIB, 1000, shape.cpus * 100_000],
+    ["limits", shape.memoryMib * mib, 1000, shape.cpus * 100_000],
   ]);
   const facts = await readFacts((argv) => runInGuest(channel, argv));
   await runInGuest(channel, ["tar", "--version"]);

@@ -75,24 +75,24 @@ export interface VirtualMachine {
 /** How many disks of `VmSpec.disks` a machine takes; its bus has 32 slots. */
 export const maxDisks = 24;
 
-const CONSOLE_BYTES = 8_192;
-const LAST_WORDS_MS = 200;
-const FIRST_FILE = 5;
-const STATE_FD = 5;
+const consoleBytes = 8_192;
+const lastWordsMs = 200;
+const firstFile = 5;
+const stateFd = 5;
 /**
  * The plain PC, without what can be left out. ACPI stays: by it a distribution's kernel finds
  * its processors and a clock that keeps time without a tick. The smaller `microvm` has no
  * such clock under software emulation.
  */
-const MACHINE = "pc,hpet=off,smbus=off,usb=off,vmport=off,i8042=off,memory-backend=ram";
+const machineType = "pc,hpet=off,smbus=off,usb=off,vmport=off,i8042=off,memory-backend=ram";
 /** QEMU's store of translated code; its default grows to a gigabyte. */
-const TRANSLATION_MIB = 128;
-const NO_HARM = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+const translationMib = 128;
+const noHarm = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 /** A machine that shall be saved runs no job, and saves itself by a program. */
-const MAY_SAVE = "on,obsolete=deny,elevateprivileges=deny,resourcecontrol=deny";
+const maySave = "on,obsolete=deny,elevateprivileges=deny,resourcecontrol=deny";
 /** Memory that is mapped from a file is not part of a saved state. */
-const MAPPED_MEMORY = { capabilities: [{ capability: "x-ignore-shared", state: true }] };
-const SAVE_POLL_MS = 5;
+const mappedMemory = { capabilities: [{ capability: "x-ignore-shared", state: true }] };
+const savePollMs = 5;
 
 /**
  * The guest kernel's command line. What is left out of the start is what an emulated
@@ -100,7 +100,7 @@ const SAVE_POLL_MS = 5;
  * measuring the timer and the processor's counter. Waits inside of the kernel are cut short.
  * Memory is promised as a host promises it, so that too much of it is ended by the cap.
  */
-const KERNEL_LINE = [
+const kernelLine = [
   "no_timer_check tsc=unstable rcupdate.rcu_expedited=1",
   "console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests",
   "initcall_blacklist=init_blk_tracer,load_system_certificate_list",
@@ -111,7 +111,7 @@ const KERNEL_LINE = [
  * lies at, so programs that lie elsewhere each time are translated each time. What holds up
  * a real processor's guesses is only slow on one that makes none.
  */
-const EMULATED_LINE = `${KERNEL_LINE} norandmaps mitigations=off`;
+const emulatedLine = `${kernelLine} norandmaps mitigations=off`;
 
 /** Starts a virtual machine. Throws SANDBOX_FAILED when QEMU cannot be started. */
 export async function startVm(spec: VmSpec): Promise<VirtualMachine> {
@@ -138,8 +138,8 @@ export async function startVm(spec: VmSpec): Promise<VirtualMachine> {
  * then. Throws SANDBOX_FAILED when it cannot be saved, for example on a full disk.
  */
 export async function saveState({ monitor }: VirtualMachine, signal: AbortSignal): Promise<void> {
-  await monitor.execute("migrate-set-capabilities", MAPPED_MEMORY);
-  await monitor.execute("migrate", { uri: `exec:cat >/proc/$PPID/fd/${STATE_FD}` });
+  await monitor.execute("migrate-set-capabilities", mappedMemory);
+  await monitor.execute("migrate", { uri: `exec:cat >/proc/$PPID/fd/${stateFd}` });
   for (;;) {
     signal.throwIfAborted();
     const answer = await monitor.execute("query-migrate");
@@ -148,7 +148,7 @@ export async function saveState({ monitor }: VirtualMachine, signal: AbortSignal
     if (status === "failed" || status === "cancelled") {
       throw sandboxFailed("qemu", `QEMU cannot save a guest: ${wordOf(answer, "error-desc")}`);
     }
-    await delay(SAVE_POLL_MS);
+    await delay(savePollMs);
   }
 }
 
@@ -158,22 +158,22 @@ class Files {
 
   add(file: FileHandle): number {
     this.list.push(file.fd);
-    return FIRST_FILE + this.list.length - 1;
+    return firstFile + this.list.length - 1;
   }
 }
 
 /** File descriptors: 3 the agent's port, 4 the monitor, 5 the state, from 6 on all else. */
 function arguments_(spec: VmSpec, files: Files): string[] {
   const { accelerator, cpus, memoryMib, memory, start } = spec;
-  const tcg = `tcg,tb-size=${TRANSLATION_MIB},thread=${cpus > 1 ? "multi" : "single"}`;
+  const tcg = `tcg,tb-size=${translationMib},thread=${cpus > 1 ? "multi" : "single"}`;
   files.add(start.state);
   // Mapped privately, a file keeps what it holds whatever the guest writes.
   const share = start.kind === "boot" ? "on" : "off";
   const ram = `size=${memoryMib}M,mem-path=/dev/fd/${files.add(memory)},share=${share}`;
-  const sandbox = start.kind === "boot" ? MAY_SAVE : NO_HARM;
+  const sandbox = start.kind === "boot" ? maySave : noHarm;
   return [
     ["-name", `guest=${spec.id}`],
-    ["-M", MACHINE],
+    ["-M", machineType],
     accelerator === "kvm" ? ["-accel", "kvm", "-cpu", "host"] : ["-accel", tcg, "-cpu", "max"],
     ["-smp", String(cpus), "-m", String(memoryMib)],
     ["-object", `memory-backend-file,id=ram,${ram}`],
@@ -198,15 +198,15 @@ function arguments_(spec: VmSpec, files: Files): string[] {
 function startArguments({ start, accelerator }: VmSpec, files: Files): string[] {
   if (start.kind === "restore") return ["-incoming", "defer"];
   const paths = [start.kernel, start.initramfs].map((file) => `/dev/fd/${files.add(file)}`);
-  const line = accelerator === "kvm" ? KERNEL_LINE : EMULATED_LINE;
+  const line = accelerator === "kvm" ? kernelLine : emulatedLine;
   return ["-kernel", paths[0] ?? "", "-initrd", paths[1] ?? "", "-append", line];
 }
 
 /** Lets a machine of kind `restore` go on where the saved one stood. */
 export async function restoreState({ monitor }: VirtualMachine): Promise<void> {
   await Promise.all([
-    monitor.execute("migrate-set-capabilities", MAPPED_MEMORY),
-    monitor.execute("migrate-incoming", { uri: `fd:${STATE_FD}` }),
+    monitor.execute("migrate-set-capabilities", mappedMemory),
+    monitor.execute("migrate-incoming", { uri: `fd:${stateFd}` }),
   ]);
 }
 
@@ -236,7 +236,7 @@ function machineOf(child: ChildProcess): VirtualMachine {
     child.once("exit", async () => {
       // What it said last may come after its end; whoever else holds its output is not waited for.
       const read = [child.stdout, child.stderr].map((stream) => stream && finished(stream));
-      await Promise.race([Promise.allSettled(read), delay(LAST_WORDS_MS)]);
+      await Promise.race([Promise.allSettled(read), delay(lastWordsMs)]);
       const said = words.map((word) => word().trim());
       resolve(said.join("\n").trim());
     });
@@ -268,7 +268,7 @@ function machineOf(child: ChildProcess): VirtualMachine {
 function tail(stream: Readable | null): () => string {
   let kept = Buffer.alloc(0);
   stream?.on("data", (bytes: Buffer) => {
-    kept = Buffer.concat([kept, bytes]).subarray(-CONSOLE_BYTES);
+    kept = Buffer.concat([kept, bytes]).subarray(-consoleBytes);
   });
   return () => kept.toString("utf8");
 }

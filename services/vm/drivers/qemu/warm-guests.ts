@@ -43,30 +43,30 @@ interface Recipe extends GuestNeeds {
   readonly shape: SnapshotShape;
 }
 
-const TOTAL = 4;
-const KEEP_MS = 600_000;
+const defaultTotal = 4;
+const defaultKeepMs = 600_000;
 /** A start's first program ends within this, mostly; starts in a row come closer than this. */
-const REST_MS = 500;
+const restMs = 500;
 /** It stands still while somebody waits for something else. */
-const MAKE_LIMIT_MS = 300_000;
+const makeLimitMs = 300_000;
 /** Many times what it takes. */
-const HAND_OVER_LIMIT_MS = 10_000;
-const MIB = 1 << 20;
+const handOverLimitMs = 10_000;
+const mib = 1 << 20;
 /** Its loader, its shell and a program of theirs: what nearly every job begins with. */
-const WARM_UP = ["sh", "-c", "tar --version"];
+const warmUpCommand = ["sh", "-c", "tar --version"];
 
 /** The guests of one host that are kept ready. */
 export class WarmGuests {
   readonly #maker: GuestMaker;
   readonly #pool: WarmPool<Recipe, WarmGuest>;
-  readonly #idle = new IdleTime(REST_MS);
+  readonly #idle = new IdleTime(restMs);
   readonly #closed = new AbortController();
   /** One is made at a time. */
   #line: Promise<unknown> = Promise.resolve();
 
   constructor(options: WarmGuestsOptions) {
-    const { maker, perShape, total = TOTAL, keepMs = KEEP_MS } = options;
-    const most = options.memoryMib ?? Math.floor(totalmem() / MIB / 4);
+    const { maker, perShape, total = defaultTotal, keepMs = defaultKeepMs } = options;
+    const most = options.memoryMib ?? Math.floor(totalmem() / mib / 4);
     this.#maker = maker;
     this.#pool = new WarmPool({
       ...{ perShape, total, keepMs },
@@ -101,7 +101,7 @@ export class WarmGuests {
       await Promise.all([guest.vm.goOn(), guest.holdCpu(job.limits.cpuMillis, false)]);
       return await assignGuest(guest.channel, job);
     })();
-    return await within(HAND_OVER_LIMIT_MS, assigning, signal);
+    return await within(handOverLimitMs, assigning, signal);
   }
 
   /** Ends one that was taken. */
@@ -140,7 +140,7 @@ export class WarmGuests {
       return await this.#maker.withParts(ground, needs, async (parts) => {
         if (keyOf(parts.shape) !== keyOf(shape)) throw new Error("what it is made of has changed");
         const cpuMillis = shape.cpus * 1000;
-        const start = { id, folder, cpuMillis, limitMs: MAKE_LIMIT_MS, signal };
+        const start = { id, folder, cpuMillis, limitMs: makeLimitMs, signal };
         return await this.#maker.restored(ground.setting, parts, start, async (guest, facts) => {
           await this.#warmUp(guest, id, shape);
           const isAlive = () => guest.channel.isOpen && !guest.broken();
@@ -171,7 +171,7 @@ export class WarmGuests {
         diskMib: shape.diskMib,
       };
       await assignGuest(channel, { id, limits, doors: [] });
-      await runInGuest(channel, WARM_UP);
+      await runInGuest(channel, warmUpCommand);
       await channel.configure([["new-job"]]);
     } finally {
       free();
