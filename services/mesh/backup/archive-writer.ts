@@ -152,5 +152,7 @@ function begin(pack: Pack, header: { name: string; size: number; mtime: Date }) 
   const entry = pack.entry({ ...header, mode: 0o600, type: "file" }, (error) =>
     error ? reject(error) : resolve(),
   );
+  // An entry that is begun ends with this when its reader leaves.
+  entry.on("error", reject);
   return { entry, done };
 }
