@@ -1,7 +1,7 @@
 /** Restores a section into a Postgres schema in one transaction, the schema's making included. */
 import type { PoolClient } from "pg";
 import { DatabaseError } from "pg";
-import { type Migration, migratePostgres, poolOf } from "../database/index.ts";
+import { lockSchemas, type Migration, migratePostgres, poolOf } from "../database/index.ts";
 import { DevmeshError } from "../errors/index.ts";
 import { PostgresLoad } from "./load.postgres.ts";
 import {
@@ -47,6 +47,8 @@ export async function preparePostgres(options: RestorePostgresOptions): Promise<
     };
     try {
       await client.query("BEGIN");
+      // Whoever restores into the same place at the same time sees it filled.
+      await lockSchemas(client);
       await checkEmpty(client, schema);
       await migratePostgres(client, schema, upTo);
       await loadSection(source, summary, await PostgresLoad.open(client, leaveOut));

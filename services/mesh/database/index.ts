@@ -1,5 +1,6 @@
 export { loadMigrations, type Migration, tooNew } from "./migrations.ts";
 export {
+  lockSchemas,
   type MigrationInfo,
   migratePostgres,
   openPostgres,

@@ -107,6 +107,11 @@ function isRefusal(error: unknown): boolean {
   return error instanceof DatabaseError && !/^(08|40|53|57P)/.test(error.code ?? "");
 }
 
+/** Waits until no other process makes or migrates a schema; held until the transaction ends. */
+export async function lockSchemas(client: PoolClient): Promise<void> {
+  await client.query("SELECT pg_advisory_xact_lock($1)", [migrationLock]);
+}
+
 /**
  * Brings a schema up to date in the transaction of a connection, one process
  * at a time. `before` is called ahead of the first migration of a schema that
@@ -118,7 +123,7 @@ export async function migratePostgres(
   known: readonly Migration[],
   before?: (versions: { readonly from: number; readonly to: number }) => Promise<void>,
 ): Promise<void> {
-  await client.query("SELECT pg_advisory_xact_lock($1)", [migrationLock]);
+  await lockSchemas(client);
   await client.query(`CREATE SCHEMA IF NOT EXISTS "${schema}"`);
   await client.query(`CREATE TABLE IF NOT EXISTS schema_migrations (
     version integer PRIMARY KEY,
