@@ -58,7 +58,7 @@ import { createJobLogHandler, jobLogPaths } from "./streams/job-log.ts";
 import { createJobSocket } from "./streams/job-socket.ts";
 import { LogRetention } from "./streams/retention.ts";
 import { noSocketHandler } from "./streams/socket-request.ts";
-import { modelsCheck, planeCheck, storageCheck } from "./system/system-parts.ts";
+import { auditCheck, modelsCheck, planeCheck, storageCheck } from "./system/system-parts.ts";
 import { SystemServiceImpl } from "./system/system-service.ts";
 import { GuessLimiter } from "./tokens/guess-limiter.ts";
 import { scopesOf } from "./tokens/scopes.ts";
@@ -159,7 +159,8 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
   const models = createClient(ModelService, inference);
   const startedAtMs = clock.now();
   const storage = storageCheck(stores.jobs);
-  const parts = [storage, planeCheck(plane), modelsCheck(models)];
+  const auditing = auditCheck(audit);
+  const parts = [storage, auditing, planeCheck(plane), modelsCheck(models)];
 
   const services = [
     serve(JobService, new JobServiceImpl({ jobs, store: stores.jobs, watch })),
@@ -188,7 +189,7 @@ export async function buildApi(options: ApiOptions): Promise<BuiltApi> {
   const app: App = {
     services,
     // The other parts are told by GetSystem: a backend without them still takes jobs.
-    readiness: [storage],
+    readiness: [storage, auditing],
     async close() {
       await runners.close();
       await retention.close();

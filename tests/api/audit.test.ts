@@ -4,7 +4,7 @@ import { JobService } from "@devmesh/gen/devmesh/api/v1/job_service_pb";
 import { TokenService } from "@devmesh/gen/devmesh/api/v1/token_service_pb";
 import { ChatService } from "@devmesh/gen/devmesh/inference/v1/chat_service_pb";
 import type { AuditEntry } from "@devmesh/mesh/interceptors";
-import { silentLogger } from "@devmesh/mesh/log";
+import { createLogger, silentLogger } from "@devmesh/mesh/log";
 import { TestClock } from "@devmesh/mesh/runtime";
 import { expect } from "chai";
 import { AuditLog } from "../../services/api/audit/audit-log.ts";
@@ -136,16 +136,54 @@ describe("audit log", () => {
     expect(store.batches).to.be.below(10);
   });
 
-  it("goes on after a write that failed", async () => {
+  it("keeps rows that could not be stored, in their order, and says so meanwhile", async () => {
+    const store = new SlowStore();
+    const log = new AuditLog({ store, logger: silentLogger(), clock: new TestClock() });
+    log.check();
+    store.gate = Promise.reject(new Error("away"));
+    log.record(entry("llm.chat", "a"));
+    await log.flush();
+    expect(() => log.check()).to.throw("away");
+    log.record(entry("llm.chat", "b"));
+    await log.flush();
+    store.gate = Promise.resolve();
+    log.record(entry("llm.chat", "c"));
+    await log.flush();
+    log.check();
+    const rows = await store.listFrom(10);
+    expect(rows.map(({ resource }) => resource)).to.deep.equal(["a", "b", "c"]);
+  });
+
+  it("tries rows that could not be stored again by itself", async () => {
     const store = new SlowStore();
     const log = new AuditLog({ store, logger: silentLogger(), clock: new TestClock() });
     store.gate = Promise.reject(new Error("away"));
-    log.record(entry("llm.chat", "lost"));
+    const stored = Promise.withResolvers<void>();
+    log.record(entry("llm.chat", "a"));
     await log.flush();
-    store.gate = Promise.resolve();
-    log.record(entry("llm.chat", "kept"));
+    store.append = async (rows) => {
+      expect(rows.map(({ resource }) => resource)).to.deep.equal(["a"]);
+      stored.resolve();
+    };
+    await stored.promise;
+    await log.close();
+  });
+
+  it("gives rows up in the log alone: when it ends, and when they are too many", async () => {
+    const store = new SlowStore();
+    const lines: string[] = [];
+    const logger = createLogger({
+      service: "t",
+      destination: { write: (line) => lines.push(line) },
+    });
+    const log = new AuditLog({ store, logger, clock: new TestClock() });
+    store.append = () => Promise.reject(new Error("away"));
+    for (let i = 0; i < 10_002; i++) log.record(entry("llm.chat", `row_${i}`));
     await log.flush();
-    expect((await store.list(10)).map(({ resource }) => resource)).to.deep.equal(["kept"]);
+    await log.close();
+    const lost = lines.filter((line) => line.includes("audit rows are lost"));
+    expect(lost[0]).to.include('"row_0"').and.include('"row_1"').and.not.include('"row_2"');
+    expect(lost[1]).to.include('"row_2"').and.include('"row_10001"');
   });
 
   it("writes many changes that come at once in few transactions, in their order", async () => {
@@ -158,7 +196,7 @@ describe("audit log", () => {
     expect(store.batches).to.be.below(5);
   });
 
-  it("tells each change of a write that failed, and stores the next", async () => {
+  it("tells each change of a write that failed, and stores it with the next", async () => {
     const store = new SlowStore();
     const log = new AuditLog({ store, logger: silentLogger(), clock: new TestClock() });
     store.gate = Promise.reject(new Error("away"));
@@ -167,7 +205,8 @@ describe("audit log", () => {
     expect(ended.map(({ status }) => status)).to.deep.equal(["rejected", "rejected"]);
     store.gate = Promise.resolve();
     await log.record(entry("job.create", "c"));
-    expect((await store.list(10)).map(({ resource }) => resource)).to.deep.equal(["c"]);
+    const rows = await store.listFrom(10);
+    expect(rows.map(({ resource }) => resource)).to.deep.equal(["a", "b", "c"]);
   });
 
   it("keeps strangers from filling it: a few rows of each kind, then one that counts", async () => {

@@ -22,6 +22,7 @@ describe("system", () => {
     const states = parts.map(({ name, ok }) => [name, ok]);
     expect(states).to.deep.equal([
       ["storage", true],
+      ["audit", true],
       ["mcp", false],
       ["inference", false],
       ["runners", false],

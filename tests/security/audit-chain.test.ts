@@ -19,8 +19,23 @@ interface Place {
   end(): Promise<void>;
 }
 
-/** Who has the password takes them away; only Postgres has one for TRUNCATE. */
-const triggers = ["audit_is_never_changed", "audit_is_never_removed", "audit_is_never_emptied"];
+/** Who has the password takes them away. */
+const guards = {
+  sqlite: `
+    DROP TRIGGER audit_is_never_changed;
+    DROP TRIGGER audit_is_never_removed;
+    DROP TRIGGER audit_begins_with_one;
+    DROP TRIGGER audit_head_never_goes_back;
+    DROP TRIGGER audit_head_is_never_removed`,
+  postgres: `
+    DROP TRIGGER audit_is_never_changed ON audit;
+    DROP TRIGGER audit_is_never_removed ON audit;
+    DROP TRIGGER audit_is_never_emptied ON audit;
+    ALTER TABLE audit DROP CONSTRAINT audit_begins_with_one;
+    DROP TRIGGER audit_head_never_goes_back ON audit_head;
+    DROP TRIGGER audit_head_is_never_removed ON audit_head;
+    DROP TRIGGER audit_head_is_never_emptied ON audit_head`,
+};
 
 async function sqlite(): Promise<Place> {
   const dataDir = await mkdtemp(join(tmpdir(), "devmesh-chain-"));
@@ -28,8 +43,6 @@ async function sqlite(): Promise<Place> {
     ...{ storageUrl: "sqlite:api.db", dataDir, clock: new TestClock() },
   });
   const db = new DatabaseSync(join(dataDir, "api.db"));
-  for (const name of triggers)
-    if (name !== "audit_is_never_emptied") db.exec(`DROP TRIGGER ${name}`);
   return {
     stores,
     sql: async (text) => db.exec(text),
@@ -54,7 +67,6 @@ async function postgres(context: Mocha.Context): Promise<Place> {
   });
   const client = new Client({ connectionString: url, options: `-c search_path=${postgresSchema}` });
   await client.connect();
-  for (const name of triggers) await client.query(`DROP TRIGGER ${name} ON audit`);
   return {
     stores,
     sql: (text) => client.query(text),
@@ -67,7 +79,18 @@ async function postgres(context: Mocha.Context): Promise<Place> {
 
 const places = { sqlite, postgres };
 
-for (const [name, open] of Object.entries(places)) {
+/** The start of a statement that puts a row in by hand. */
+const insertInto = {
+  sqlite: "INSERT INTO audit (id, ts, actor, action, resource, outcome, correlation_id, hash)",
+  postgres: `INSERT INTO audit (id, ts, actor, action, resource, outcome, correlation_id, hash)
+    OVERRIDING SYSTEM VALUE`,
+};
+
+for (const name of ["sqlite", "postgres"] as const) {
+  const open = places[name];
+  const forged = (id: number, hash: string) =>
+    `${insertInto[name]} VALUES (${id}, '2023-11-14T22:13:20.000Z', 'a', 'b', 'c', 'ok', 'd', '${hash}')`;
+
   describe(`the audit's chain: ${name}`, function () {
     this.timeout(120_000);
     let place: Place;
@@ -77,10 +100,33 @@ for (const [name, open] of Object.entries(places)) {
       place = await open(this);
       audit = place.stores.audit;
     });
+
+    it("is guarded by the database itself", async () => {
+      await add(2);
+      for (const [text, refusal] of [
+        ["UPDATE audit SET actor = 'x'", "audit rows are never changed"],
+        ["DELETE FROM audit", "audit rows are never removed"],
+        ["UPDATE audit_head SET id = 1", "audit_head never goes back"],
+        ["DELETE FROM audit_head", "audit_head rows are never removed"],
+        [forged(0, ""), name === "sqlite" ? "audit rows begin with 1" : "audit_begins_with_one"],
+        ...(name === "postgres"
+          ? [
+              ["TRUNCATE audit", "audit rows are never removed"],
+              ["TRUNCATE audit_head", "audit_head rows are never removed"],
+            ]
+          : []),
+      ]) {
+        const error = await place.sql(text ?? "").catch((cause: unknown) => cause);
+        expect(String(error), text).to.include(refusal);
+      }
+      await place.sql(guards[name]);
+    });
+
     after(() => place?.end());
-    beforeEach(async () => {
+    afterEach(async () => {
       await place.sql("DELETE FROM audit");
-      await place.sql("UPDATE audit_head SET id = 0, hash = ''");
+      await place.sql("DELETE FROM audit_head");
+      await place.sql("INSERT INTO audit_head (one, id, hash) VALUES (1, 0, '')");
     });
 
     /** Adds rows; answers their ids. */
@@ -162,25 +208,33 @@ for (const [name, open] of Object.entries(places)) {
     it("names a row that was put in", async () => {
       const ids = await add(5);
       const id = at(ids, 4) + 1;
-      const overriding = name === "postgres" ? "OVERRIDING SYSTEM VALUE" : "";
       for (const hash of ["", "0".repeat(64)]) {
-        await place.sql(`INSERT INTO audit (id, ts, actor, action, resource, outcome, correlation_id, hash)
-          ${overriding} VALUES (${id}, '2023-11-14T22:13:20.000Z', 'a', 'b', 'c', 'ok', 'd', '${hash}')`);
+        await place.sql(forged(id, hash));
         expect(await verify()).to.include({ intact: false, brokenId: id });
         await place.sql(`DELETE FROM audit WHERE id = ${id}`);
       }
     });
 
+    it("names rows that were put in ahead of the first", async () => {
+      await add(5);
+      await place.sql(forged(0, "0".repeat(64)));
+      expect(await verify()).to.include({ intact: false, brokenId: 1, rows: 1 });
+      await place.sql(forged(-5, ""));
+      const verdict = await verify();
+      expect(verdict).to.include({ intact: false, brokenId: 1, rows: 1 });
+      expect(verdict.detail).to.include("row -5 was put in");
+    });
+
     it("names the first of two rows that changed places", async () => {
       const ids = await add(5);
       const [a, b] = [at(ids, 1), at(ids, 3)];
-      const overriding = name === "postgres" ? "OVERRIDING SYSTEM VALUE" : "";
       await place.sql(
         `CREATE TEMPORARY TABLE swapped AS SELECT * FROM audit WHERE id IN (${a}, ${b})`,
       );
       await place.sql(`DELETE FROM audit WHERE id IN (${a}, ${b})`);
-      await place.sql(`INSERT INTO audit (id, ts, actor, action, resource, outcome, correlation_id, hash)
-        ${overriding} SELECT ${a + b} - id, ts, actor, action, resource, outcome, correlation_id, hash FROM swapped`);
+      await place.sql(
+        `${insertInto[name]} SELECT ${a + b} - id, ts, actor, action, resource, outcome, correlation_id, hash FROM swapped`,
+      );
       await place.sql("DROP TABLE swapped");
       expect(await verify()).to.include({ intact: false, brokenId: a });
     });
@@ -214,6 +268,26 @@ for (const [name, open] of Object.entries(places)) {
       const verdict = await verify(headHash);
       expect(verdict).to.include({ intact: false, brokenId: at(ids, 3) });
       expect(verdict.detail).to.include("cut off");
+    });
+
+    it("finds that the end is not known any more, and adds nothing then", async () => {
+      const ids = await add(5);
+      await place.sql("DELETE FROM audit_head");
+      const verdict = await verify();
+      expect(verdict).to.include({ intact: false, brokenId: 1 });
+      expect(verdict.detail).to.include("audit_head");
+      const error = await add(1).catch((cause: unknown) => cause);
+      expect(String(error)).to.include("audit_head is gone");
+      expect((await audit.list(1))[0]?.id).to.equal(at(ids, 4));
+    });
+
+    it("finds that the end was set back", async () => {
+      const ids = await add(5);
+      await place.sql(`UPDATE audit_head SET (id, hash) =
+        (SELECT id, hash FROM audit WHERE id = ${at(ids, 2)})`);
+      const verdict = await verify();
+      expect(verdict).to.include({ intact: false, brokenId: at(ids, 3) });
+      expect(verdict.detail).to.include(`row ${at(ids, 2)} is known as the last one added`);
     });
 
     it("goes on behind a tail that was cut off with ids that were never given", async () => {

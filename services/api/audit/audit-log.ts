@@ -1,7 +1,8 @@
 /**
  * Where audit rows go: changes are stored before they are answered, model calls
  * soon after. Rows that come while a write is on its way share the next one, so
- * that the chain costs one transaction for many calls.
+ * that the chain costs one transaction for many calls. Rows that could not be
+ * stored are kept and tried again, while the service is not ready.
  */
 import type { AuditEntry } from "@devmesh/mesh/interceptors";
 import type { Logger } from "@devmesh/mesh/log";
@@ -14,6 +15,12 @@ const maxBatch = 500;
 
 /** How long rows of model calls may wait for others. */
 const flushAfterMs = 50;
+
+/** When rows that could not be stored are tried again, if nothing else is written before. */
+const retryAfterMs = 1_000;
+
+/** Rows that are kept while none can be stored. */
+const maxKept = 10_000;
 
 /** What the log needs. */
 export interface AuditLogOptions {
@@ -39,6 +46,8 @@ export class AuditLog {
   #waiting: Waiting[] = [];
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> | undefined;
+  /** Why the last write failed. */
+  #failure: unknown;
   /** The write that is on its way, or the last one. */
   #batch: Promise<void> = Promise.resolve();
 
@@ -59,7 +68,12 @@ export class AuditLog {
     });
   }
 
-  /** Writes what waits; resolves when all that was taken until now is written. Never rejects. */
+  /** Throws the reason while rows cannot be stored. */
+  check(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** Writes what waits; resolves when all that was taken until now is stored, or could not be. Never rejects. */
   async flush(): Promise<void> {
     const last = this.#waiting.at(-1);
     this.#write();
@@ -74,10 +88,12 @@ export class AuditLog {
     });
   }
 
-  /** Ends the count of refusals and writes everything. */
+  /** Ends the count of refusals and writes everything; what cannot be stored now is lost. */
   async close(): Promise<void> {
     this.#refusals.close();
     await this.flush();
+    clearTimeout(this.#timer);
+    this.#lose(this.#waiting.splice(0));
   }
 
   #buffer(entry: AuditEntry): undefined {
@@ -95,23 +111,39 @@ export class AuditLog {
   async #writeAll(): Promise<void> {
     // Whoever calls in this turn is in the first write.
     await Promise.resolve();
-    while (this.#waiting.length > 0) {
+    this.#failure = undefined;
+    while (this.#waiting.length > 0 && this.#failure === undefined) {
       this.#batch = this.#writeBatch(this.#waiting.splice(0, maxBatch));
       await this.#batch;
     }
     this.#writing = undefined;
+    if (this.#failure !== undefined) this.#timer ??= setTimeout(() => this.#write(), retryAfterMs);
   }
 
   async #writeBatch(batch: readonly Waiting[]): Promise<void> {
+    let failure: unknown;
     try {
       await this.#store.append(batch.map(({ entry }) => entry));
-      for (const { settle } of batch) settle?.();
     } catch (err) {
-      for (const { settle } of batch) settle?.(err);
-      const rows = batch.filter(({ settle }) => settle === undefined).map(({ entry }) => entry);
-      // The calls are answered already: the log is the last place for their rows.
-      if (rows.length > 0) this.#logger.error({ err, rows }, "audit rows could not be stored");
+      failure = err ?? new Error("no reason was given");
+      this.#failure = failure;
+      this.#logger.error({ err, rows: batch.length }, "audit rows could not be stored yet");
+      // Nobody waits for them any more: all that wait are told.
+      const waiting = [...batch, ...this.#waiting.splice(0)];
+      this.#waiting = waiting.map(({ entry }) => ({ entry }));
+      this.#lose(this.#waiting.splice(0, Math.max(this.#waiting.length - maxKept, 0)));
+      batch = waiting;
     }
-    for (const { over } of batch) over?.();
+    for (const { settle, over } of batch) {
+      settle?.(failure);
+      over?.();
+    }
+  }
+
+  /** The log is the last place for rows that are given up. */
+  #lose(given: readonly Waiting[]): void {
+    if (given.length === 0) return;
+    const rows = given.map(({ entry }) => entry);
+    this.#logger.error({ rows }, "audit rows are lost");
   }
 }

@@ -38,7 +38,7 @@ export class MemoryAuditStore implements AuditStore {
       .slice(0, limit);
   }
 
-  async listFrom(limit: number, afterId: number): Promise<AuditRecord[]> {
+  async listFrom(limit: number, afterId = Number.MIN_SAFE_INTEGER): Promise<AuditRecord[]> {
     return this.#rows.filter((row) => row.id > afterId).slice(0, limit);
   }
 }

@@ -3,7 +3,14 @@ import { withTransaction } from "@devmesh/mesh/database";
 import type { Pool, PoolClient } from "pg";
 import { PostgresQueries } from "../postgres-query.ts";
 import { chainRows } from "./audit-chain.ts";
-import type { AuditHead, AuditInput, AuditRecord, AuditReport, AuditStore } from "./audit-store.ts";
+import {
+  type AuditHead,
+  type AuditInput,
+  type AuditRecord,
+  type AuditReport,
+  type AuditStore,
+  headIsGone,
+} from "./audit-store.ts";
 
 interface AuditRow {
   readonly id: string;
@@ -49,7 +56,7 @@ const queries = new PostgresQueries("audit", {
     RETURNING source`,
   list: `
     SELECT ${columns} FROM audit
-    WHERE id < $1
+    WHERE id > 0 AND id < $1
     ORDER BY id DESC
     LIMIT $2`,
   listFrom: `
@@ -87,6 +94,7 @@ export class PostgresAuditStore implements AuditStore {
 
   async #add(client: PoolClient, rows: readonly AuditInput[]): Promise<void> {
     const head = headOf(await queries.rows<HeadRow>(client, "lockHead"));
+    if (head === undefined) throw headIsGone();
     const chained = chainRows(head, rows);
     const last = chained.at(-1) ?? head;
     await queries.rows(client, "append", [
@@ -103,7 +111,7 @@ export class PostgresAuditStore implements AuditStore {
     await queries.rows(client, "moveHead", [last.id, last.hash]);
   }
 
-  async head(): Promise<AuditHead> {
+  async head(): Promise<AuditHead | undefined> {
     return headOf(await queries.rows<HeadRow>(this.#pool, "head"));
   }
 
@@ -111,13 +119,13 @@ export class PostgresAuditStore implements AuditStore {
     return (await queries.rows<AuditRow>(this.#pool, "list", [beforeId, limit])).map(toRecord);
   }
 
-  async listFrom(limit: number, afterId: number): Promise<AuditRecord[]> {
+  async listFrom(limit: number, afterId = Number.MIN_SAFE_INTEGER): Promise<AuditRecord[]> {
     return (await queries.rows<AuditRow>(this.#pool, "listFrom", [afterId, limit])).map(toRecord);
   }
 }
 
-function headOf([row]: readonly HeadRow[]): AuditHead {
-  return { id: Number(row?.id ?? 0), hash: row?.hash ?? "" };
+function headOf([row]: readonly HeadRow[]): AuditHead | undefined {
+  return row && { id: Number(row.id), hash: row.hash };
 }
 
 function toRecord({ id, time_ms, correlation_id, ...same }: AuditRow): AuditRecord {

@@ -2,7 +2,14 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { inTransaction } from "@devmesh/mesh/database";
 import { chainRows } from "./audit-chain.ts";
-import type { AuditHead, AuditInput, AuditRecord, AuditReport, AuditStore } from "./audit-store.ts";
+import {
+  type AuditHead,
+  type AuditInput,
+  type AuditRecord,
+  type AuditReport,
+  type AuditStore,
+  headIsGone,
+} from "./audit-store.ts";
 
 const columns = "id, ts, actor, action, resource, outcome, correlation_id, detail, hash";
 
@@ -17,7 +24,7 @@ const auditSql = {
     WHERE (excluded.epoch, excluded.number) > (audit_reports.epoch, audit_reports.number)`,
   list: `
     SELECT ${columns} FROM audit
-    WHERE id < ?1
+    WHERE id > 0 AND id < ?1
     ORDER BY id DESC
     LIMIT ?2`,
   listFrom: `
@@ -59,6 +66,7 @@ export class SqliteAuditStore implements AuditStore {
   /** Within a transaction. */
   #add(rows: readonly AuditInput[]): void {
     let head = this.#head();
+    if (head === undefined) throw headIsGone();
     for (const row of chainRows(head, rows)) {
       const { id, timeMs, actor, action, resource, outcome, correlationId, detail, hash } = row;
       const ts = new Date(timeMs).toISOString();
@@ -68,20 +76,20 @@ export class SqliteAuditStore implements AuditStore {
     this.#sql.moveHead.run(head.id, head.hash);
   }
 
-  async head(): Promise<AuditHead> {
+  async head(): Promise<AuditHead | undefined> {
     return this.#head();
   }
 
-  #head(): AuditHead {
+  #head(): AuditHead | undefined {
     const row = this.#sql.head.get();
-    return { id: Number(row?.id ?? 0), hash: String(row?.hash ?? "") };
+    return row && { id: Number(row.id), hash: String(row.hash) };
   }
 
   async list(limit: number, beforeId = Number.MAX_SAFE_INTEGER): Promise<AuditRecord[]> {
     return this.#sql.list.all(beforeId, limit).map(toRecord);
   }
 
-  async listFrom(limit: number, afterId: number): Promise<AuditRecord[]> {
+  async listFrom(limit: number, afterId = Number.MIN_SAFE_INTEGER): Promise<AuditRecord[]> {
     return this.#sql.listFrom.all(afterId, limit).map(toRecord);
   }
 }

@@ -1,4 +1,5 @@
 /** The port behind which the audit lives: rows are added, never changed, and chained. */
+import { DevmeshError } from "@devmesh/mesh/errors";
 
 /** Who changed what, and how it went. */
 export interface AuditRecord {
@@ -41,16 +42,24 @@ export interface AuditReport {
   readonly number: number;
 }
 
+/** Why nothing can be added. */
+export function headIsGone(): DevmeshError {
+  return new DevmeshError("INTERNAL", "the audit cannot go on: the row of audit_head is gone");
+}
+
 /** Audit rows. */
 export interface AuditStore {
   /** Adds rows in order, chained to the last one: all, or none. Replicas make one chain. */
   append(rows: readonly AuditInput[]): Promise<void>;
   /** The same for the rows of a report; false, and nothing added, if it or a later one of its source is there. */
   appendReport(report: AuditReport, rows: readonly AuditInput[]): Promise<boolean>;
-  /** The last row that was added, kept apart from the rows: it is known though they be gone. */
-  head(): Promise<AuditHead>;
+  /**
+   * The last row that was added, kept apart from the rows: it is known though they be gone.
+   * `undefined`: somebody has removed it, and nothing can be added.
+   */
+  head(): Promise<AuditHead | undefined>;
   /** Rows, newest first, older than `beforeId` where given. */
   list(limit: number, beforeId?: number): Promise<AuditRecord[]>;
-  /** Rows, oldest first, newer than `afterId`. */
-  listFrom(limit: number, afterId: number): Promise<AuditRecord[]>;
+  /** Rows, oldest first, newer than `afterId` where given. */
+  listFrom(limit: number, afterId?: number): Promise<AuditRecord[]>;
 }

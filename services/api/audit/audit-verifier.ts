@@ -13,7 +13,7 @@ export interface AuditVerdict {
   readonly rows: number;
   /** The hash of the last row that fits: kept elsewhere, it shows later that no tail was cut off. */
   readonly headHash: string;
-  /** The first row that does not fit. 0 if intact. */
+  /** The first row that does not fit; 1 for one that was put in ahead of it. 0 if intact. */
   readonly brokenId: number;
   /** What is wrong with it. Empty if intact. */
   readonly detail: string;
@@ -22,7 +22,7 @@ export interface AuditVerdict {
 /**
  * Walks over all rows that are there when it begins. Rows from before the
  * chain are taken at its start and nowhere else. The last row that was added
- * must be there. With `expectedHash` the chain must contain it: what came after
+ * must be there and known, with none behind it. With `expectedHash` the chain must contain it: what came after
  * that hash was kept may have been added, but nothing up to it is gone. Throws
  * the signal's reason when it aborts.
  */
@@ -31,42 +31,52 @@ export async function verifyAudit(
   expectedHash: string,
   signal: AbortSignal,
 ): Promise<AuditVerdict> {
-  const [newest] = await store.list(1);
-  const last = await store.head();
-  let head: AuditHead = { id: 0, hash: "" };
+  // In this order: rows that are added in between are behind neither.
+  const [newest = nothing] = await store.list(1);
+  const last = (await store.head()) ?? nothing;
+  let head = nothing;
   let rows = 0;
   let isExpectedMet = expectedHash === "";
   let isLastMet = last.id === 0;
+  const broken = (brokenId: number, detail: string): AuditVerdict => {
+    return { intact: false, rows, headHash: head.hash, brokenId: Math.max(brokenId, 1), detail };
+  };
   for (;;) {
     signal.throwIfAborted();
-    const page = await store.listFrom(pageRows, head.id);
+    const page = await store.listFrom(pageRows, rows === 0 ? undefined : head.id);
     for (const row of page) {
       rows += 1;
       const detail = faultOf(row, head);
-      if (detail !== "") {
-        return { intact: false, rows, headHash: head.hash, brokenId: row.id, detail };
-      }
+      if (detail !== "") return broken(row.id, detail);
       isExpectedMet ||= row.hash === expectedHash;
       isLastMet ||= row.id === last.id && row.hash === last.hash;
       head = row;
     }
-    if (page.length < pageRows || head.id >= Math.max(newest?.id ?? 0, last.id)) break;
+    if (page.length < pageRows || head.id >= Math.max(newest.id, last.id)) break;
     // Other calls have their turn.
     await setImmediate();
   }
-  const found = { rows, headHash: head.hash };
   if (!isLastMet) {
     const end = head.id === 0 ? "there is no row" : `the chain ends with row ${head.id}`;
     const detail = `row ${last.id} was the last one added, and ${end}: rows were cut off its end`;
-    return { ...found, intact: false, brokenId: head.id + 1, detail };
+    return broken(head.id + 1, detail);
   }
-  if (isExpectedMet) return { ...found, intact: true, brokenId: 0, detail: "" };
+  if (newest.id > last.id) {
+    const known = last.id === 0 ? "no row" : `row ${last.id}`;
+    const detail = `${known} is known as the last one added, and row ${newest.id} is there: what is known of the end (audit_head) was changed or removed, or rows were put in behind it`;
+    return broken(last.id + 1, detail);
+  }
+  if (isExpectedMet) return { intact: true, rows, headHash: head.hash, brokenId: 0, detail: "" };
   const detail = `the chain ends with row ${head.id} and has no hash ${expectedHash}: rows were cut off its end, or it was written anew`;
-  return { ...found, intact: false, brokenId: head.id + 1, detail };
+  return broken(head.id + 1, detail);
 }
+
+/** Before the first row. */
+const nothing: AuditHead = { id: 0, hash: "" };
 
 /** What is wrong with a row behind `before`; empty if nothing is. */
 function faultOf(row: AuditRecord, before: AuditHead): string {
+  if (row.id < 1) return `row ${row.id} was put in: the first row there can be is row 1`;
   if (row.hash === "") {
     if (before.hash === "") return "";
     return `row ${row.id} has no hash, though the chain began before it: it was put in, or its hash was taken away`;

@@ -3,6 +3,7 @@ import type { Client } from "@connectrpc/connect";
 import type { ModelService } from "@devmesh/gen/devmesh/inference/v1/model_service_pb";
 import type { ContextService as ContextPlane } from "@devmesh/gen/devmesh/mcp/v1/context_service_pb";
 import type { ReadinessCheck } from "@devmesh/mesh/server";
+import type { AuditLog } from "../audit/audit-log.ts";
 import type { JobStore } from "../jobs/job-store.ts";
 
 /** The database behind the backend. */
@@ -12,6 +13,17 @@ export function storageCheck(store: Pick<JobStore, "ping">): ReadinessCheck {
     check: async () => {
       await store.ping();
       return "the database answers";
+    },
+  };
+}
+
+/** The audit: who changes something while it cannot be stored leaves no row. */
+export function auditCheck(audit: Pick<AuditLog, "check">): ReadinessCheck {
+  return {
+    name: "audit",
+    check: async () => {
+      audit.check();
+      return "rows are stored";
     },
   };
 }

@@ -63,8 +63,8 @@ export function observeInterceptor({ logger, clock, ids, audit }: ObserveOptions
         try {
           await audit({ timeMs: clock.now(), ...entry });
         } catch (err) {
-          // The call has happened: its answer stands, and the log has what the audit lacks.
-          logger.error({ err, ...entry }, "audit row lost");
+          // The call has happened: its answer stands, and the log has what the audit lacks so far.
+          logger.error({ err, ...entry }, "audit row not stored with its call");
         }
       }
       if (failure === undefined) return undefined;
