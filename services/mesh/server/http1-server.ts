@@ -77,8 +77,9 @@ export function createHttp1(options: Http1Options): Server {
     refused.add(socket);
     const answer = answers.get(socket);
     const isOpen = answer !== undefined && !answer.writableFinished;
-    if (isOpen && answer.headersSent) socket.destroy();
-    // The fault lies in a request behind one that has yet to be answered.
+    // A stream that goes on has no room for a refusal.
+    if (isOpen && answer.headersSent && !answer.writableEnded) socket.destroy();
+    // The fault lies in a request behind one whose answer has yet to come, or is on its way.
     else if (isOpen && answer.req.complete) {
       answer.once("close", () => refuseUnread(error, socket, { ids, logger }));
     } else refuseUnread(error, socket, { ids, logger });
