@@ -12,7 +12,9 @@ import {
   type CgroupLimits,
   type CgroupUsage,
   canFreeze,
+  closeStarts,
   cpuPeriodUs,
+  easeEnd,
   foldersOf,
   isCode,
   letGo,
@@ -77,6 +79,10 @@ export interface Cgroup {
   freeze(): Promise<void>;
   /** Lets all in it go on; nothing happens if it is gone or cannot be frozen. */
   thaw(): Promise<void>;
+  /** Ends all processes in it but `pid`, and lets nothing start until they are gone. */
+  endAllBut(pid: number): Promise<void>;
+  /** For one that is about to be ended by others: nothing more starts, and its caps let all die. */
+  easeEnd(): Promise<void>;
   /** Ends all processes in it, frozen or not, and takes it away. Does nothing if it is not there. */
   remove(): Promise<void>;
 }
@@ -257,7 +263,24 @@ export function openGroup(at: CgroupFolders): Cgroup {
     usage: () => readUsage(at),
     freeze: () => setFrozen(at, true),
     thaw: () => letGo(at),
+    async endAllBut(pid) {
+      const reopen = await closeStarts(at);
+      try {
+        const deadline = Date.now() + goneWithinMs;
+        for (;;) {
+          const others = (await readProcesses(at)).filter((other) => other !== pid);
+          if (others.length === 0) return;
+          if (Date.now() > deadline) throw new Error(`${folders[0]}: its processes do not end`);
+          for (const other of others) signalProcess(other, "SIGKILL");
+          await pause(2);
+        }
+      } finally {
+        await reopen();
+      }
+    },
+    easeEnd: () => easeEnd(at),
     async remove() {
+      await easeEnd(at);
       // A frozen process of version 1 does not even die.
       await letGo(at);
       const deadline = Date.now() + goneWithinMs;

@@ -105,8 +105,9 @@ class Stopper {
   async kill(): Promise<void> {
     const sent = this.#program.signal("SIGKILL");
     this.#watch.killed();
-    await sent.catch(() => {});
-    await this.#input.sandbox.endPrograms().catch(() => {});
+    // Not one after the other: a sandbox that is busy with itself may not answer the first.
+    const ended = this.#input.sandbox.endPrograms();
+    await Promise.allSettled([sent, ended]);
   }
 
   [Symbol.dispose](): void {
@@ -123,7 +124,7 @@ class Stopper {
     this.#stopped = true;
     // Told before it is sent: the program may be gone when the call returns.
     onStopStep("signalled");
-    await this.#program.signal("SIGTERM").catch(() => {});
+    void this.#program.signal("SIGTERM").catch(() => {});
     try {
       await clock.sleep(graceMs, this.#done.signal);
     } catch {

@@ -38,11 +38,15 @@ export function containerCage(options: ContainerCageOptions): Cage {
     driver,
     channel: made.channel,
     receipt,
-    remove,
+    remove: async () => {
+      await made.kernel.easeEnd();
+      await remove();
+    },
     stats: () => made.kernel.stats(() => engineStats(container)),
     freeze: () => hold(container.pause(), /already paused/i, "frozen"),
     resume: () => hold(container.unpause(), /not paused/i, "resumed"),
     processes: () => made.kernel.processes(),
+    endPrograms: () => made.kernel.endPrograms(),
   };
 }
 

@@ -96,6 +96,17 @@ export class ContainerKernel {
     return { oomKills, pidsRefused };
   }
 
+  /** For a container that is about to be removed: its caps let all in it die. */
+  async easeEnd(): Promise<void> {
+    await this.#group?.easeEnd();
+  }
+
+  /** Ends all beside the resident. Does nothing where its group cannot be reached. */
+  async endPrograms(): Promise<void> {
+    // A sentry's processes are not those of its guests.
+    if (this.#place.isolation !== "gvisor") await this.#group?.endAllBut(this.#place.pid);
+  }
+
   /** As the group's own. Undefined where it cannot be read. */
   watchPidsRefused(): RefusalWatch | undefined {
     return this.#group?.watchPidsRefused();

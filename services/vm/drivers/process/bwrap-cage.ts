@@ -134,6 +134,11 @@ class BwrapCage implements Cage {
     await within(removeTimeoutMs, end(this.#options, bwrap).then(remove));
   }
 
+  async endPrograms(): Promise<void> {
+    const { cgroup, init } = this.#options;
+    await cgroup?.endAllBut(init);
+  }
+
   async stats(): Promise<SandboxStats> {
     const { cgroup, watch, disk, init } = this.#options;
     if (!this.channel.isOpen) throw sandboxFailed("process", "the sandbox is gone");
