@@ -32,9 +32,14 @@ export async function runAttack(argv: readonly string[]): Promise<number> {
     if (options.json) process.stdout.write(`${JSON.stringify(summaryOf(report))}\n`);
     return isHeld(report) ? 0 : 1;
   } catch (error) {
-    const text = error instanceof Error ? error.message : String(error);
-    process.stderr.write(`error: ${text}\n`);
-    return error instanceof AttackUsageError ? 2 : 1;
+    const isUsage = error instanceof AttackUsageError;
+    const exitCode = isUsage ? 2 : 1;
+    const message = error instanceof Error ? error.message : String(error);
+    const reason = isUsage ? "USAGE" : "INTERNAL";
+    const failure = { error: { message, reason, exitCode, remedy: "" } };
+    const isJson = argv.includes("--json");
+    process.stderr.write(isJson ? `${JSON.stringify(failure)}\n` : `error: ${message}\n`);
+    return exitCode;
   }
 }
 

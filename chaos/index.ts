@@ -28,8 +28,14 @@ export async function runChaos(argv: readonly string[]): Promise<number> {
     return isOk(report) ? 0 : 1;
   } catch (error) {
     if (interrupted.signal.aborted) return 130;
-    process.stderr.write(`error: ${textOf(error)}\n`);
-    return error instanceof ChaosUsageError ? 2 : 1;
+    const isUsage = error instanceof ChaosUsageError;
+    const exitCode = isUsage ? 2 : 1;
+    const message = textOf(error);
+    const reason = isUsage ? "USAGE" : "INTERNAL";
+    const failure = { error: { message, reason, exitCode, remedy: "" } };
+    const isJson = argv.includes("--json");
+    process.stderr.write(isJson ? `${JSON.stringify(failure)}\n` : `error: ${message}\n`);
+    return exitCode;
   } finally {
     process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
   }

@@ -65,6 +65,13 @@ export class Args {
     return typeof value === "string" ? value : undefined;
   }
 
+  /** An option's value, which may not be empty. Throws `UsageError`. */
+  filled(name: string): string | undefined {
+    const text = this.text(name);
+    if (text !== "") return text;
+    throw new UsageError(`--${name}: is empty`, "leave it out, or give it a value");
+  }
+
   /** The values of an option that may be given several times. */
   list(name: string): readonly string[] {
     const value = this.#values[name];
@@ -103,7 +110,8 @@ export class Args {
 
   /** The words there must be, no more and no fewer. Throws `UsageError`. */
   words(...names: readonly string[]): string[] {
-    const missing = names[this.positionals.length];
+    // An empty word is a variable of a script that nobody has set.
+    const missing = names.find((_, index) => !this.positionals[index]);
     if (missing !== undefined) throw new UsageError(`${missing} is missing`);
     const extra = this.positionals[names.length];
     if (extra !== undefined) throw new UsageError(`unexpected argument ${JSON.stringify(extra)}`);

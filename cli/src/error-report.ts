@@ -60,7 +60,10 @@ function localReason(error: unknown): string {
     case "BackupError":
       return "BACKUP_NOT_WHOLE";
     default:
-      return "INTERNAL";
+      // The system's own codes, of files: ENOSPC, EACCES.
+      return "code" in error && /^E[A-Z]+$/.test(String(error.code))
+        ? String(error.code)
+        : "INTERNAL";
   }
 }
 

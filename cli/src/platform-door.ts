@@ -9,7 +9,7 @@ import { UsageError } from "./usage-error.ts";
 /** What `@devmesh/up` offers. */
 export interface Platform {
   runUp(argv: string[]): Promise<unknown>;
-  runServe(name: string, argv: string[]): Promise<unknown>;
+  runServe(name: string): Promise<unknown>;
   runChaos(argv: string[]): Promise<unknown>;
   /** Restores a backup's file to where the environment says. Throws DevmeshErrors. */
   runRestore(options: {

@@ -9,6 +9,7 @@ import type { CommandContext } from "./command.ts";
 import { conditionOptions, readConditions } from "./conditions.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { exitCodeOfResult, followJob } from "./follow.ts";
+import { outputFolder } from "./output-place.ts";
 import { Progress } from "./progress.ts";
 import { createPaint, type Paint } from "./style.ts";
 import { formatBytes } from "./table.ts";
@@ -34,7 +35,10 @@ export async function submitJob(context: CommandContext, work: JobInput): Promis
     throw new UsageError("--apply needs --workspace", "name the folder that shall get the changes");
   }
   const conditions = readConditions(args);
-  const key = args.text("key");
+  const key = args.filled("key");
+  const out = args.filled("out");
+  // Before the job: what it made could not be saved there.
+  if (out !== undefined) await outputFolder("--out", out);
   const workspaceSha256 = workspace && (await sendWorkspace(context, workspace));
   const made = await context
     .devmesh()

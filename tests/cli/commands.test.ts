@@ -1,5 +1,5 @@
 /** The other commands: their text, their JSON, their exit codes. */
-import { readFileSync } from "node:fs";
+import { readFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { DevmeshError } from "@devmesh/mesh/errors";
 import { expect } from "chai";
@@ -74,6 +74,48 @@ describe("devmesh commands", function () {
     const { out } = await bed.cli(["jobs", "watch", id, "--from", "7", "--json"]);
     expect(jsonLines(out).map(({ seq }) => seq)).to.deep.equal([7, 8]);
     expect((await bed.cli(["jobs", "watch", await create("exit", "9")])).code).to.equal(1);
+  });
+
+  it("jobs watch: says so where the job ended before the event", async () => {
+    const id = await create("echo", "hi");
+    await bed.cli(["jobs", "watch", id]);
+    const { code, err } = await bed.cli(["jobs", "watch", id, "--from", "99"]);
+    expect(code).to.equal(2);
+    expect(err).to.include("the job ended before event 99").and.not.include("reconnecting");
+  });
+
+  it("names the word that is missing, also where it is empty", async () => {
+    for (const words of [
+      ["jobs", "get"],
+      ["jobs", "get", ""],
+    ]) {
+      const { code, err } = await bed.cli(words);
+      expect(code).to.equal(2);
+      expect(err).to.include("ID is missing");
+    }
+    expect((await bed.cli(["serve", "api", "--bogus"])).code).to.equal(2);
+    expect((await bed.cli(["serve", "api", "more"])).code).to.equal(2);
+    expect((await bed.cli(["serve", "--json"])).err).to.include("the service is missing");
+  });
+
+  it("saves in plain files alone", async () => {
+    using folder = tempFolder();
+    const id = await create("echo", "hi");
+    symlinkSync("nowhere", join(folder.path, "link"));
+    const there = folder.write("there", "x");
+    for (const [out, text] of [
+      [folder.path, "is a folder"],
+      [join(folder.path, "link"), "is no plain file"],
+      ["/dev/null", "is no plain file"],
+      [join(folder.path, "none", "x"), "there is no folder"],
+    ] as const) {
+      for (const words of [["backup"], ["jobs", "log", id]]) {
+        const { code, err } = await bed.cli([...words, "--out", out]);
+        expect(code, words[0]).to.equal(2);
+        expect(err).to.include(text);
+      }
+    }
+    expect((await bed.cli(["jobs", "log", id, "--out", there])).err).to.include("is there already");
   });
 
   it("jobs watch: Ctrl-C leaves the job alone", async () => {

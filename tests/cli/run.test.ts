@@ -187,6 +187,10 @@ describe("devmesh run", function () {
     ["an unknown isolation", ["run", "--isolation", "strong", "--", "x"], "is not one of process"],
     ["a time without a unit", ["run", "--timeout", "5", "--", "x"], "is not a time"],
     ["a broken variable", ["run", "-e", "A", "--", "x"], "is not KEY=VALUE"],
+    ["an empty key", ["run", "--key", "", "--", "x"], "--key: is empty"],
+    ["a file to save in", ["run", "--out", "package.json", "--", "x"], "package.json is no folder"],
+    ["a place below a file", ["run", "--out", "package.json/x", "--", "x"], "cannot be made"],
+    ["a place below /proc", ["run", "--out", "/proc/none/x", "--", "x"], "cannot be made"],
     ["an empty program", ["run", "--", ""], "INVALID_FIELD"],
   ] as const) {
     it(`refuses ${what}`, async () => {

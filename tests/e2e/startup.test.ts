@@ -21,16 +21,18 @@ describe("a start that cannot be", function () {
 
   const dataDir = () => join(folder.path, "data");
 
-  /** The message after `error: `, once it is held to what every one of them must be. */
+  /** The message and its reason, once they are held to what every refusal must be. */
   async function refusalOf(options: Partial<UpOptions>): Promise<string> {
     const { code, out, err } = await failUp({ dataDir: dataDir(), ...options });
-    const told = err.split("\n").filter((line) => line !== "" && !line.startsWith("{"));
-    expect(code, err).to.equal(1);
+    const told = err.split("\n").filter((line) => line.startsWith('{"error":'));
+    expect(told, err).to.have.length(1);
+    const { error } = JSON.parse(told[0] ?? "");
+    const isInput = ["CONFIG_INVALID", "INVALID_FIELD"].includes(error.reason);
+    expect(code, err).to.equal(isInput ? 2 : 1);
+    expect(error.exitCode).to.equal(code);
     expect(out).to.equal("");
-    expect(told.join("\n")).to.not.match(/\n\s+at |node:internal|Node\.js v/);
-    expect(told[0]).to.match(/^error: /);
-    expect(told.at(-1)).to.match(/\([A-Z_]+\)$/);
-    return told.join("\n").slice("error: ".length);
+    expect(err).to.not.match(/\n\s+at |node:internal|Node\.js v/);
+    return `${error.message} (${error.reason})`;
   }
 
   it("names the port that is taken", async () => {
@@ -87,10 +89,18 @@ describe("a start that cannot be", function () {
       args: ["up", "--colour"],
       env: { HOME: folder.path },
     });
-    expect(code).to.equal(1);
+    expect(code).to.equal(2);
     expect(err)
       .to.match(/^error: up: .*--colour/)
       .and.to.not.include("    at ");
+    const json = await runProgram({
+      args: ["up", "--colour", "--json"],
+      env: { HOME: folder.path },
+    });
+    expect(json.code).to.equal(2);
+    const { error } = JSON.parse(json.err);
+    expect(error).to.include({ reason: "INVALID_FIELD", exitCode: 2 });
+    expect(error.message).to.include("--colour");
   });
 
   it("leaves a store alone that a newer devmesh wrote", async () => {

@@ -1,7 +1,7 @@
 /** `devmesh backup`. */
-import { resolve } from "node:path";
 import { downloadBackup } from "@devmesh/sdk/node";
 import type { Command } from "../command.ts";
+import { outputFile } from "../output-place.ts";
 import { formatBytes, formatTable, inline } from "../table.ts";
 
 /** The command. */
@@ -15,7 +15,7 @@ readable by its owner alone and checked before it gets its name.
   run: async ({ args, output, interrupts, devmesh }) => {
     args.words();
     const time = new Date().toISOString().replaceAll(/[-:]|\.\d+/g, "");
-    const file = resolve(args.text("out") ?? `devmesh-${time}.tar.gz`);
+    const file = await outputFile("--out", args.filled("out") ?? `devmesh-${time}.tar.gz`);
     const report = await downloadBackup(devmesh(), file, { signal: interrupts.signal });
     if (output.json) {
       await output.document({

@@ -3,6 +3,7 @@ import { type JsonObject, toJson } from "@bufbuild/protobuf";
 import { downloadArtifacts } from "@devmesh/sdk/node";
 import { ArtifactSchema } from "@devmesh/sdk/raw";
 import type { Command } from "../command.ts";
+import { outputFolder } from "../output-place.ts";
 import { formatBytes, formatTable, inline } from "../table.ts";
 
 /** The command. */
@@ -13,7 +14,8 @@ export const command: Command = {
   run: async ({ args, output, interrupts, devmesh }) => {
     const [id = ""] = args.words("ID");
     const { signal } = interrupts;
-    const out = args.text("out");
+    const out = args.filled("out");
+    if (out !== undefined) await outputFolder("--out", out);
     const job = await devmesh().jobs.get(id, { signal });
     const artifacts = job.result?.artifacts ?? [];
     const saved =

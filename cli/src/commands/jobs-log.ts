@@ -2,6 +2,7 @@
 import { open } from "node:fs/promises";
 import type { Args } from "../args.ts";
 import type { Command } from "../command.ts";
+import { newOutputFile } from "../output-place.ts";
 import { UsageError } from "../usage-error.ts";
 
 /** The command. */
@@ -17,7 +18,8 @@ export const command: Command = {
   notes: "The bytes are those that the program wrote. Of a running job: those that are there.",
   run: async ({ args, output, interrupts, devmesh }) => {
     const [id = ""] = args.words("ID");
-    const out = args.text("out");
+    const asked = args.filled("out");
+    const out = asked && (await newOutputFile("--out", asked));
     const attempt = args.integer("attempt", 1, 999_999_999);
     const stream = streamOf(args);
     const range = rangeOf(args);

@@ -40,7 +40,7 @@ export const command: Command = {
 
 async function retryOne({ args, output, interrupts, devmesh }: CommandContext): Promise<number> {
   const [id = ""] = args.words("ID");
-  const key = args.text("key");
+  const key = args.filled("key");
   const { jobId, job, replayed } = await devmesh().jobs.retry(id, {
     signal: interrupts.signal,
     ...(key !== undefined && { idempotencyKey: key }),

@@ -5,18 +5,18 @@ import { UsageError } from "../usage-error.ts";
 
 const services = ["api", "mcp", "inference", "vm"];
 
-/** The command; its options are the platform's own. */
+/** The command. */
 export const command: Command = {
   summary: "Starts one service alone, as in a container.",
-  usage: `serve ${services.join("|")} [options of the service]`,
+  usage: `serve ${services.join("|")}`,
   options: {},
-  passThrough: true,
+  notes: "Its settings are environment variables: see docs/configuration.md.",
   run: async ({ args }) => {
-    const [name, ...rest] = args.raw;
-    if (name === undefined || !services.includes(name)) {
-      const wrong = name === undefined ? "the service is missing" : `there is no service "${name}"`;
+    const [name = ""] = args.positionals.length > 1 ? args.words("SERVICE") : args.positionals;
+    if (!services.includes(name)) {
+      const wrong = name === "" ? "the service is missing" : `there is no service "${name}"`;
       throw new UsageError(wrong, `one of: ${services.join(", ")}`);
     }
-    return toExitCode(await (await loadPlatform()).runServe(name, rest));
+    return toExitCode(await (await loadPlatform()).runServe(name));
   },
 };

@@ -4,7 +4,7 @@
  * retention has removed it says by a `trim` event, and checks the rest.
  */
 import { delayMs, type RetryPolicy, wait } from "./backoff.ts";
-import { Code, type DevmeshApiError, fromConnect } from "./errors.ts";
+import { Code, DevmeshApiError, fromConnect } from "./errors.ts";
 import type { JobEvent } from "./gen/devmesh/api/v1/job_event_pb.js";
 import type { JobResult } from "./gen/devmesh/api/v1/job_result_pb.js";
 import type { WatchJobResponse } from "./gen/devmesh/api/v1/job_service_pb.js";
@@ -64,6 +64,7 @@ export async function* watchEvents(
   let next = Math.max(1, options.from ?? 1);
   let failures = 0;
   let everLive = false;
+  let hasSeen = false;
   const log = options.verify === false ? undefined : new LogDigest(await deps.loadSha256(), next);
   for (;;) {
     signal?.throwIfAborted();
@@ -78,6 +79,7 @@ export async function* watchEvents(
         const event = step.value;
         checkSequence(event, next);
         next = event.seq + 1;
+        hasSeen = true;
         log?.take(event);
         yield event;
         if (event.kind.case === "result") return;
@@ -88,6 +90,15 @@ export async function* watchEvents(
       if (signal?.aborted || isFinal(failure)) throw failure;
     } finally {
       connection.close();
+    }
+    // Only who asks for what lies behind a job's end hears nothing and is let go in peace.
+    if (failure === undefined && !hasSeen && next > 1) {
+      throw new DevmeshApiError(`from: the job ended before event ${next}`, {
+        reason: "INVALID_FIELD",
+        code: Code.InvalidArgument,
+        metadata: { field: "from" },
+        fromServer: true,
+      });
     }
     failures++;
     // A server that was never reached is not worth the patience of one that was lost.

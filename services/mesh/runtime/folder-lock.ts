@@ -1,6 +1,6 @@
 /** A folder that one process at a time may use. What is in it is the caller's business. */
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { DevmeshError } from "../errors/index.ts";
 
@@ -18,7 +18,8 @@ export interface HeldFolder {
  */
 export function holdFolder(folder: string, name: string, remedy: string): HeldFolder {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder);
+    if (!statSync(folder).isDirectory()) throw new Error(`${folder} is no folder`);
   } catch (cause) {
     throw new DevmeshError("UNAVAILABLE", `the data folder ${folder} cannot be made`, { cause });
   }
@@ -36,4 +37,15 @@ export function holdFolder(folder: string, name: string, remedy: string): HeldFo
     );
   }
   return { release: () => lock.close() };
+}
+
+/** Step by step: Node's own way never ends below `/proc`. */
+function makeFolder(folder: string): void {
+  if (existsSync(folder)) return;
+  makeFolder(dirname(folder));
+  try {
+    mkdirSync(folder, { mode: 0o700 });
+  } catch (error) {
+    if (!existsSync(folder)) throw error;
+  }
 }

@@ -9,7 +9,7 @@ import type { Env } from "@devmesh/mesh/config";
 import { type DevmeshError, toDevmeshError } from "@devmesh/mesh/errors";
 import { createLogger, type Logger } from "@devmesh/mesh/log";
 import { type Clock, holdFolder, SortableIds, SystemClock } from "@devmesh/mesh/runtime";
-import { exitOnConfigError, untilSignalled } from "@devmesh/mesh/server";
+import { exitOnConfigError, tellFailure, untilSignalled } from "@devmesh/mesh/server";
 import { startTelemetry } from "@devmesh/mesh/telemetry";
 import { createServiceTransport } from "@devmesh/mesh/transport";
 import { version } from "@devmesh/mesh/version";
@@ -38,7 +38,7 @@ export interface Presence {
 /**
  * Runs the host until it is told to stop, or the backend refuses its token;
  * answers the exit status: `refusedStatus` or `unreachableStatus` for a start that
- * fails by its backend. Another start that fails ends the program with status 1.
+ * fails by its backend. Another start that fails ends the program, as `exitOnConfigError` says.
  */
 export async function runJoin(env: Env): Promise<number> {
   const config = await exitOnConfigError(async () => readJoinConfig(env));
@@ -67,8 +67,9 @@ export async function runJoin(env: Env): Promise<number> {
   else await untilSignalled(() => running.disposeAsync(), ended);
   await telemetry.close();
   if (failure === undefined) return 0;
-  process.stderr.write(`error: ${failure.message} (${failure.reason})\n`);
-  return failure.reason === "UNAVAILABLE" ? unreachableStatus : refusedStatus;
+  const status = failure.reason === "UNAVAILABLE" ? unreachableStatus : refusedStatus;
+  tellFailure(failure, status);
+  return status;
 }
 
 interface Tools {
