@@ -1,3 +1,4 @@
+import { DatabaseSync } from "node:sqlite";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { ErrorReason, ErrorReasonSchema } from "@devmesh/gen/devmesh/errors/v1/reason_pb";
 import { ErrorInfoSchema } from "@devmesh/gen/google/rpc/error_details_pb";
@@ -76,6 +77,29 @@ describe("errors: the mapping", () => {
       const { reason } = toDevmeshError(new ConnectError("x", code));
       const same = code === Code.Unknown || code === Code.DataLoss ? Code.Internal : code;
       expect(codeOf(reason), Code[code]).to.equal(same);
+    }
+  });
+
+  it("tells a full disk from a defect, whoever says it", () => {
+    const db = new DatabaseSync(":memory:");
+    db.exec("CREATE TABLE t (x); PRAGMA max_page_count = 3");
+    let full: unknown;
+    try {
+      db.prepare("INSERT INTO t VALUES (zeroblob(1000000))").run();
+    } catch (error) {
+      full = error;
+    }
+    db.close();
+    const errors = [
+      full,
+      Object.assign(new Error("write ENOSPC"), { code: "ENOSPC" }),
+      Object.assign(new Error("could not extend file"), { code: "53100" }),
+    ];
+    for (const error of errors) {
+      const known = toDevmeshError(ConnectError.from(error, Code.Internal));
+      expect(known.reason, String(error)).to.equal("UNAVAILABLE");
+      expect(known.message).to.include("no room left").and.to.not.include("extend");
+      expect(toDevmeshError(error).reason).to.equal("UNAVAILABLE");
     }
   });
 

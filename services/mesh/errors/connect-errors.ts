@@ -9,6 +9,7 @@ import { ViolationsSchema } from "@devmesh/gen/buf/validate/validate_pb";
 import { ErrorInfoSchema, RetryInfoSchema } from "@devmesh/gen/google/rpc/error_details_pb";
 import { redact } from "../log/redact.ts";
 import { DevmeshError } from "./devmesh-error.ts";
+import { noSpaceError } from "./no-space.ts";
 import { codeOf, isReason, reasonOfCode } from "./reasons.ts";
 import { unreadRequest } from "./unread-requests.ts";
 
@@ -45,7 +46,7 @@ export function toDevmeshError(error: unknown): DevmeshError {
   if (name === "TimeoutError") {
     return new DevmeshError("DEADLINE_EXCEEDED", "the time limit was reached", { cause: error });
   }
-  return internal(error);
+  return noSpaceError(error) ?? internal(error);
 }
 
 /** Driver texts and stack traces are for the log. */
@@ -87,7 +88,9 @@ function fromConnectError(error: ConnectError): DevmeshError {
     });
   }
   // Connect wraps whatever was thrown, text and all.
-  if (error.cause !== undefined && reason === "INTERNAL") return internal(error);
+  if (error.cause !== undefined && reason === "INTERNAL") {
+    return noSpaceError(error.cause) ?? internal(error);
+  }
   return new DevmeshError(reason, error.rawMessage, { cause: error });
 }
 
