@@ -182,6 +182,20 @@ const jobRows: readonly BadRow[] = [
     },
   },
   {
+    name: "a key with a character that headers do not agree on",
+    path: "/v1/jobs",
+    headers: { "idempotency-key": "na\u00efve" },
+    body: { command: { argv } },
+    status: 400,
+    reason: "INVALID_FIELD",
+    field: "idempotencyKey",
+    rpc: {
+      method: job("CreateJob"),
+      message: { spec: { command: { argv } }, idempotencyKey: "naïve\0" },
+      code: "invalid_argument",
+    },
+  },
+  {
     name: "a page token of another server",
     path: "/v1/jobs?pageToken=zzz",
     status: 400,

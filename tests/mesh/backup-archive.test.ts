@@ -300,6 +300,34 @@ describe("a backup's archive", function () {
     expect(taken).to.be.lessThan(10);
   });
 
+  it("ends in peace when its reader leaves in the midst of a blob", async () => {
+    let isOpen = false;
+    const content = randomBytes(8 << 20);
+    const blob: BackupBlob = {
+      ...blobOf(content),
+      async *open() {
+        isOpen = true;
+        try {
+          for (let at = 0; at < content.length; at += 65_536) {
+            yield content.subarray(at, at + 65_536);
+          }
+        } finally {
+          isOpen = false;
+        }
+      },
+    };
+    const archive = writeArchive({
+      ...{ devmesh: "", createTime: new Date(), sections: [] },
+      blobs: async function* () {
+        yield blob;
+      },
+    });
+    await archive.next();
+    expect(isOpen).to.equal(true);
+    await archive.return();
+    expect(isOpen).to.equal(false);
+  });
+
   it("carries blobs, and says so when one is damaged", async () => {
     const blobs = [Buffer.alloc(0), Buffer.from("a"), randomBytes(700_001)];
     const { manifest, path } = await write(onSqlite, "blobs.tar.gz", blobs);

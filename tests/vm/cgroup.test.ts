@@ -55,6 +55,28 @@ describe("a control group of this host", function () {
     }
   });
 
+  it("is ended but for one process, though the others start more and more", async () => {
+    const kept = await inside("exec sleep 60");
+    const bomb = await inside("exec perl -e 'fork while 1'");
+    const { pid = 0 } = kept;
+    await until("the cap is met", async () => (await group.pidsRefused()) > 0);
+    await group.endAllBut(pid);
+    expect(await group.processes()).to.deep.equal([pid]);
+    expect((await group.limits()).pids.value).to.equal(8);
+    if (bomb.exitCode === null && bomb.signalCode === null) await once(bomb, "exit");
+    expect(bomb.signalCode).to.equal("SIGKILL");
+    kept.kill("SIGKILL");
+  });
+
+  it("has room to die in when its end is near, and starts nothing more", async () => {
+    await group.easeEnd();
+    const read = await group.limits();
+    expect(read.memoryBytes.value).to.equal((64 + 256) * 1024 * 1024);
+    expect([read.cpuMillis.value, read.pids.value]).to.deep.equal([noLimit, 0]);
+    await group.remove();
+    await group.easeEnd();
+  });
+
   it("is given another share of the processors, also behind all others", async () => {
     const { source } = (await group.limits()).cpuMillis;
     for (const [share, behind] of [
@@ -190,6 +212,18 @@ describe("a control group of version 2", () => {
     expect(await group.oomKills()).to.equal(1);
     expect(await group.pidsRefused()).to.equal(5);
     expect(await group.processes()).to.deep.equal([12, 13]);
+  });
+
+  it("has room to die in when its end is near", async () => {
+    const group = fixture({
+      "memory.max": "4096\n",
+      "cpu.max": "5000 100000\n",
+      "pids.max": "4\n",
+    });
+    await group.easeEnd();
+    const read = await group.limits();
+    expect(read.memoryBytes.value).to.equal(4096 + 256 * 1024 * 1024);
+    expect([read.cpuMillis.value, read.pids.value]).to.deep.equal([noLimit, 0]);
   });
 
   it("is frozen when the kernel says so, not when it is asked", async () => {

@@ -8,6 +8,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 import { pack as createPack, type Pack } from "tar-stream";
+import { DevmeshError } from "../errors/index.ts";
 import { BlobTally, TableTally } from "./archive-tally.ts";
 import type { TablePart } from "./dump.ts";
 import { backupFormat, type Manifest, type SectionSummary } from "./manifest.ts";
@@ -135,7 +136,8 @@ async function addBlob(pack: Pack, blob: BackupBlob, mtime: Date): Promise<void>
   entry.end(null);
   await done;
   if (hash.digest("hex") !== sha256) {
-    throw new Error(`the blob ${sha256} is damaged: its content has another hash`);
+    const text = `the blob ${sha256} is damaged: its content has another hash. Take its file away, then try again`;
+    throw new DevmeshError("INTERNAL", text, { metadata: { blob: sha256 } });
   }
 }
 

@@ -30,8 +30,9 @@ export declare type CreateJobRequest = Message<"devmesh.api.v1.CreateJobRequest"
 
   /**
    * Makes the call safe to repeat: one key, one job. Scoped to the token's
-   * owner. At most 255 bytes. Over HTTP the header `Idempotency-Key` says the
-   * same and wins. Default: none.
+   * owner, and forgotten after seven days. At most 255 characters of printable
+   * ASCII, without a space at either end. Over HTTP the header
+   * `Idempotency-Key` says the same and wins. Default: none.
    *
    * @generated from field: string idempotency_key = 2;
    */
