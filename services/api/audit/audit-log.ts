@@ -111,19 +111,22 @@ export class AuditLog {
   async #writeAll(): Promise<void> {
     // Whoever calls in this turn is in the first write.
     await Promise.resolve();
-    this.#failure = undefined;
-    while (this.#waiting.length > 0 && this.#failure === undefined) {
-      this.#batch = this.#writeBatch(this.#waiting.splice(0, maxBatch));
-      await this.#batch;
+    let isStoring = true;
+    while (this.#waiting.length > 0 && isStoring) {
+      const stored = this.#writeBatch(this.#waiting.splice(0, maxBatch));
+      this.#batch = stored.then(() => {});
+      isStoring = await stored;
     }
     this.#writing = undefined;
-    if (this.#failure !== undefined) this.#timer ??= setTimeout(() => this.#write(), retryAfterMs);
+    if (!isStoring) this.#timer ??= setTimeout(() => this.#write(), retryAfterMs);
   }
 
-  async #writeBatch(batch: readonly Waiting[]): Promise<void> {
+  /** False if it could not be stored. */
+  async #writeBatch(batch: readonly Waiting[]): Promise<boolean> {
     let failure: unknown;
     try {
       await this.#store.append(batch.map(({ entry }) => entry));
+      this.#failure = undefined;
     } catch (err) {
       failure = err ?? new Error("no reason was given");
       this.#failure = failure;
@@ -138,6 +141,7 @@ export class AuditLog {
       settle?.(failure);
       over?.();
     }
+    return failure === undefined;
   }
 
   /** The log is the last place for rows that are given up. */
