@@ -59,11 +59,8 @@ describe("a runner that joins", function () {
       await expectEnd({ labels: "a b" }, /--labels: "a b" is not KEY=VALUE/, 2);
       await expectEnd({ labels: "a=1,a=2" }, /--labels: a label is there twice/, 2);
       await expectEnd({ url: "ftp://x" }, /--join: "ftp:\/\/x" is not http/, 2);
-      await expectEnd(
-        { env: { SANDBOX_DRIVERS: "magic" } },
-        /SANDBOX_DRIVERS: there is no magic/,
-        1,
-      );
+      const env = { SANDBOX_DRIVERS: "magic" };
+      await expectEnd({ env }, /SANDBOX_DRIVERS: there is no magic/, 2);
     });
 
     it("into a folder that another one uses", async () => {
