@@ -3,6 +3,7 @@
  * bare one, or none. What a request means is left to its handlers.
  */
 import { createServer, type IncomingMessage, type Server, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { invalidField } from "../errors/index.ts";
 import { HttpExchange, type HttpRequest, type HttpResponse } from "./http-exchange.ts";
@@ -30,6 +31,9 @@ export interface UpgradeRequest {
   /** Takes the connection from the exchange: whoever calls it answers from then on. */
   take(): IncomingMessage;
 }
+
+/** How long an answer that has begun may take to end, once the client sends what is no HTTP. */
+const endLimitMs = 1_000;
 
 /** Makes it; it gets its connections from the listener. */
 export function createHttp1(options: Http1Options): Server {
@@ -71,18 +75,22 @@ export function createHttp1(options: Http1Options): Server {
     upgrade?.({ exchange: open(req, res), socket, head, take });
   });
   const refused = new WeakSet<Duplex>();
-  server.on("clientError", (error: Error, socket: Duplex) => {
+  server.on("clientError", (error: Error, socket: Socket) => {
     // It tells the same of every further byte.
     if (refused.has(socket)) return;
     refused.add(socket);
     const answer = answers.get(socket);
     const isOpen = answer !== undefined && !answer.writableFinished;
-    // A stream that goes on has no room for a refusal.
-    if (isOpen && answer.headersSent && !answer.writableEnded) socket.destroy();
-    // The fault lies in a request behind one whose answer has yet to come, or is on its way.
-    else if (isOpen && answer.req.complete) {
-      answer.once("close", () => refuseUnread(error, socket, { ids, logger }));
-    } else refuseUnread(error, socket, { ids, logger });
+    const refuse = () => refuseUnread(error, socket, { ids, logger });
+    if (!isOpen) return refuse();
+    // The fault lies in a request behind one that is answered first.
+    const isBehind = answer.req.complete;
+    if (!isBehind && !answer.headersSent) return refuse();
+    answer.once("close", isBehind ? refuse : () => socket.destroySoon());
+    if (!answer.headersSent) return;
+    // An answer that has begun is ended; a stream that goes on is broken off.
+    const late = setTimeout(() => socket.destroy(), endLimitMs).unref();
+    answer.once("close", () => clearTimeout(late));
   });
   return server;
 }
