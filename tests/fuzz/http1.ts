@@ -112,7 +112,9 @@ class ResponseReader {
     if (this.#request.verb === "HEAD" || status === 204 || status === 304) return whole(rest);
     const length = headers.get("content-length");
     if (length !== undefined) {
-      return rest.length >= Number(length) || ended ? whole(rest) : undefined;
+      // Behind it may stand another answer: to what came behind the request.
+      const body = rest.subarray(0, Number(length));
+      return body.length === Number(length) || ended ? whole(body) : undefined;
     }
     if (headers.get("transfer-encoding") !== "chunked") return ended ? whole(rest) : undefined;
     const { body, end } = unchunk(rest);
