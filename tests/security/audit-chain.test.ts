@@ -274,11 +274,13 @@ for (const name of ["sqlite", "postgres"] as const) {
       const ids = await add(5);
       await place.sql("DELETE FROM audit_head");
       const verdict = await verify();
-      expect(verdict).to.include({ intact: false, brokenId: 1 });
+      expect(verdict).to.include({ intact: false, brokenId: at(ids, 4) + 1, rows: 5 });
       expect(verdict.detail).to.include("audit_head");
       const error = await add(1).catch((cause: unknown) => cause);
       expect(String(error)).to.include("audit_head is gone");
       expect((await audit.list(1))[0]?.id).to.equal(at(ids, 4));
+      await place.sql("DELETE FROM audit");
+      expect(await verify()).to.include({ intact: false, brokenId: 1, rows: 0 });
     });
 
     it("finds that the end was set back", async () => {

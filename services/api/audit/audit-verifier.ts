@@ -33,7 +33,8 @@ export async function verifyAudit(
 ): Promise<AuditVerdict> {
   // In this order: rows that are added in between are behind neither.
   const [newest = nothing] = await store.list(1);
-  const last = (await store.head()) ?? nothing;
+  const known = await store.head();
+  const last = known ?? nothing;
   let head = nothing;
   let rows = 0;
   let isExpectedMet = expectedHash === "";
@@ -56,14 +57,18 @@ export async function verifyAudit(
     // Other calls have their turn.
     await setImmediate();
   }
+  if (known === undefined) {
+    const detail = `the chain ends with row ${head.id}, and what is known of its end is gone (audit_head): rows may have been cut off`;
+    return broken(head.id + 1, detail);
+  }
   if (!isLastMet) {
     const end = head.id === 0 ? "there is no row" : `the chain ends with row ${head.id}`;
     const detail = `row ${last.id} was the last one added, and ${end}: rows were cut off its end`;
     return broken(head.id + 1, detail);
   }
   if (newest.id > last.id) {
-    const known = last.id === 0 ? "no row" : `row ${last.id}`;
-    const detail = `${known} is known as the last one added, and row ${newest.id} is there: what is known of the end (audit_head) was changed or removed, or rows were put in behind it`;
+    const end = last.id === 0 ? "no row" : `row ${last.id}`;
+    const detail = `${end} is known as the last one added, and row ${newest.id} is there: what is known of the end (audit_head) was changed, or rows were put in behind it`;
     return broken(last.id + 1, detail);
   }
   if (isExpectedMet) return { intact: true, rows, headHash: head.hash, brokenId: 0, detail: "" };
