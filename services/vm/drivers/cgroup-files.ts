@@ -203,44 +203,34 @@ export async function closeStarts(at: CgroupFolders): Promise<() => Promise<void
   const file = join(at.version === 2 ? at.folder : at.pids, "pids.max");
   const most = await readFile(file, "latin1");
   await writeFile(file, "0", { flag: "r+" });
-  return () => ignored(writeFile(file, most.trim(), { flag: "r+" }));
+  return async () => {
+    await optional(writeFile(file, most.trim(), { flag: "r+" }));
+  };
 }
 
 /**
  * Lets all of a group that is about to be ended die: nothing starts in it any more, and what is
  * in it has the memory and the processor time that dying takes. Processes at their memory cap
- * have none left to die with, and thrash for minutes. Does nothing where the group is gone or is
- * another user's.
+ * have none left to die with, and thrash for minutes. Never throws: what cannot be eased ends more
+ * slowly.
  */
 export async function easeEnd(at: CgroupFolders): Promise<void> {
-  const [pids, memory, cpu] =
-    at.version === 2 ? [at.folder, at.folder, at.folder] : [at.pids, at.memory, at.cpu];
   const isNew = at.version === 2;
-  const capped = isNew ? ["memory.max"] : ["memory.memsw.limit_in_bytes", "memory.limit_in_bytes"];
-  await ignored(writeFile(join(pids, "pids.max"), "0", { flag: "r+" }));
-  const unbound = isNew ? `max ${cpuPeriodUs}` : "-1";
-  const file = isNew ? "cpu.max" : "cpu.cfs_quota_us";
-  await ignored(writeFile(join(cpu, file), unbound, { flag: "r+" }));
+  const { pids, memory, cpu } = isNew ? { pids: at.folder, memory: at.folder, cpu: at.folder } : at;
   // With swap first: it is never below memory alone.
-  for (const name of capped) {
-    await ignored(raise(join(memory, name)));
-  }
+  const capped = isNew ? ["memory.max"] : ["memory.memsw.limit_in_bytes", "memory.limit_in_bytes"];
+  const [cpuFile, unbound] = isNew ? ["cpu.max", `max ${cpuPeriodUs}`] : ["cpu.cfs_quota_us", "-1"];
+  const steps = [
+    () => writeFile(join(pids, "pids.max"), "0", { flag: "r+" }),
+    () => writeFile(join(cpu, cpuFile), unbound, { flag: "r+" }),
+    ...capped.map((name) => () => raise(join(memory, name))),
+  ];
+  for (const step of steps) await step().catch(() => {});
 }
 
 async function raise(file: string): Promise<void> {
   const { value } = await measured(file);
   if (value < noLimit) await writeFile(file, String(value + deathBytes), { flag: "r+" });
-}
-
-/** For what may be missing, gone or another user's. */
-async function ignored(work: Promise<void>): Promise<void> {
-  try {
-    await work;
-  } catch (error: unknown) {
-    if (!["ENOENT", "ENODEV", "EACCES", "EPERM", "EROFS"].some((code) => isCode(error, code))) {
-      throw error;
-    }
-  }
 }
 
 /** True if the group can be frozen. */
