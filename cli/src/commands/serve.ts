@@ -12,11 +12,12 @@ export const command: Command = {
   options: {},
   notes: "Its settings are environment variables: see docs/configuration.md.",
   run: async ({ args }) => {
-    const [name = ""] = args.positionals.length > 1 ? args.words("SERVICE") : args.positionals;
+    const [name = ""] = args.positionals;
     if (!services.includes(name)) {
       const wrong = name === "" ? "the service is missing" : `there is no service "${name}"`;
       throw new UsageError(wrong, `one of: ${services.join(", ")}`);
     }
+    args.words("SERVICE");
     return toExitCode(await (await loadPlatform()).runServe(name));
   },
 };
