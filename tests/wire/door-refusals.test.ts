@@ -105,13 +105,28 @@ describe("refusals at the door", () => {
     await impatient.end();
   });
 
-  it("cuts an answer that is under way, without a second head in it", async () => {
+  /** Asks for a job's events, says junk behind it once they come, and answers all that was said. */
+  async function junkBehind(id: string) {
     const connection = await openRaw(bed.port);
-    const head = `GET /v1/jobs/flood/events HTTP/1.1\r\n${host}Accept: text/event-stream\r\n\r\n`;
-    connection.socket.write(head);
+    const accept = "Accept: text/event-stream\r\n";
+    connection.socket.write(`GET /v1/jobs/${id}/events HTTP/1.1\r\n${host}${accept}\r\n`);
     await connection.says("HTTP/1.1 200");
     connection.socket.write("GARB AGE\r\n\r\n");
-    expect((await connection.closed()).split("HTTP/1.1 ")).to.have.length(2);
+    return (await connection.closed()).split("HTTP/1.1 ").slice(1);
+  }
+
+  it("cuts a stream that goes on, without a second head in it", async () => {
+    const [stream, ...more] = await junkBehind("silent");
+    expect(stream).to.match(/^200 /);
+    expect(more).to.deep.equal([]);
+  });
+
+  it("refuses junk behind a stream once that has ended whole", async () => {
+    const [stream, refused] = await junkBehind("short");
+    expect(stream)
+      .to.match(/^200 /)
+      .and.to.match(/\r\n0\r\n\r\n$/);
+    expect(refused).to.match(/^400 /).and.to.include("MALFORMED_REQUEST");
   });
 
   for (const [method, path, headers, status, reason, allow] of [
