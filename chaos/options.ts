@@ -58,9 +58,9 @@ export function readChaosOptions(argv: readonly string[]): ChaosOptions | undefi
   const minutes = numberOf("minutes", values.minutes) ?? Number.POSITIVE_INFINITY;
   const most = Number.isFinite(minutes) ? Number.POSITIVE_INFINITY : 100;
   return {
-    seed: wholeOf("seed", values.seed) ?? randomInt(2 ** 31),
+    seed: wholeOf("seed", values.seed, 0) ?? randomInt(2 ** 31),
     store,
-    kills: wholeOf("kills", values.kills) ?? most,
+    kills: wholeOf("kills", values.kills, 1) ?? most,
     minutes,
     sandboxes: sandboxesOf(values.sandboxes === true, store),
     isolations: isolationsOf(values.isolations, values.sandboxes === true),
@@ -114,8 +114,8 @@ function numberOf(name: string, text: string | undefined): number | undefined {
   throw new ChaosUsageError(`--${name}: wants a number above 0`);
 }
 
-function wholeOf(name: string, text: string | undefined): number | undefined {
+function wholeOf(name: string, text: string | undefined, least: number): number | undefined {
   if (text === undefined) return undefined;
-  if (/^\d{1,9}$/.test(text)) return Number(text);
-  throw new ChaosUsageError(`--${name}: wants a whole number from 0 to 999999999`);
+  if (/^\d{1,9}$/.test(text) && Number(text) >= least) return Number(text);
+  throw new ChaosUsageError(`--${name}: wants a whole number from ${least} to 999999999`);
 }

@@ -4,14 +4,14 @@
  * leaves the platform running.
  */
 import { join } from "node:path";
+import { parseArgs } from "node:util";
 import { getParts } from "./demo/parts.ts";
 import { startPlatform } from "./demo/platform.ts";
 import { Report } from "./demo/report.ts";
 import { runStages } from "./demo/stages.ts";
 
 const root = join(import.meta.dirname, "..");
-const json = process.argv.includes("--json");
-const keep = process.argv.includes("--keep");
+const { json, keep } = readOptions();
 const report = new Report({ json });
 
 try {
@@ -51,6 +51,30 @@ try {
   report.fail(error);
 }
 process.exit();
+
+/** What it was asked for. Help, and what it does not know, end the program. */
+function readOptions(): { readonly json: boolean; readonly keep: boolean } {
+  const help = `npm run demo: shows every part of devmesh on this repository
+
+  -- --json   the last line on stdout is one JSON object
+  -- --keep   leaves the platform running
+`;
+  try {
+    const { values } = parseArgs({
+      options: {
+        json: { type: "boolean", default: false },
+        keep: { type: "boolean", default: false },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    });
+    if (!values.help) return values;
+    process.stdout.write(help);
+    process.exit(0);
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : error}\n${help}`);
+    process.exit(2);
+  }
+}
 
 /** The model for the agent where the user has set one up; undefined: none is set. */
 function liveModel(): string | undefined {

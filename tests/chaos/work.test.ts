@@ -45,6 +45,7 @@ describe("the options of chaos", () => {
     ["--seed", "x"],
     ["--seed", "-1"],
     ["--kills", "1.5"],
+    ["--kills", "0"],
     ["--minutes", "0"],
     ["--minutes", "NaN"],
     ["--store", "mysql"],
