@@ -3,7 +3,7 @@
  * the services (`gen/`) and for clients (`sdk/ts/src/gen`). `--check` fails if
  * what is committed differs from a fresh run.
  */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   copyFileSync,
@@ -80,6 +80,10 @@ function unpackTarball(): void {
 }
 
 function fetchValidateFromGo(target: string): void {
+  if (spawnSync("go", ["version"]).error !== undefined) {
+    console.error(`${validate.path} comes out of a Go module: install Go (Debian: golang-go)`);
+    process.exit(1);
+  }
   const cwd = mkdtempSync(join(tmpdir(), "devmesh-protos-"));
   try {
     const answer = execFileSync("go", ["mod", "download", "-json", validate.goModule], {
