@@ -7,11 +7,14 @@ export { type HistoryEntry, readHistory } from "./history.ts";
 export { type JobReader, readPlatform } from "./job-reader.ts";
 export { type Problem, type Verdict, verifyHistory } from "./verifier.ts";
 
+/** What ends a run early: everything that it started is stopped and removed. */
+const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
 /** Runs chaos from its arguments; answers the exit status: 0 only if everything holds. */
 export async function runChaos(argv: readonly string[]): Promise<number> {
   const interrupted = new AbortController();
   const interrupt = () => interrupted.abort();
-  process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
+  for (const name of signals) process.on(name, interrupt);
   try {
     const options = readChaosOptions(argv);
     if (options === undefined) {
@@ -37,7 +40,7 @@ export async function runChaos(argv: readonly string[]): Promise<number> {
     process.stderr.write(isJson ? `${JSON.stringify(failure)}\n` : `error: ${message}\n`);
     return exitCode;
   } finally {
-    process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
+    for (const name of signals) process.off(name, interrupt);
   }
 }
 

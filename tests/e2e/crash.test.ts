@@ -148,21 +148,23 @@ describe("a platform that is killed", function () {
     expect(new Set(ids).size).to.equal(ids.length);
   });
 
-  it("gives its job back when it is asked to stop, and finishes it without counting twice", async () => {
-    const first = await start();
-    const { jobId } = await first.devmesh.jobs.create({ command: ["sh", "-c", counting] });
-    await untilLine(first, jobId, "line 3\n");
-    expect(await first.stop("SIGTERM")).to.equal(0);
-    expectNothingLeft();
+  for (const signal of ["SIGTERM", "SIGHUP"] as const) {
+    it(`gives its job back at ${signal}, and finishes it without counting twice`, async () => {
+      const first = await start();
+      const { jobId } = await first.devmesh.jobs.create({ command: ["sh", "-c", counting] });
+      await untilLine(first, jobId, "line 3\n");
+      expect(await first.stop(signal)).to.equal(0);
+      expectNothingLeft();
 
-    const second = await start();
-    const result = await second.devmesh.jobs.wait(jobId);
-    expect(result).to.include({ outcome: JobStatus.SUCCEEDED });
-    expect((await second.devmesh.jobs.get(jobId)).attempt).to.equal(1);
-    const events = await eventsOf(second, jobId);
-    expect(lastLog(events)).to.equal(counted);
-    expect(events.filter(({ status }) => status === "JOB_STATUS_QUEUED")).to.have.length(2);
-  });
+      const second = await start();
+      const result = await second.devmesh.jobs.wait(jobId);
+      expect(result).to.include({ outcome: JobStatus.SUCCEEDED });
+      expect((await second.devmesh.jobs.get(jobId)).attempt).to.equal(1);
+      const events = await eventsOf(second, jobId);
+      expect(lastLog(events)).to.equal(counted);
+      expect(events.filter(({ status }) => status === "JOB_STATUS_QUEUED")).to.have.length(2);
+    });
+  }
 
   it("takes no notice of a watcher that stays while it stops", async () => {
     const platform = await start();

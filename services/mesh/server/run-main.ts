@@ -27,8 +27,11 @@ export function tellFailure(failure: DevmeshError, exitCode: number): void {
   process.stderr.write(`${text}\n`);
 }
 
+/** What asks a program to stop, with its number; SIGHUP: its terminal is gone. */
+const stopSignals = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
+
 /**
- * Waits for SIGINT or SIGTERM, or for what else may end the program, then
+ * Waits for SIGINT, SIGTERM or SIGHUP, or for what else may end the program, then
  * closes; a second signal ends it at once.
  */
 export async function untilSignalled(
@@ -36,11 +39,11 @@ export async function untilSignalled(
   ended: Promise<void> = new Promise(() => {}),
 ): Promise<void> {
   const signalled = new Promise<void>((resolve) => {
-    process.once("SIGINT", () => resolve());
-    process.once("SIGTERM", () => resolve());
+    for (const name of Object.keys(stopSignals)) process.once(name, () => resolve());
   });
   await Promise.race([signalled, ended]);
-  process.once("SIGINT", () => process.exit(130));
-  process.once("SIGTERM", () => process.exit(143));
+  for (const [name, number] of Object.entries(stopSignals)) {
+    process.once(name, () => process.exit(128 + number));
+  }
   await close();
 }
