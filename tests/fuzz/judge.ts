@@ -69,7 +69,7 @@ function refusalOf(request: Request, answer: Got): Refusal | undefined {
   if (request.shape === "rest" && status === 200) return eventErrorOf(body);
   if (status < 400) return undefined;
   // Bare statuses are HTTP's own: a type that is not spoken, a request that is none.
-  const isPlain = [400, 401, 404, 405, 408, 413, 415, 417, 426, 431, 501, 505].includes(status);
+  const isPlain = [400, 401, 404, 405, 408, 413, 415, 426, 431, 501, 505].includes(status);
   if (isPlain && body.length < 500) return undefined;
   const detail = body.toString("latin1").slice(0, 300);
   return { reason: "", field: "", detail, isBroken: status >= 500 };

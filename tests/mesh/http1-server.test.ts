@@ -26,6 +26,7 @@ describe("the server of HTTP/1.1", () => {
         end(res);
       },
       refuseConnect: () => {},
+      refuseExpectation: () => {},
     });
     listener = createServer((socket) => http1.emit("connection", socket));
     await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));

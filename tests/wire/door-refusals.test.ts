@@ -167,6 +167,15 @@ describe("refusals at the door", () => {
     expect([status, problem.metadata.field]).to.deep.equal([415, "encoding"]);
   });
 
+  it("an odd expectation by HTTP/2: 400", async () => {
+    const sender = http2Sender(bed.url);
+    const headers = { expect: "tea" };
+    const { status, problem } = await refusedBy(sender, { method: "GET", path: "/livez", headers });
+    sender.close();
+    expect([status, problem.reason]).to.deep.equal([400, "INVALID_FIELD"]);
+    expect(problem.metadata).to.deep.equal({ field: "Expect" });
+  });
+
   it("TRACE by HTTP/1.1, CONNECT and small letters by HTTP/2: 405", async () => {
     const connection = await openRaw(bed.port);
     connection.socket.write(`TRACE /v1/host HTTP/1.1\r\n${host}Connection: close\r\n\r\n`);

@@ -5,7 +5,6 @@
 import { createServer, type IncomingMessage, type Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { invalidField } from "../errors/index.ts";
 import { HttpExchange, type HttpRequest, type HttpResponse } from "./http-exchange.ts";
 import { refuseUnread, type UnreadOptions } from "./unread-refusals.ts";
 
@@ -17,6 +16,8 @@ export interface Http1Options extends UnreadOptions {
   readonly handle: (req: HttpRequest, res: HttpResponse) => void;
   /** Answers CONNECT. */
   readonly refuseConnect: (exchange: HttpExchange) => void;
+  /** Answers a request that expects more than 100-continue. */
+  readonly refuseExpectation: (exchange: HttpExchange) => void;
   /** Takes requests for a WebSocket. Absent: they are requests as any other. */
   readonly upgrade?: ((request: UpgradeRequest) => void) | undefined;
 }
@@ -37,8 +38,8 @@ const endLimitMs = 1_000;
 
 /** Makes it; it gets its connections from the listener. */
 export function createHttp1(options: Http1Options): Server {
-  const { headersTimeoutMs, bodyTimeoutMs, handle, refuseConnect, upgrade } = options;
-  const { ids, logger } = options;
+  const { headersTimeoutMs, bodyTimeoutMs, handle, upgrade, ids, logger } = options;
+  const { refuseConnect, refuseExpectation } = options;
   const answers = new WeakMap<Duplex, ServerResponse>();
   const server = createServer({
     headersTimeout: headersTimeoutMs,
@@ -61,7 +62,7 @@ export function createHttp1(options: Http1Options): Server {
     new HttpExchange(req, res as HttpResponse, { ids, logger });
   server.on("request", take);
   server.on("checkExpectation", (req: IncomingMessage, res: ServerResponse) => {
-    open(req, res).fail(invalidField("Expect", "wants 100-continue"));
+    refuseExpectation(open(req, res));
   });
   server.on("connect", (req: IncomingMessage, socket: Duplex) => {
     refuseConnect(open(req, answerOn(req, socket)));

@@ -6,7 +6,7 @@ import { setMaxListeners } from "node:events";
 import { createServer as createHttp2Server, type Http2Session } from "node:http2";
 import type { Interceptor } from "@connectrpc/connect";
 import { ServerCredentials } from "@grpc/grpc-js";
-import { DevmeshError } from "../errors/index.ts";
+import { DevmeshError, invalidField } from "../errors/index.ts";
 import type { Authenticator } from "../interceptors/index.ts";
 import type { Logger } from "../log/index.ts";
 import { createRestHandler } from "../rest/rest-handler.ts";
@@ -173,8 +173,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const verbs = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     exchange.fail(methodNotAllowed("this server, which is no proxy,", verbs));
   };
+  const refuseExpectation = (exchange: HttpExchange) =>
+    exchange.fail(invalidField("Expect", "wants 100-continue"));
   const http1 = createHttp1({
-    ...{ headersTimeoutMs, bodyTimeoutMs, handle, refuseConnect, ids, logger },
+    ...{ headersTimeoutMs, bodyTimeoutMs, handle, refuseConnect, refuseExpectation, ids, logger },
     upgrade: upgrade && ((request) => upgrade(request, shutdown.signal)),
   });
   // While draining, a connection is idle for good once its answer is out.
@@ -188,9 +190,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     res.writeContinue();
     handle(req, res as never);
   });
-  http2.on("connect", (req, res) => {
-    refuseConnect(new HttpExchange(req as never, res as never, { ids, logger }));
-  });
+  for (const [event, refuse] of [
+    ["connect", refuseConnect],
+    ["checkExpectation", refuseExpectation],
+  ] as const) {
+    http2.on(event, (req, res) => {
+      refuse(new HttpExchange(req as never, res as never, { ids, logger }));
+    });
+  }
   const sessions = new Set<Http2Session>();
   http2.on("session", (session) => {
     sessions.add(session);
