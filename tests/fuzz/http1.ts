@@ -14,6 +14,8 @@ export class Http1Sender {
 
   /** Sends a request. A connection that the server had closed meanwhile is made anew once. */
   async send(request: Request): Promise<Answer> {
+    // While it was idle, the server may have closed it: nothing would ever come.
+    if (this.#socket?.writable !== true) this.#socket = undefined;
     const isReused = this.#socket !== undefined;
     const answer = await this.#exchange(request);
     if (answer.kind === "closed" && answer.detail === "" && isReused) {
