@@ -172,7 +172,9 @@ function connectRequest(desc: DescMethod, making: Making): Request {
     const bytes = bytesOf();
     const text = bytes.length > 6000 ? "" : bytes.toString("base64url");
     const isPlain = !binary && random.chance(0.5);
-    const message = isPlain ? encodeURIComponent(bytes.toString().slice(0, 4000)) : text;
+    const message = isPlain
+      ? encodeURIComponent(bytes.toString().slice(0, 4000).toWellFormed())
+      : text;
     const query = `encoding=${kind}&message=${message}${isPlain ? "" : "&base64=1"}&connect=v1`;
     return { ...plain, shape: "connect", verb: "GET", path: `${path}?${query}`, headers: [] };
   }

@@ -1,5 +1,6 @@
 /** An engine that is stopped while its sandboxes run, and one that comes back. */
 import { mkdir, mkdtemp, readdir, readFile, realpath, rm } from "node:fs/promises";
+import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Isolation } from "@devmesh/gen/devmesh/api/v1/isolation_pb";
@@ -33,6 +34,40 @@ async function reasonOf(call: Promise<unknown>): Promise<string> {
   } catch (error: unknown) {
     return error instanceof DevmeshError ? error.reason : String(error);
   }
+}
+
+/** An engine's socket that is gone as soon as the engine was told to make a container. */
+async function goneAtCreate(path: string, engine: string) {
+  const open = new Set<Socket>();
+  let isAway = false;
+  const leave = () => {
+    isAway = true;
+    for (const socket of open) socket.destroy();
+  };
+  const server = createServer((client) => {
+    if (isAway) return client.destroy();
+    const real = connect(engine);
+    for (const [one, other] of [
+      [client, real],
+      [real, client],
+    ] as const) {
+      open.add(one);
+      one.on("error", () => {});
+      one.on("close", () => other.destroy());
+    }
+    real.pipe(client);
+    client.on("data", (chunk: Buffer) => {
+      const isCreate = chunk.includes("/containers/create");
+      real.write(chunk, () => isCreate && leave());
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  return {
+    comeBack: () => {
+      isAway = false;
+    },
+    close: () => server.close(),
+  };
 }
 
 describe("a container engine that is stopped", function () {
@@ -101,6 +136,32 @@ describe("a container engine that is stopped", function () {
     const { body } = await askEngine(socketPath, "GET", "/containers/json?all=true");
     expect(JSON.parse(body)).to.deep.equal([]);
     expect(await driver.reap()).to.deep.equal([]);
+  });
+
+  it("leaves nothing of a probe during which it is gone, once it is back", async () => {
+    if (!place) throw new Error("there is no engine");
+    engine ??= await startEngine(place);
+    const base = await ensureBaseImage(place.socketPath);
+    if (!base.ok) throw new Error(base.reason);
+    const stateDir = await realpath(await mkdtemp(join(folder, "probe-")));
+    const socketPath = join(folder, "gone.sock");
+    const door = await goneAtCreate(socketPath, place.socketPath);
+    const driver = new DockerDriver({ stateDir, socketPath, image: base.value.image });
+    try {
+      expect((await driver.probe()).available).to.equal(false);
+      const kept = (await readdir(join(stateDir, "docker"))).join(" ");
+      expect(kept, "what the engine kept it from removing").to.match(/sbx_image\w+/);
+
+      door.comeBack();
+      await driver.reap();
+      expect(await readdir(join(stateDir, "docker"))).to.deep.equal(["templates"]);
+      expect(await readFile("/proc/self/mounts", "utf8")).to.not.include(stateDir);
+      const { body } = await askEngine(place.socketPath, "GET", "/containers/json?all=true");
+      expect(JSON.parse(body)).to.deep.equal([]);
+    } finally {
+      await driver.close();
+      door.close();
+    }
   });
 
   it("fails a job in the middle with the right reason, and all of it goes when it is back", async () => {

@@ -57,6 +57,7 @@ export class ContainerMaker {
   #base: Promise<string> | undefined;
   #takesImages: Promise<boolean> | undefined;
   #resident: Promise<string> | undefined;
+  readonly #abandoned = new Set<string>();
 
   constructor(options: ContainerMakerOptions) {
     this.#options = options;
@@ -64,6 +65,11 @@ export class ContainerMaker {
 
   get #uid(): number {
     return Number(this.#options.user.split(":")[0]);
+  }
+
+  /** What could not be removed when it should have been: the engine did not answer. */
+  get abandoned(): ReadonlySet<string> {
+    return this.#abandoned;
   }
 
   /** Where the folders of this driver's sandboxes lie. */
@@ -158,6 +164,16 @@ export class ContainerMaker {
    * `containerId`: as the engine lists it. Absent: as the folder tells, or by its name.
    */
   async remove(id: string, containerId?: string): Promise<void> {
+    try {
+      await this.#removeAll(id, containerId);
+    } catch (error: unknown) {
+      this.#abandoned.add(id);
+      throw error;
+    }
+    this.#abandoned.delete(id);
+  }
+
+  async #removeAll(id: string, containerId?: string): Promise<void> {
     const base = await this.base();
     const [madeAs, noted] = await noteIn(join(base, id));
     await this.#options.engine.remove(containerId ?? noted ?? containerName(id));
@@ -165,6 +181,13 @@ export class ContainerMaker {
       await removeFolder(join(base, name));
       await forgetSandboxFolder(base, name);
     }
+  }
+
+  /** Removes what a failed start left; what stays is abandoned. */
+  async tidy(id: string): Promise<void> {
+    await this.remove(id).catch(() => {
+      // The engine is away or hangs.
+    });
   }
 
   /**
@@ -197,7 +220,7 @@ export class ContainerMaker {
       if (statusOf(error) === 400) return false;
       throw error;
     } finally {
-      await this.remove(id);
+      await this.tidy(id);
     }
   }
 

@@ -77,8 +77,6 @@ export class DockerDriver implements SandboxDriver {
   readonly #gate = new StartGate(gateOptions);
   readonly #pool: WarmPool<ContainerShape, MadeContainer>;
   readonly #sandboxes = new Map<string, Sandbox>();
-  /** What could not be tidied up: the engine did not answer. */
-  readonly #abandoned = new Set<string>();
   /** Starts that were given up while the engine was at them, with what is removed after them. */
   readonly #givenUp = new Set<Promise<unknown>>();
 
@@ -161,7 +159,7 @@ export class DockerDriver implements SandboxDriver {
   async reap(): Promise<string[]> {
     const ids = new Map<string, string | undefined>();
     for (const id of await leftovers(await this.#maker.base())) ids.set(id, undefined);
-    for (const id of this.#abandoned) ids.set(id, undefined);
+    for (const id of this.#maker.abandoned) ids.set(id, undefined);
     for (const container of await this.#engine.list(await this.#maker.stateLabel())) {
       const owner = parseOwner(container.labels[labels.owner] ?? "");
       const id = container.labels[labels.sandbox];
@@ -172,7 +170,6 @@ export class DockerDriver implements SandboxDriver {
     for (const [id, containerId] of ids) {
       try {
         await this.#maker.remove(id, containerId);
-        this.#abandoned.delete(id);
       } catch (error: unknown) {
         // One that stays must not keep the others.
         failures.push(error);
@@ -224,7 +221,7 @@ export class DockerDriver implements SandboxDriver {
     try {
       return await this.#become(made, spec, doors);
     } catch (error: unknown) {
-      await this.#tidy(spec.id);
+      await this.#maker.tidy(spec.id);
       throw error;
     }
   }
@@ -248,8 +245,8 @@ export class DockerDriver implements SandboxDriver {
         return await within(this.#createTimeoutMs, making, signal);
       } catch (error: unknown) {
         // What is there so far goes now, what the engine still makes as soon as it is there.
-        if (isUnderWay) this.#giveUp(making.then(ended, ended).then(() => this.#tidy(id)));
-        await this.#tidy(id);
+        if (isUnderWay) this.#giveUp(making.then(ended, ended).then(() => this.#maker.tidy(id)));
+        await this.#maker.tidy(id);
         throw error;
       }
     }, signal);
@@ -277,7 +274,7 @@ export class DockerDriver implements SandboxDriver {
       engine: this.#engine,
       made,
       receipt,
-      remove: () => this.#remove(id),
+      remove: () => this.#maker.remove(id),
     });
     const sandbox = new ResidentSandbox({
       id,
@@ -321,7 +318,7 @@ export class DockerDriver implements SandboxDriver {
     try {
       return await this.#become(made, spec, doors);
     } catch (error: unknown) {
-      await Promise.all([this.#tidy(spec.id), this.#drop(made).catch(() => {})]);
+      await Promise.all([this.#maker.tidy(spec.id), this.#drop(made).catch(() => {})]);
       if (made.isAlive()) throw error;
       return undefined;
     }
@@ -338,25 +335,7 @@ export class DockerDriver implements SandboxDriver {
 
   async #drop(made: MadeContainer): Promise<void> {
     made.channel.close();
-    await this.#remove(made.id);
-  }
-
-  /** Removes a sandbox; what cannot be removed now is left to `reap`. */
-  async #remove(id: string): Promise<void> {
-    try {
-      await this.#maker.remove(id);
-    } catch (error: unknown) {
-      this.#abandoned.add(id);
-      throw error;
-    }
-    this.#abandoned.delete(id);
-  }
-
-  /** Removes what a failed start left. */
-  async #tidy(id: string): Promise<void> {
-    await this.#remove(id).catch(() => {
-      // The engine hangs: `reap` removes it once that answers again.
-    });
+    await this.#maker.remove(made.id);
   }
 }
 
