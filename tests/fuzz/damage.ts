@@ -137,7 +137,9 @@ export function damageHeaders(request: Request, random: Random, token: string): 
     headers.push(["host", random.pick(hosts)]);
     broken = true;
   }
-  return { ...request, headers, broken };
+  // By REST, whoever accepts a stream gets one.
+  const endless = request.endless || headers.some(([, value]) => value === "text/event-stream");
+  return { ...request, headers, broken, endless };
 }
 
 /** Makes the path another one, or none; sometimes the verb. */
