@@ -1,7 +1,8 @@
 /** Readers that stop for good, and peers that are gone without a word: their streams end. */
 import { once } from "node:events";
-import { connect as connectHttp2 } from "node:http2";
+import { connect as connectHttp2, constants } from "node:http2";
 import { connect } from "node:net";
+import { Code } from "@connectrpc/connect";
 import { expect } from "chai";
 import { TcpProxy } from "../faults/tcp-proxy.ts";
 import { floodSize } from "./fake-services.ts";
@@ -94,6 +95,32 @@ describe("a reader that takes nothing more", function () {
     expect([quiet.closed, quiet.destroyed]).to.deep.equal([false, false]);
     session.destroy();
   });
+});
+
+describe("a caller of HTTP/2 that resets its call", () => {
+  for (const [name, code] of [
+    ["NO_ERROR", constants.NGHTTP2_NO_ERROR],
+    ["PROTOCOL_ERROR", constants.NGHTTP2_PROTOCOL_ERROR],
+    ["INTERNAL_ERROR", constants.NGHTTP2_INTERNAL_ERROR],
+    ["CANCEL", constants.NGHTTP2_CANCEL],
+    ["ENHANCE_YOUR_CALM", constants.NGHTTP2_ENHANCE_YOUR_CALM],
+  ] as const) {
+    it(`has cancelled it, and the server broke nothing: ${name}`, async () => {
+      const bed = await startBed("connect");
+      const session = connectHttp2(bed.url);
+      const headers = { "content-type": "application/connect+json" };
+      const stream = session.request({ ...headers, ":method": "POST", ":path": watchPath });
+      stream.on("error", () => {});
+      stream.end(watchBody("silent"));
+      await within(once(stream, "data"), "its first message");
+      stream.close(code);
+      const reason = await bed.fake.marks.when("silent ended");
+      expect(reason).to.include({ code: Code.Canceled });
+      session.destroy();
+      await bed.end();
+      expect(bed.lines.filter(({ level }) => level === "error")).to.deep.equal([]);
+    });
+  }
 });
 
 describe("an HTTP/2 peer that is gone without a word", function () {

@@ -5,6 +5,8 @@
 
 import type { DescMethod } from "@bufbuild/protobuf";
 import {
+  Code,
+  ConnectError,
   type ConnectRouterOptions,
   createConnectRouter,
   createContextValues,
@@ -105,7 +107,8 @@ export function createConnectEngine(options: ConnectEngineOptions): ConnectEngin
     let request: UniversalServerRequest;
     try {
       requireHost(req);
-      request = universalRequestFromNodeRequest(nodeReq, nodeRes, undefined, values);
+      const read = universalRequestFromNodeRequest(nodeReq, nodeRes, undefined, values);
+      request = { ...read, signal: cancelledWith(read.signal) };
     } catch {
       // HTTP/1.0 needs no Host, and one that is no authority comes through: there is no URL then.
       refuse(invalidField("Host", "is missing, came twice, or names no host"));
@@ -139,6 +142,18 @@ export function createConnectEngine(options: ConnectEngineOptions): ConnectEngin
       });
     return true;
   };
+}
+
+/**
+ * A caller's end is a cancel, whatever it did last: the codes with which it may reset a stream of
+ * HTTP/2 (RFC 9113 §7) would tell some of them as faults of the server.
+ */
+function cancelledWith(caller: AbortSignal): AbortSignal {
+  const call = new AbortController();
+  const cancel = () => call.abort(new ConnectError("the caller is gone", Code.Canceled));
+  if (caller.aborted) cancel();
+  else caller.addEventListener("abort", cancel, { once: true });
+  return call.signal;
 }
 
 /**
