@@ -36,13 +36,18 @@ export async function startTicks(pid: number): Promise<string> {
   return fields[0] === "Z" ? "" : (fields[19] ?? "");
 }
 
+/** True of the kernel's answer that there is no such process. */
+export function isNoProcess(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ESRCH";
+}
+
 /** Sends a signal; answers whether the process was there. */
 export function signalProcess(pid: number, name: NodeJS.Signals): boolean {
   try {
     process.kill(pid, name);
     return true;
   } catch (error: unknown) {
-    if (error instanceof Error && "code" in error && error.code === "ESRCH") return false;
+    if (isNoProcess(error)) return false;
     throw error;
   }
 }

@@ -277,6 +277,7 @@ async function residentOf(machine: Machine, stop: AbortSignal): Promise<Resident
       });
       const closeOnStop = () => channel.fail(failed("the start was stopped"));
       stop.addEventListener("abort", closeOnStop, { once: true });
+      if (stop.aborted) closeOnStop();
       await channel.hello.finally(() => stop.removeEventListener("abort", closeOnStop));
       return channel;
     }
@@ -300,6 +301,7 @@ async function cageOf(parts: CageParts): Promise<Cage> {
   const { limits, mounts, doors } = spec;
   const closeOnStop = () => channel.fail(failed("the start was stopped"));
   stop.addEventListener("abort", closeOnStop, { once: true });
+  if (stop.aborted) closeOnStop();
   try {
     await channel.configure([
       ...identitySettings(spec.id),

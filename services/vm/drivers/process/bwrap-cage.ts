@@ -57,6 +57,7 @@ export async function openCage(options: BwrapCageOptions): Promise<BwrapCage> {
   });
   const abort = () => bwrap.kill();
   signal?.addEventListener("abort", abort, { once: true });
+  if (signal?.aborted) abort();
   let watch: LimitWatch | undefined;
   try {
     const init = await bwrap.init;

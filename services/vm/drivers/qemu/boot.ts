@@ -5,6 +5,7 @@
 import { DevmeshError } from "@devmesh/mesh/errors";
 import type { Cgroup, CgroupHost } from "../cgroup.ts";
 import { guestStartFailed, sandboxFailed } from "../driver-errors.ts";
+import { isNoProcess } from "../process-tree.ts";
 import { ResidentChannel } from "../resident/channel.ts";
 import type { Launcher } from "./launcher.ts";
 import { type Accelerator, startVm, type VirtualMachine, type VmSpec } from "./vm-process.ts";
@@ -100,7 +101,8 @@ async function start({ setting, machine, cpuMillis }: GuestOptions): Promise<Gue
   } catch (error: unknown) {
     await vm?.kill();
     await (await making?.catch(() => undefined))?.remove();
-    throw error;
+    // One that has ended before it is in its group says itself why.
+    throw vm !== undefined && isNoProcess(error) ? endedEarly(await vm.ended, error) : error;
   }
 }
 
@@ -138,11 +140,13 @@ async function used<T>(
   early.promise.catch(() => {});
   let done = false;
   vm.ended.then((words) => {
-    if (!done) early.reject(guest.broken() ?? endedEarly(words));
+    if (!done) early.reject(guest.broken() ?? new Error(words));
     channel.fail(sandboxFailed("qemu", "the virtual machine is gone", new Error(words)));
   });
-  const onStop = () => early.reject(endedEarly("it was stopped"));
+  const onStop = () => early.reject(new Error("it was stopped"));
   stop.addEventListener("abort", onStop, { once: true });
+  // It may have come while the machine was started.
+  if (stop.aborted) onStop();
   try {
     return await Promise.race([use(guest, stop), early.promise]);
   } catch (error: unknown) {
@@ -150,9 +154,7 @@ async function used<T>(
     await vm.kill();
     const words = await vm.ended;
     if (error instanceof DevmeshError && error.reason !== "SANDBOX_FAILED") throw error;
-    const cause = new Error(words, { cause: error });
-    const message = error instanceof DevmeshError ? error.message : endedEarly("").message;
-    throw sandboxFailed("qemu", withLastWords(message, words), cause);
+    throw endedEarly(words, error);
   } finally {
     done = true;
     stop.removeEventListener("abort", onStop);
@@ -170,7 +172,12 @@ function withLastWords(message: string, words: string): string {
   return `${message}: ${plain.slice(0, lastWordsLength)}`;
 }
 
-/** The last words can be a whole stack trace: they are for the log. */
-function endedEarly(words: string): DevmeshError {
-  return sandboxFailed("qemu", "the virtual machine ended while it started", new Error(words));
+/**
+ * What is known of a machine that ended too early. Its last words can be a whole stack trace: but
+ * for QEMU's own line they are for the log.
+ */
+function endedEarly(words: string, error: unknown): DevmeshError {
+  const known = error instanceof DevmeshError ? error.message : undefined;
+  const message = withLastWords(known ?? "the virtual machine ended while it started", words);
+  return sandboxFailed("qemu", message, new Error(words, { cause: error }));
 }
